@@ -1,0 +1,1 @@
+"""The services of Modelkeep. Start them with `modelkeep-server`; nothing here is public."""

@@ -1,0 +1,1 @@
+"""How a service talks to its database: one SQLite file or one PostgreSQL database, the same code."""

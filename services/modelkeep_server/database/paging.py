@@ -1,0 +1,73 @@
+"""Pages: how much of a list is asked for, and the opaque token that names the next page."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+
+from modelkeep.errors import InvalidArgument, InvalidPageToken
+
+DEFAULT_SIZE: Final = 50
+MAX_SIZE: Final = 1000
+MAX_TOKEN_CHARACTERS: Final = 8192
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A request for a page, as it came over the wire."""
+
+    size: int = DEFAULT_SIZE
+    token: str = ""
+
+    @classmethod
+    def asked(cls, size: int, token: str) -> Page:
+        """A page of `size` items: 0 means 50, more than 1,000 means 1,000. Raises InvalidArgument."""
+        if size < 0:
+            raise InvalidArgument(f"page_size is {size}; it must not be negative", field="page_size", value=size)
+        return cls(min(size or DEFAULT_SIZE, MAX_SIZE), token)
+
+    def position(self, *query: object) -> list[Any] | None:
+        """Where the page begins: the values given to `token` for the same query; None for the first page.
+
+        Raises InvalidPageToken when the token is not ours or belongs to another query.
+        """
+        if not self.token:
+            return None
+        match _decode(self.token):
+            case {"q": fingerprint, "p": [*position]} if fingerprint == _fingerprint(query):
+                return position
+        message = "the page token is not one of this list; ask for the first page again, without a token"
+        raise InvalidPageToken(message, field="page_token")
+
+
+@dataclass(frozen=True, slots=True)
+class Listing(Generic[T]):
+    """One page of a list."""
+
+    items: tuple[T, ...]
+    next_token: str = ""
+
+
+def token(position: list[Any], *query: object) -> str:
+    """The opaque name of what follows `position` in the list that `query` asks for."""
+    text = json.dumps({"q": _fingerprint(query), "p": position}, separators=(",", ":"))
+    return base64.urlsafe_b64encode(text.encode()).decode("ascii")
+
+
+def _decode(text: str) -> Any:
+    if len(text) > MAX_TOKEN_CHARACTERS:
+        return None
+    try:
+        return json.loads(base64.urlsafe_b64decode(text.encode("ascii")))
+    except (ValueError, binascii.Error, RecursionError):
+        return None
+
+
+def _fingerprint(query: tuple[object, ...]) -> str:
+    return hashlib.sha256("\0".join(str(part) for part in query).encode()).hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""How a process works: its gRPC server, who calls it, what it logs and counts, how it starts and ends."""
