@@ -88,6 +88,8 @@ class Database:
         async with self.engine.connect() as connection:
             if self.is_sqlite:
                 await _begin_sqlite(connection, write=write)
+            else:
+                await connection.begin()  # the connection's, so that the session does not end it when it closes
             async with AsyncSession(connection, expire_on_commit=False) as session:
                 yield session
                 await session.flush()
