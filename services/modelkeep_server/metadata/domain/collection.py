@@ -1,0 +1,23 @@
+"""Collections: all versions of one thing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from modelkeep.names import CollectionName, VersionName
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """A collection: one name, one type, and a numbered line of versions."""
+
+    name: CollectionName
+    type: str
+    description: str
+    latest_version: VersionName | None
+    version_count: int
+    """How many versions are live."""
+    create_time: datetime
+    update_time: datetime
+    etag: str

@@ -1,0 +1,83 @@
+"""Versions: immutable content with editable words around it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+
+from modelkeep.digest import Digest
+from modelkeep.names import VersionName
+
+
+class VersionState(Enum):
+    """Where a version stands (SEM-8)."""
+
+    COMMITTED = "committed"
+    DELETED = "deleted"
+    PURGED = "purged"
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """What is left of a deleted version (SEM-40)."""
+
+    actor: str
+    reason: str
+    delete_time: datetime
+    purge_time: datetime
+    """Until when it can be restored (SEM-44)."""
+
+
+@dataclass(frozen=True, slots=True)
+class UseSummary:
+    """Who used a version, in short (SEM-39)."""
+
+    run_count: int = 0
+    first_use_time: datetime | None = None
+    last_use_time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version. Its content never changes; its words, tags and aliases may (SEM-15)."""
+
+    name: VersionName
+    uid: str
+    state: VersionState
+    digest: Digest
+    layout: Digest
+    """Names its manifest: which pages, in which order. Never leaves the service."""
+    type: str
+    description: str
+    notes: str
+    metadata_json: str
+    tags: tuple[str, ...]
+    aliases: tuple[str, ...]
+    """Sorted; with `latest` when this is the highest live version (SEM-18)."""
+    entry_count: int
+    stored_bytes: int
+    referenced_bytes: int
+    create_time: datetime
+    update_time: datetime
+    verified_time: datetime | None
+    creator: str
+    run: str
+    run_display_name: str
+    etag: str
+    tombstone: Tombstone | None
+    uses: UseSummary
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """New values for the words of a version; None leaves a value as it is."""
+
+    description: str | None = None
+    notes: str | None = None
+    metadata_json: str | None = None
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The names of what changes."""
+        return tuple(name for name in ("description", "notes", "metadata_json") if getattr(self, name) is not None)
