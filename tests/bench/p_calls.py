@@ -1,0 +1,188 @@
+"""P10: resolve an alias, against an empty gRPC call and MLflow's alias call; P15: the time of `import modelkeep`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from time import perf_counter
+
+import grpc
+import httpx
+import modelkeep
+from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
+from modelkeep.api.metadata.v1 import metadata_service_pb2_grpc as rpc
+
+from tests.bench.measure import Result
+from tests.bench.parts import Server, modelkeep_server
+from tests.servers import free_port, wait_until
+
+IN_FLIGHT = 32
+
+
+async def _rate(call: Callable[[], Awaitable[object]], seconds: float, width: int = IN_FLIGHT) -> float:
+    """Calls a second with `width` in flight."""
+    end = perf_counter() + seconds
+    count = 0
+
+    async def caller() -> None:
+        nonlocal count
+        while perf_counter() < end:
+            await call()
+            count += 1
+
+    start = perf_counter()
+    await asyncio.gather(*(caller() for _ in range(width)))
+    return count / (perf_counter() - start)
+
+
+async def _latency(call: Callable[[], Awaitable[object]], times: int = 200) -> float:
+    """The median time of a call alone, in seconds."""
+    taken = []
+    for _ in range(times):
+        start = perf_counter()
+        await call()
+        taken.append(perf_counter() - start)
+    return statistics.median(taken)
+
+
+async def _measure(server: Server, empty: str, mlflow: str, seconds: float, rounds: int) -> list[Result]:
+    token = await _token(server)
+    async with (
+        grpc.aio.insecure_channel(server.address) as ours,
+        grpc.aio.insecure_channel(empty) as bare,
+        httpx.AsyncClient() as web,
+    ):
+        stub = rpc.MetadataServiceStub(ours)
+        request = pb.ResolveRequest(parent="teams/default/projects/bench", address="small:best")
+        nothing = bare.unary_unary("/bench.Empty/Call")
+
+        async def resolve() -> object:
+            return await stub.Resolve(request, metadata=(("authorization", f"Bearer {token[0]}"),), timeout=10)
+
+        async def call_nothing() -> object:
+            return await nothing(b"", timeout=10)
+
+        async def call_mlflow() -> object:
+            answer = await web.get(
+                f"{mlflow}/api/2.0/mlflow/registered-models/alias", params={"name": "small", "alias": "best"}
+            )
+            return answer.raise_for_status()
+
+        rates: dict[str, list[float]] = {"ours": [], "empty": [], "mlflow": []}
+        latencies: dict[str, list[float]] = {"ours": [], "empty": []}
+        for _ in range(rounds):
+            token[0] = (await _token(server))[0]
+            rates["ours"].append(await _rate(resolve, seconds))
+            rates["empty"].append(await _rate(call_nothing, seconds))
+            rates["mlflow"].append(await _rate(call_mlflow, seconds, width=8))
+            latencies["ours"].append(await _latency(resolve))
+            latencies["empty"].append(await _latency(call_nothing))
+    rate = {name: statistics.median(values) for name, values in rates.items()}
+    latency = {name: statistics.median(values) * 1000 for name, values in latencies.items()}
+    against_empty, against_mlflow = rate["ours"] / rate["empty"], rate["ours"] / rate["mlflow"]
+    alone = latency["ours"] / latency["empty"]
+    work = f"resolve an alias, {IN_FLIGHT} in flight"
+    return [
+        Result("P10", work, rate["ours"], rate["empty"], "empty calls/s", "calls/s", against_empty, "≥ 0.35 (later)", None),
+        Result(
+            "P10",
+            "  beside MLflow's",
+            rate["ours"],
+            rate["mlflow"],
+            "MLflow calls/s",
+            "calls/s",
+            against_mlflow,
+            "≥ 15 (later)",
+            None,
+        ),
+        Result("P10", "  alone", latency["ours"], latency["empty"], "ms empty", "ms", alone, "≤ 3 (later)", None),
+    ]
+
+
+async def _token(server: Server) -> list[str]:
+    async with grpc.aio.insecure_channel(server.address) as channel:
+        request = pb.ExchangeApiKeyRequest(secret=server.env["MODELKEEP_API_KEY"])
+        return [(await rpc.MetadataServiceStub(channel).ExchangeApiKey(request, timeout=10)).access_token]
+
+
+_EMPTY_SERVER = """
+import asyncio, sys, grpc
+class Empty(grpc.GenericRpcHandler):
+    def service(self, details):
+        async def call(request, context):
+            return b""
+        return grpc.unary_unary_rpc_method_handler(call)
+async def main():
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers((Empty(),))
+    print(server.add_insecure_port("127.0.0.1:0"), flush=True)
+    await server.start()
+    await server.wait_for_termination()
+asyncio.run(main())
+"""
+
+
+def p10(folder: Path, seconds: float, rounds: int) -> list[Result]:
+    """Resolve, with authentication and metrics on."""
+    port = free_port()
+    mlflow_bin = str(Path(sys.executable).with_name("mlflow"))
+    store = f"sqlite:///{folder}/mlflow.db"
+    command = [mlflow_bin, "server", "--backend-store-uri", store, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    mlflow_env = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+    log = (folder / "mlflow.log").open("wb")
+    mlflow = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=mlflow_env, start_new_session=True)
+    empty = subprocess.Popen([sys.executable, "-c", _EMPTY_SERVER], stdout=subprocess.PIPE, text=True)
+    try:
+        assert empty.stdout is not None
+        empty_address = f"127.0.0.1:{int(empty.stdout.readline())}"
+        wait_until(lambda: _answers(f"http://127.0.0.1:{port}/health"), "the start of MLflow", 120)
+        _fill_mlflow(f"http://127.0.0.1:{port}")
+        with modelkeep_server(folder) as server:
+            _fill(server)
+            return asyncio.run(_measure(server, empty_address, f"http://127.0.0.1:{port}", seconds, rounds))
+    finally:
+        for process in (mlflow, empty):
+            process.terminate()
+            process.wait(30)
+        subprocess.run(["pkill", "-f", store], check=False)
+        log.close()
+
+
+def _answers(url: str) -> bool:
+    try:
+        urllib.request.urlopen(url, timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _fill_mlflow(url: str) -> None:
+    with httpx.Client(base_url=f"{url}/api/2.0/mlflow", timeout=60) as web:
+        web.post("/registered-models/create", json={"name": "small"}).raise_for_status()
+        web.post("/model-versions/create", json={"name": "small", "source": "mlflow-artifacts:/x"}).raise_for_status()
+        web.post("/registered-models/alias", json={"name": "small", "alias": "best", "version": "1"}).raise_for_status()
+
+
+def _fill(server: Server) -> None:
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(b"weights")
+        file.flush()
+        artifact = modelkeep.Artifact("small", type="model")
+        artifact.add_file(file.name, name="weights.bin")
+        with modelkeep.init(project="bench", url=server.env["MODELKEEP_URL"], api_key=server.env["MODELKEEP_API_KEY"]) as run:
+            run.log_artifact(artifact, aliases=["best"])
+
+
+def p15(rounds: int) -> list[Result]:
+    """The time of `import modelkeep` in a fresh interpreter, over that interpreter alone."""
+    code = "import time; t = time.perf_counter(); import modelkeep; print(time.perf_counter() - t)"
+    taken = [float(subprocess.check_output([sys.executable, "-c", code])) * 1000 for _ in range(max(rounds, 9))]
+    median = statistics.median(taken)
+    return [Result("P15", "import modelkeep", median, None, "", "ms", None, "≤ 250", median <= 250)]
