@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 MAX_KEYS: Final = 100
 MAX_BYTES: Final = 1 << 20
 MAX_DEPTH: Final = 32
+MAX_INTEGER_BITS: Final = 1024
+"""Wider integers overflow a double, so that other readers of JSON could not even round them."""
 
 
 def encode(metadata: Mapping[str, Any]) -> str:
@@ -53,7 +55,12 @@ def _clean(value: Any, where: str, depth: int) -> Any:
     if hasattr(value, "item") and callable(value.item) and getattr(value, "shape", None) == ():
         value = value.item()  # a numpy or torch scalar
     match value:
-        case None | bool() | int():
+        case None | bool():
+            return value
+        case int():
+            if value.bit_length() > MAX_INTEGER_BITS:
+                message = f"{where[:200]} is an integer of {value.bit_length():,} bits; at most {MAX_INTEGER_BITS:,} are allowed"
+                raise InvalidMetadata(message, field=where[:200])
             return value
         case str():
             if any("\ud800" <= c <= "\udfff" for c in value):
