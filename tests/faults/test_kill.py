@@ -1,0 +1,77 @@
+"""R1: whatever is killed, and whenever: no acknowledged version is lost, and nothing is ever half there (I1 to I3, I5)."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from time import sleep
+
+import modelkeep
+import pytest
+
+from tests.faults.supervisor import Supervised, spawn
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Supervised]:
+    supervised = Supervised(tmp_path)
+    supervised.start()
+    yield supervised
+    supervised.kill()
+
+
+def acknowledged(process: subprocess.Popen[str]) -> list[dict[str, str]]:
+    """What a writer was told is committed, up to its end."""
+    out, _ = process.communicate(timeout=120)
+    lines = [json.loads(line) for line in out.splitlines() if line.endswith("}")]
+    return [line for line in lines if "digest" in line]
+
+
+def assert_all_there(server: Supervised, versions: list[dict[str, str]], folder: Path) -> None:
+    found = server.found
+    api = modelkeep.Api(url=found["url"], api_key=found["api_key"], project="faults")
+    numbers = [version["name"] for version in versions]
+    assert len(set(numbers)) == len(numbers), "a number was given twice (SEM-9)"
+    for version in versions:
+        stored = api.artifact(version["name"])
+        assert str(stored.digest) == version["digest"]
+        stored.download(folder / version["name"].replace(":", "-"))
+
+
+def cycles(server: Supervised, tmp_path: Path, count: int, *, check_each: int) -> None:
+    dice = random.Random(count)
+    kept: list[dict[str, str]] = []
+    for cycle in range(count):
+        writers = [spawn(server, "things", str(cycle * 10 + writer), "6") for writer in range(2)]
+        sleep(dice.uniform(0.8, 3.0))  # the random moment of the kill
+        victim = dice.choice(["server", "client", "both"])
+        if victim != "client":
+            server.kill()
+        if victim != "server":
+            writers[0].kill()
+        if victim != "client":
+            server.start()
+        for writer in writers:
+            kept += acknowledged(writer)
+        if (cycle + 1) % check_each == 0:
+            assert_all_there(server, kept[-20:], tmp_path / f"out-{cycle}")
+    assert_all_there(server, kept, tmp_path / "all")
+    assert kept, "nothing was acknowledged, so nothing was tested"
+    server.stop()
+    checked = server.fsck(deep=True)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    leftovers = [path for path in (tmp_path / "data").rglob("*") if path.is_file() and "upload" in path.parent.name]
+    assert leftovers == [], "temporary files of uploads that ended stay behind"
+
+
+def test_kill_9_loses_nothing_acknowledged(server: Supervised, tmp_path: Path) -> None:
+    cycles(server, tmp_path, 4, check_each=2)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(14_400)
+def test_kill_9_a_thousand_times(server: Supervised, tmp_path: Path) -> None:
+    cycles(server, tmp_path, 1_000, check_each=50)
