@@ -59,7 +59,9 @@ def _clean(value: Any, where: str, depth: int) -> Any:
             return value
         case int():
             if value.bit_length() > MAX_INTEGER_BITS:
-                message = f"{where[:200]} is an integer of {value.bit_length():,} bits; at most {MAX_INTEGER_BITS:,} are allowed"
+                message = (
+                    f"{where[:200]} is an integer of {value.bit_length():,} bits; at most {MAX_INTEGER_BITS:,} are allowed"
+                )
                 raise InvalidMetadata(message, field=where[:200])
             return value
         case str():
