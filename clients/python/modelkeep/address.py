@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 
 from modelkeep.errors import InvalidAddress
-from modelkeep.names import LATEST, VERSION, CollectionName, parse_alias, shown
+from modelkeep.names import LATEST, LIKE_VERSION, VERSION, CollectionName, parse_alias, shown
 
 _DIGEST_PIN = re.compile(r"sha256:([0-9a-f]{8,64})")
 
