@@ -76,6 +76,11 @@ def current() -> Caller:
     return _current.get()
 
 
+def serving() -> Caller | None:
+    """The same, or None where no RPC is being served: in a job, or while a process starts."""
+    return _current.get(None)
+
+
 def enter(caller: Caller) -> None:
     """Set the caller of the RPC that begins in this task."""
     _current.set(caller)
