@@ -1,0 +1,104 @@
+"""Transactions on the service's database, and the events that each writes at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from functools import cached_property
+from typing import TypeVar
+
+from modelkeep.names import ProjectName
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from modelkeep_server.database.clock import Clock
+from modelkeep_server.database.engine import Database
+from modelkeep_server.metadata.domain.call import Call
+from modelkeep_server.metadata.domain.event import Happening
+from modelkeep_server.metadata.ports.transactions import Work
+from modelkeep_server.metadata.store.event import Events
+from modelkeep_server.metadata.store.request import Requests
+
+T = TypeVar("T")
+
+CLEAN_EVERY = 64
+"""After so many remembered calls of this process, one takes forgotten ones away."""
+
+
+class SqlWork:
+    """One transaction. Repositories are made when they are first asked for."""
+
+    def __init__(self, session: AsyncSession, clock: Clock) -> None:
+        self._session = session
+        self._clock = clock
+        self._now: datetime | None = None
+        self._happenings: list[tuple[ProjectName, str, Happening]] = []
+
+    async def now(self) -> datetime:
+        """The present moment by the database's clock; the same one for the whole transaction once asked."""
+        if self._now is None:
+            self._now = await self._clock.now(self._session)
+        return self._now
+
+    def emit(self, project: ProjectName, actor: str, happening: Happening) -> None:
+        """Note an event, to be written at the end of the transaction (SEM-58)."""
+        self._happenings.append((project, actor, happening))
+
+    async def write_events(self) -> None:
+        """Write the noted events. Nothing is written after them: they lock the rows of their projects."""
+        await self._session.flush()
+        await self.events.append(self._happenings)
+
+    @cached_property
+    def events(self) -> Events:
+        """The event logs."""
+        return Events(self._session, self._clock)
+
+    @cached_property
+    def requests(self) -> Requests:
+        """The answers to remember."""
+        return Requests(self._session, self._clock)
+
+
+class SqlTransactions:
+    """Transactions on one database, which every process of the service shares."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._remembered = 0
+
+    async def read(self, step: Callable[[Work], Awaitable[T]]) -> T:
+        """Run `step` in a transaction that writes nothing."""
+        return await self._database.read(lambda session: step(SqlWork(session, self._clock)))
+
+    async def write(self, step: Callable[[Work], Awaitable[T]]) -> T:
+        """Run `step` in one transaction and commit it, its events included."""
+
+        async def run(session: AsyncSession) -> T:
+            work = SqlWork(session, self._clock)
+            result = await step(work)
+            await work.write_events()
+            return result
+
+        return await self._database.write(run)
+
+    async def once(self, call: Call, answer: type[T], step: Callable[[Work], Awaitable[T]]) -> T:
+        """As `write`, but a repeated call gets the first answer (SEM-14). Raises RequestIdReused.
+
+        Of calls that come at once, one runs; the others wait for its end, then find its answer, or run if it failed.
+        """
+        self._remembered += 1
+        clean = self._remembered % CLEAN_EVERY == 0
+
+        async def run(session: AsyncSession) -> T:
+            work = SqlWork(session, self._clock)
+            if not await work.requests.claim(call):
+                return await work.requests.recall(call, answer)
+            result = await step(work)
+            await work.requests.remember(call, answer, result)
+            if clean:
+                await work.requests.forget_expired()
+            await work.write_events()
+            return result
+
+        return await self._database.write(run)
