@@ -1,0 +1,61 @@
+"""What every test may use: a running suite in the topologies asked for, and a project of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+
+from tests.suites import Suite, running
+
+CLUSTER_KEY = os.environ.get("MODELKEEP_API_KEY", "")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--topology",
+        default="embedded",
+        help="where tests of the whole product run: embedded (one process), split (a process per service, on PostgreSQL and S3), "
+        "both with a comma between, or host:port of a running cluster, with MODELKEEP_API_KEY set",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not config.option.markexpr:
+        config.option.markexpr = "not soak"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "suite" in metafunc.fixturenames:
+        metafunc.parametrize("suite", metafunc.config.getoption("--topology").split(","), indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test sees, or changes, the settings of whoever runs it."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("MODELKEEP_")]:
+            patch.delenv(name)
+        patch.setenv("MODELKEEP_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def suite(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
+    """The product, as real processes; one per topology and worker, shared by all tests."""
+    with running(request.param, tmp_path_factory.mktemp("suite"), CLUSTER_KEY) as running_suite:
+        yield running_suite
+
+
+@pytest.fixture
+def project() -> str:
+    """A project that no other test knows."""
+    return f"t-{uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def client_env(suite: Suite, project: str) -> dict[str, str]:
+    """The environment of a client process that works in `project`."""
+    return suite.client(project)
