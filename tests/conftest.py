@@ -17,8 +17,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--topology",
         default="embedded",
-        help="where tests of the whole product run: embedded (one process), split (a process per service, on PostgreSQL and S3), "
-        "both with a comma between, or host:port of a running cluster, with MODELKEEP_API_KEY set",
+        help="where tests of the whole product run: embedded (one process), split (a process per service, on PostgreSQL and "
+        "S3), both with a comma between, or host:port of a running cluster, with MODELKEEP_API_KEY set",
     )
 
 

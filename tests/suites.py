@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -134,14 +134,14 @@ def _serves(port: int) -> bool:
 
 
 @contextlib.contextmanager
-def _process(command: list[str], env: Mapping[str, str], log: Path, ready) -> Iterator[None]:  # noqa: ANN001 - a callable
+def _process(command: list[str], env: Mapping[str, str], log: Path, ready: Callable[[], bool]) -> Iterator[None]:
     with log.open("wb") as sink:
         process = subprocess.Popen([SERVER, *command], env=dict(env), stdout=sink, stderr=sink)
 
     def up() -> bool:
         if process.poll() is not None:
             raise RuntimeError(f"`modelkeep-server {' '.join(command)}` ended:\n{log.read_text()[-4000:]}")
-        return bool(ready())
+        return ready()
 
     try:
         wait_until(up, f"the start of `modelkeep-server {' '.join(command)}`")
