@@ -240,12 +240,15 @@ class ManifestHasher:
 
     def add(self, entry: Entry) -> None:
         """Take the next entry. Raises InvalidPath when it comes twice or out of order."""
-        path = entry.path.encode()
+        self.add_encoded(entry.path.encode(), encode_entry(entry))
+
+    def add_encoded(self, path: bytes, encoded: bytes) -> None:
+        """Take the next entry in its canonical form. Raises InvalidPath when it comes twice or out of order."""
         if self.entry_count and path <= self._last:
-            raise InvalidPath(f"{entry.path!r} comes twice or out of order", path=entry.path)
+            raise InvalidPath(f"{path.decode()!r} comes twice or out of order", path=path.decode())
         self._last = path
         self.entry_count += 1
-        self._hash.update(encode_entry(entry))
+        self._hash.update(encoded)
 
     def digest(self) -> Digest:
         """The digest of the manifest so far."""

@@ -8,8 +8,11 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import Enum
 
+from modelkeep.digest import Digest
+from modelkeep.errors import DraftCommitted, DraftNotOpen
 from modelkeep.names import CollectionName, DraftName, RunName, VersionName
 
+from modelkeep_server.metadata.domain.manifest import Manifest
 from modelkeep_server.metadata.domain.version import Version
 
 
@@ -23,6 +26,16 @@ class DraftState(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a committed draft: the answer that the same body gets again (SEM-14)."""
+
+    version: VersionName
+    fingerprint: bytes
+    deduplicated: bool
+    ignored_fields: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Draft:
     """A draft collects the entries of a version until it is committed or ends."""
 
@@ -32,8 +45,31 @@ class Draft:
     state: DraftState
     create_time: datetime
     expire_time: datetime
-    version: VersionName | None
-    """What it became."""
+    entry_count: int
+    layout: Digest | None
+    """Names its manifest once it is sealed; None again when more entries came. Never leaves the service."""
+    outcome: Outcome | None
+
+    @property
+    def version(self) -> VersionName | None:
+        """What it became."""
+        return self.outcome.version if self.outcome else None
+
+    def require_open(self) -> None:
+        """Raise DraftNotOpen unless it takes entries and can be committed."""
+        if self.state is not DraftState.OPEN:
+            message = f"the draft {self.name.draft} is {self.state.value}; open a new one and add the entries again"
+            raise DraftNotOpen(message, draft=str(self.name), state=self.state.value)
+
+    def answer_to(self, commit: Commit) -> Outcome | None:
+        """What a commit with this body is answered, if the draft is committed already. Raises DraftCommitted (SEM-14)."""
+        if self.outcome and self.outcome.fingerprint != commit.fingerprint:
+            message = (
+                f"the draft {self.name.draft} was committed with another body, as {self.outcome.version.short}; "
+                "open a new draft to log again"
+            )
+            raise DraftCommitted(message, draft=str(self.name), version=str(self.outcome.version))
+        return self.outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,3 +111,18 @@ class Committed:
     version: Version
     deduplicated: bool
     ignored_fields: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NewVersion:
+    """What a commit writes of a version that did not exist before."""
+
+    name: VersionName
+    uid: str
+    manifest: Manifest
+    is_target: bool
+    """Whether later commits of the same digest are answered with this version (SEM-13)."""
+    is_verified: bool
+    """Whether every file is one whole chunk, or empty, so that its digest is proven already (SEM-24)."""
+    commit: Commit
+    creator: str

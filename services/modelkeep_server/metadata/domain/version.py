@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
+from modelkeep.address import format_moment
 from modelkeep.digest import Digest
+from modelkeep.errors import VersionDeleted
 from modelkeep.names import VersionName
 
 
@@ -27,6 +29,22 @@ class Tombstone:
     delete_time: datetime
     purge_time: datetime
     """Until when it can be restored (SEM-44)."""
+
+    def error(self, version: VersionName) -> VersionDeleted:
+        """What a call that needs the version is answered (SEM-40)."""
+        why = f": {self.reason}" if self.reason else ""
+        message = (
+            f"{version.short} was deleted on {format_moment(self.delete_time)} by {self.actor}{why}; "
+            f"it can be restored until {format_moment(self.purge_time)}"
+        )
+        return VersionDeleted(
+            message,
+            version=str(version),
+            actor=self.actor,
+            reason=self.reason,
+            delete_time=format_moment(self.delete_time),
+            purge_time=format_moment(self.purge_time),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,3 +99,19 @@ class Words:
     def fields(self) -> tuple[str, ...]:
         """The names of what changes."""
         return tuple(name for name in ("description", "notes", "metadata_json") if getattr(self, name) is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """A live version with the digest of a manifest that is about to be committed."""
+
+    name: VersionName
+    is_target: bool
+    is_verified: bool
+    reads_the_same: bool
+    """Whether its entries have the same segments."""
+
+    @property
+    def counts(self) -> bool:
+        """Whether a commit is answered with it: a claimed digest proves nothing unless the same bytes stand behind it (SEM-24)."""
+        return self.reads_the_same or (self.is_target and self.is_verified)

@@ -134,6 +134,8 @@ class ManifestRow(Table, table=True):
     layout: bytes = Field(primary_key=True, sa_type=LargeBinary)
     digest: bytes = Field(sa_type=LargeBinary)
     """The version digest: over entries, not over layout (SEM-10)."""
+    segments_digest: bytes = Field(sa_type=LargeBinary)
+    """Over the segments of all entries: tells whether two manifests of one digest read the same bytes (SEM-24)."""
     entry_count: int = Field(sa_type=BigInteger)
     stored_bytes: int = Field(sa_type=BigInteger)
     referenced_bytes: int = Field(sa_type=BigInteger)
@@ -179,6 +181,7 @@ class VersionRow(Table, table=True):
             postgresql_where=text("is_target"),
         ),
         Index("ix_version_collection_id_state_number", "collection_id", "state", "number"),
+        Index("ix_version_collection_id_digest", "collection_id", "digest"),
         Index("ix_version_manifest", "manifest"),
     )
     id: int | None = _id()
@@ -274,6 +277,14 @@ class DraftRow(Table, table=True):
     """A draft. What expired is judged by the clock in the query: an OPEN row past its time counts as EXPIRED (SEM-8)."""
 
     __tablename__ = "draft"
+    __table_args__ = (
+        Index(
+            "ix_draft_expire_time_unswept",
+            "expire_time",
+            sqlite_where=text("is_swept = 0"),
+            postgresql_where=text("NOT is_swept"),
+        ),
+    )
     id: str = Field(primary_key=True)
     project_id: int = _ref("project.id")
     collection_id: int = _ref("collection.id")
@@ -283,39 +294,37 @@ class DraftRow(Table, table=True):
     creator: str
     create_time: datetime = _time()
     expire_time: datetime = _time()
+    entry_count: int = Field(default=0, sa_type=BigInteger)
+    """Entries are only ever added, so this also tells whether a seal is still right."""
     manifest: bytes | None = Field(default=None, sa_type=LargeBinary, foreign_key="manifest.layout")
-    """Set once the draft is sealed."""
+    """Set once the draft is sealed; taken back when more entries come."""
     commit_fingerprint: bytes | None = Field(default=None, sa_type=LargeBinary)
     """Of the body that committed it, so that the same body gets the same answer (SEM-14)."""
     version_id: int | None = _ref("version.id", nullable=True)
     deduplicated: bool = False
     ignored_fields: str = _text()
     """A JSON list: the answer to the commit."""
+    is_swept: bool = False
+    """True once the draft has ended and its entries are dropped."""
 
 
 class DraftEntryRow(Table, table=True):
-    """An entry of an open draft, in byte order of path."""
+    """An entry of a draft, in byte order of path. Its row appears when the entry is complete, never before."""
 
     __tablename__ = "draft_entry"
     draft_id: str = Field(primary_key=True, foreign_key="draft.id")
     path: bytes = Field(primary_key=True, sa_type=LargeBinary)
-    entry: bytes = Field(sa_type=LargeBinary)
-    """The canonical bytes of the entry."""
-    checked_micros: int = Field(default=0, sa_type=BigInteger)
-    segments: bytes = Field(sa_type=LargeBinary)
-    """The stored form of its first segments; those of a long entry go on in `draft_segment`."""
-    segment_count: int
-    """Over all; what has come so far may be less while an entry is continued."""
+    line: bytes = Field(sa_type=LargeBinary)
+    """Its form in a page of a manifest."""
 
 
-class DraftSegmentRow(Table, table=True):
-    """Further segments of a long entry of an open draft: 1,024 a row, as in the segment page that it becomes."""
+class DraftPageRow(Table, table=True):
+    """Which pages a draft has written so far. Its foreign key keeps them from being collected before the manifest names them."""
 
-    __tablename__ = "draft_segment"
+    __tablename__ = "draft_page"
+    __table_args__ = (Index("ix_draft_page_page", "page"),)
     draft_id: str = Field(primary_key=True, foreign_key="draft.id")
-    path: bytes = Field(primary_key=True, sa_type=LargeBinary)
-    ordinal: int = Field(primary_key=True)
-    segments: bytes = Field(sa_type=LargeBinary)
+    page: bytes = Field(primary_key=True, sa_type=LargeBinary, foreign_key="page.digest")
 
 
 class EventRow(Table, table=True):

@@ -1,0 +1,175 @@
+"""Entries on their way in and out: parts of a stream, and the lines that they become."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from modelkeep.errors import InvalidEntry, LimitExceeded, PathConflict
+from modelkeep.manifest import Entry, Segment, encode_segments, parse_path
+
+from modelkeep_server.metadata.domain.page import SEGMENTS_PER_PAGE, Line, SegmentPage, segment_page
+
+MAX_SEGMENT_PAGES: Final = 4096
+"""Of one entry: 4 TiB at 1 MiB a segment."""
+
+_SEGMENT_BYTES: Final = 44
+
+
+@dataclass(frozen=True, slots=True)
+class EntryPart:
+    """An entry in a stream, or further segments of the one before it."""
+
+    path: str
+    entry: Entry | None
+    """Without its segments; None for a part that goes on."""
+    segments: tuple[Segment, ...]
+    continued: bool
+    """Whether further segments of this entry follow in the next part."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """Complete lines, and segment pages that these lines or later ones name; what one transaction writes."""
+
+    lines: dict[bytes, bytes] = field(default_factory=dict)
+    """By path."""
+    pages: list[SegmentPage] = field(default_factory=list)
+    size_bytes: int = 0
+
+
+class Assembler:
+    """Turns the parts of a stream into checked lines. Of a long entry it keeps one page of segments, and the names of the others."""
+
+    def __init__(self) -> None:
+        self.entry_count = 0
+        """Complete entries so far."""
+        self._open: _LongEntry | None = None
+        self._batch = Batch()
+
+    def add(self, part: EntryPart) -> None:
+        """Take the next part. Raises InvalidPath, InvalidEntry, InvalidReference, PathConflict, LimitExceeded."""
+        if self._open is None:
+            if part.entry is None:
+                raise InvalidEntry(f"{part.path!r} has no digest", path=part.path)
+            if not part.continued and len(part.segments) <= SEGMENTS_PER_PAGE:
+                entry = replace(part.entry, segments=part.segments)
+                entry.check()
+                self._put(Line.of(entry))
+                return
+            self._open = _LongEntry(part.entry)
+        elif part.entry is not None or part.path != self._open.head.path:
+            path = self._open.head.path
+            raise InvalidEntry(f"{path!r} was to go on, but {part.path!r} came as a new entry", path=path, other=part.path)
+        self._extend(self._open, part)
+
+    def take(self) -> Batch:
+        """What is ready to be written; the next call answers only what came since."""
+        batch, self._batch = self._batch, Batch()
+        return batch
+
+    @property
+    def ready_bytes(self) -> int:
+        """How much `take` would answer."""
+        return self._batch.size_bytes
+
+    @property
+    def ready_lines(self) -> int:
+        """How many lines `take` would answer."""
+        return len(self._batch.lines)
+
+    def end(self) -> None:
+        """The stream is over. Raises InvalidEntry when an entry was to go on."""
+        if self._open is not None:
+            path = self._open.head.path
+            raise InvalidEntry(f"the stream ended before {path!r} was complete; send it again", path=path)
+
+    def _extend(self, entry: _LongEntry, part: EntryPart) -> None:
+        for page in entry.extend(part.segments):
+            self._batch.pages.append(page)
+            self._batch.size_bytes += len(page.data)
+        if part.continued:
+            return
+        self._open = None
+        line, last = entry.finish()
+        if last is not None:
+            self._batch.pages.append(last)
+        self._put(line)
+
+    def _put(self, line: Line) -> None:
+        data = line.encode()
+        self.entry_count += 1
+        known = self._batch.lines.get(line.path)
+        if known is None:
+            self._batch.lines[line.path] = data
+            self._batch.size_bytes += len(data)
+        else:
+            require_same(known, data)
+
+
+class _LongEntry:
+    """An entry whose segments come in several parts, or are too many for its line."""
+
+    def __init__(self, head: Entry) -> None:
+        self.head = head
+        self._bytes = 0
+        self._waiting = bytearray()
+        self._pages = bytearray()
+        parse_path(head.path)
+        if head.reference is not None:
+            raise InvalidEntry(f"{head.path!r} is a reference and has segments; it can only be one of the two", path=head.path)
+
+    def extend(self, segments: Sequence[Segment]) -> list[SegmentPage]:
+        """Take further segments; the pages that are full now."""
+        part = replace(self.head, size_bytes=sum(s.length for s in segments), segments=tuple(segments))
+        if segments:
+            part.check()
+        self._bytes += part.size_bytes or 0
+        self._waiting += encode_segments(segments)
+        pages = []
+        size = SEGMENTS_PER_PAGE * _SEGMENT_BYTES
+        # The last page is cut only when it is known whether the entry is long at all.
+        while len(self._waiting) > size:
+            pages.append(self._cut(size))
+        return pages
+
+    def finish(self) -> tuple[Line, SegmentPage | None]:
+        """The line of the complete entry, and its last segment page if it has any."""
+        if self._bytes != self.head.size_bytes:
+            message = f"{self.head.path!r} has {self.head.size_bytes} bytes but its segments have {self._bytes}"
+            raise InvalidEntry(message, path=self.head.path)
+        if not self._waiting:
+            self.head.check()
+        if not self._pages:
+            return replace(Line.of(self.head), segments=bytes(self._waiting)), None
+        last = self._cut(len(self._waiting))
+        return Line.of(self.head, bytes(self._pages)), last
+
+    def _cut(self, size: int) -> SegmentPage:
+        page = segment_page(bytes(self._waiting[:size]))
+        del self._waiting[:size]
+        self._pages += page.digest.sha256
+        if len(self._pages) > MAX_SEGMENT_PAGES * 32:
+            limit = MAX_SEGMENT_PAGES * SEGMENTS_PER_PAGE
+            message = f"{self.head.path!r} has more than {limit:,} segments; cut it into larger chunks"
+            raise LimitExceeded(message, path=self.head.path, limit=limit)
+        return page
+
+
+def require_same(known: bytes, other: bytes) -> None:
+    """Raise PathConflict unless two lines of one path have the same content; their segments may differ."""
+    first, second = Line.decode(known), Line.decode(other)
+    if first.entry != second.entry:
+        a, b = first.open(), second.open()
+        what = "content" if a.digest != b.digest else "size, mode or reference"
+        message = f"{a.path!r} is in the draft already, with other {what}: {a.digest} there, {b.digest} now"
+        raise PathConflict(message, path=a.path, digest=str(a.digest), other_digest=str(b.digest))
+
+
+def path_ranges(prefix: str) -> list[tuple[bytes, bytes | None]]:
+    """Where the file `prefix`, and what lies under the folder `prefix`, stand in byte order: from, and up to but without (SEM-37)."""
+    if not prefix:
+        return [(b"", None)]
+    path = parse_path(prefix).encode()
+    return [(path, path + b"\x00"), (path + b"/", path + b"0")]
