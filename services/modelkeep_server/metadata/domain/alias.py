@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from modelkeep.errors import AliasChanged, AliasNotFound, InvalidAlias, InvalidArgument
@@ -11,6 +11,9 @@ from modelkeep.names import LATEST, AliasName, CollectionName, VersionName, pars
 
 MAX_ON_ONE_VERSION: Final = 1000
 """How many aliases may point to one version; all of them are shown with it."""
+
+
+_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,16 @@ class AliasChange:
     change_time: datetime
     actor: str
     reason: str
+
+    @classmethod
+    def following(
+        cls, before: Alias | None, alias: AliasName, version: VersionName | None, now: datetime, actor: str, reason: str
+    ) -> AliasChange:
+        """The change that follows on what is so now. A clock may stand still or be set back; history never does (SEM-16)."""
+        if before is None:
+            return cls(alias, 1, None, version, now, actor, reason)
+        stamp = max(now, before.update_time + _MICROSECOND)
+        return cls(alias, before.seq + 1, before.version, version, stamp, actor, reason)
 
     @property
     def result(self) -> Alias:

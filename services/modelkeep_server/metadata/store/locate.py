@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from modelkeep.errors import CollectionNotFound, NotFound, ProjectNotFound, TeamNotFound
 from modelkeep.names import CollectionName, ProjectName, nearest
-from sqlalchemy import Select, select
+from sqlalchemy import ColumnElement, and_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -16,27 +18,11 @@ SHOWN = 20
 """How many existing names an error tells."""
 
 
-async def project_id(session: AsyncSession, name: ProjectName) -> int:
-    """The id of a project. Raises TeamNotFound, ProjectNotFound."""
-    statement = select(col(ProjectRow.id)).where(col(ProjectRow.team) == name.team, col(ProjectRow.name) == name.project)
-    found: int | None = await session.scalar(statement)
-    if found is None:
-        raise await project_not_found(session, name)
-    return found
-
-
-async def collection_id(session: AsyncSession, name: CollectionName) -> int:
-    """The id of a collection. Raises TeamNotFound, ProjectNotFound, CollectionNotFound."""
-    return await _found(session, name, _collection(name))
-
-
-async def lock_collection(session: AsyncSession, name: CollectionName) -> int:
-    """The id of a collection, whose row is ours until the end of the transaction: the first lock of whoever writes in it.
-
-    It does not stand in the way of rows that merely point to the collection, such as new drafts. Raises TeamNotFound,
-    ProjectNotFound, CollectionNotFound.
-    """
-    return await _found(session, name, _collection(name).with_for_update(key_share=True, of=CollectionRow))
+def in_collection(name: CollectionName) -> ColumnElement[bool]:
+    """Says, of a statement that joins projects and collections, which collection it is about."""
+    return and_(
+        col(ProjectRow.team) == name.team, col(ProjectRow.name) == name.project, col(CollectionRow.name) == name.collection
+    )
 
 
 async def project_not_found(session: AsyncSession, name: ProjectName) -> NotFound:
@@ -64,28 +50,9 @@ async def collection_not_found(session: AsyncSession, name: CollectionName) -> N
     return CollectionNotFound(message, collection=str(name), nearest=near)
 
 
-def suggest(existing: list[str] | tuple[str, ...], near: str) -> str:
+def suggest(existing: Sequence[str], near: str) -> str:
     """What exists instead, in words: the nearest name if there is one, and the first of the others."""
     if not existing:
         return "there are none yet"
     shown = ", ".join(existing[:SHOWN]) + (", …" if len(existing) > SHOWN else "")
     return f"did you mean {near!r}? There are: {shown}" if near else f"there are: {shown}"
-
-
-def _collection(name: CollectionName) -> Select[tuple[int]]:
-    return (
-        select(col(CollectionRow.id))
-        .join(ProjectRow, col(CollectionRow.project_id) == col(ProjectRow.id))
-        .where(
-            col(ProjectRow.team) == name.team,
-            col(ProjectRow.name) == name.project,
-            col(CollectionRow.name) == name.collection,
-        )
-    )
-
-
-async def _found(session: AsyncSession, name: CollectionName, statement: Select[tuple[int]]) -> int:
-    found: int | None = await session.scalar(statement)
-    if found is None:
-        raise await collection_not_found(session, name)
-    return found
