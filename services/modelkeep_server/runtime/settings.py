@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+DATA_DIR: Final = ".modelkeep"
+"""The data folder, unless another one is set."""
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86400)]
 
 
 class RuntimeSettings(BaseModel):
-    """Settings that every server has. A relative path lies under `data_dir`."""
+    """Settings that every server has. A default path in `.modelkeep` lies in the data folder, wherever that is."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    data_dir: Path = Path(".modelkeep")
-    """The data folder. What other settings give as a relative path, a relative `sqlite:///file` or `file:folder` lies in it."""
+    data_dir: Path = Path(DATA_DIR)
+    """The data folder: whatever is not set otherwise lies in it."""
 
     listen: str = "127.0.0.1:7460"
     """Where gRPC listens: `host:port`, or `unix:/path`. Port 0 takes any free one. Anything but the loopback needs TLS."""
@@ -32,9 +35,9 @@ class RuntimeSettings(BaseModel):
     tls_ca_file: Path | None = None
     """The authorities (PEM) by which this server checks other services; the system's when unset."""
 
-    signing_key_file: Path = Path("signing-key.pem")
+    signing_key_file: Path = Path(f"{DATA_DIR}/signing-key.pem")
     """The private key that signs access tokens (PEM, Ed25519). Only the metadata service reads it."""
-    public_key_files: tuple[Path, ...] = (Path("signing-key.pub.pem"),)
+    public_key_files: tuple[Path, ...] = (Path(f"{DATA_DIR}/signing-key.pub.pem"),)
     """The public keys that access tokens are verified with (PEM); a file may hold several, two during a rotation."""
     token_seconds: Annotated[int, Field(ge=1, le=60)] = 60
     """How long an access token lives, and so how long a revoked key may still be used: at most 60 s."""
@@ -79,7 +82,3 @@ class RuntimeSettings(BaseModel):
     """JSON lines or text for people; `auto` is text on a terminal. Logs go to stderr."""
     log_calls: Literal["all", "failed"] = "failed"
     """Log every call, or those that failed."""
-
-    def path(self, path: Path) -> Path:
-        """The absolute form of a path of these settings."""
-        return (self.data_dir / path).absolute()

@@ -52,6 +52,8 @@ class Signer:
             raise TypeError(f"access tokens are signed with an Ed25519 key, not with {type(key).__name__}")
         self.lifetime_seconds = lifetime_seconds
         """How long a token lives."""
+        self.public_key_pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        """What the tokens are verified with."""
         self._key = key
         self._headers = {"kid": key_id(key.public_key())}
 

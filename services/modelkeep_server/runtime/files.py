@@ -1,0 +1,39 @@
+"""Small files that other processes read: written whole or not at all, and private from their first byte."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from uuid import uuid4
+
+PRIVATE = 0o600
+
+
+def write(path: Path, data: bytes, *, mode: int = PRIVATE, replace: bool = True) -> None:
+    """Write a file durably, under its final name only when it is whole.
+
+    Raises FileExistsError when it exists and `replace` is false, OSError when it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{uuid4().hex}")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if replace:
+            aside.replace(path)
+        else:
+            os.link(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+    _sync(path.parent)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
