@@ -34,6 +34,10 @@ MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
 TokenSource = Callable[[], Awaitable[str]]
 """Gives an access token that is good for a while yet."""
 
+_STATUS_LOST: Final = "Internal error from Core"
+"""What grpc's asyncio client says when a stream ended while it still wrote: it overwrites the status that the server sent
+(grpc/grpc#36066). Only another try can tell."""
+
 _OPTIONS: Final = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -183,6 +187,8 @@ class PeerChannel(grpc.aio.Channel):
         try:
             yield
         except grpc.aio.AioRpcError as failed:
+            if failed.details() == _STATUS_LOST:
+                raise ServiceUnavailable(f"the stream to {self._service} broke; try again", service=self._service) from failed
             error = from_rpc_error(failed)
             if isinstance(error, Unauthenticated):
                 # The caller's own token is good, so this must not look as if it were not.
