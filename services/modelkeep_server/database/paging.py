@@ -6,6 +6,8 @@ import base64
 import binascii
 import hashlib
 import json
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
@@ -14,6 +16,8 @@ from modelkeep.errors import InvalidArgument, InvalidPageToken
 DEFAULT_SIZE: Final = 50
 MAX_SIZE: Final = 1000
 MAX_TOKEN_CHARACTERS: Final = 8192
+
+_UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
 
 T = TypeVar("T")
 
@@ -32,15 +36,16 @@ class Page:
             raise InvalidArgument(f"page_size is {size}; it must not be negative", field="page_size", value=size)
         return cls(min(size or DEFAULT_SIZE, MAX_SIZE), token)
 
-    def position(self, *query: object) -> list[Any] | None:
-        """Where the page begins: the values given to `token` for the same query; None for the first page.
+    def position(self, *query: object, of: Sequence[type[int | str]] = (str,)) -> list[Any] | None:
+        """Where the page begins: the values given to `token` for the same query, of the types `of`; None for the first page.
 
-        Raises InvalidPageToken when the token is not ours or belongs to another query.
+        Raises InvalidPageToken when the token is not ours or belongs to another query. Nothing in it is trusted: what comes
+        out has the right types, and values that every database can hold.
         """
         if not self.token:
             return None
         match _decode(self.token):
-            case {"q": fingerprint, "p": [*position]} if fingerprint == _fingerprint(query):
+            case {"q": fingerprint, "p": [*position]} if fingerprint == _fingerprint(query) and _fits(position, of):
                 return position
         message = "the page token is not one of this list; ask for the first page again, without a token"
         raise InvalidPageToken(message, field="page_token")
@@ -67,6 +72,21 @@ def _decode(text: str) -> Any:
         return json.loads(base64.urlsafe_b64decode(text.encode("ascii")))
     except (ValueError, binascii.Error, RecursionError):
         return None
+
+
+def _fits(position: list[Any], types: Sequence[type[int | str]]) -> bool:
+    return len(position) == len(types) and all(map(_is_a, position, types))
+
+
+def _is_a(value: object, expected: type[int | str]) -> bool:
+    match value:
+        case bool():
+            return False
+        case int():
+            return expected is int and 0 <= value < 1 << 63
+        case str():
+            return expected is str and _UNSTORABLE.search(value) is None
+    return False
 
 
 def _fingerprint(query: tuple[object, ...]) -> str:

@@ -43,7 +43,7 @@ class AliasChange:
 
     @classmethod
     def following(
-        cls, before: Alias | None, alias: AliasName, version: VersionName | None, now: datetime, actor: str, reason: str
+        cls, before: Alias | None, alias: AliasName, version: VersionName | None, now: datetime, *, actor: str, reason: str
     ) -> AliasChange:
         """The change that follows on what is so now. A clock may stand still or be set back; history never does (SEM-16)."""
         if before is None:

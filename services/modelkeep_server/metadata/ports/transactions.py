@@ -10,6 +10,17 @@ from modelkeep.names import ProjectName
 
 from modelkeep_server.metadata.domain.call import Call
 from modelkeep_server.metadata.domain.event import Happening
+from modelkeep_server.metadata.ports.alias import Aliases
+from modelkeep_server.metadata.ports.collection import Collections
+from modelkeep_server.metadata.ports.draft import Drafts
+from modelkeep_server.metadata.ports.event import Events
+from modelkeep_server.metadata.ports.fence import Fence
+from modelkeep_server.metadata.ports.key import Keys
+from modelkeep_server.metadata.ports.manifest import Manifests
+from modelkeep_server.metadata.ports.project import Projects, Teams
+from modelkeep_server.metadata.ports.resolution import Resolution
+from modelkeep_server.metadata.ports.use import Uses
+from modelkeep_server.metadata.ports.version import Versions
 
 T = TypeVar("T")
 
@@ -23,6 +34,66 @@ class Work(Protocol):
 
     def emit(self, project: ProjectName, actor: str, happening: Happening) -> None:
         """Note an event. All events of a transaction are written as its last statements, so numbers have no gaps (SEM-58)."""
+        ...
+
+    @property
+    def keys(self) -> Keys:
+        """The API keys of all teams and services."""
+        ...
+
+    @property
+    def aliases(self) -> Aliases:
+        """All aliases, and where they pointed."""
+        ...
+
+    @property
+    def resolution(self) -> Resolution:
+        """From addresses to versions."""
+        ...
+
+    @property
+    def uses(self) -> Uses:
+        """Which runs used which versions."""
+        ...
+
+    @property
+    def events(self) -> Events:
+        """The event logs."""
+        ...
+
+    @property
+    def teams(self) -> Teams:
+        """All teams."""
+        ...
+
+    @property
+    def projects(self) -> Projects:
+        """All projects."""
+        ...
+
+    @property
+    def collections(self) -> Collections:
+        """All collections."""
+        ...
+
+    @property
+    def drafts(self) -> Drafts:
+        """All drafts."""
+        ...
+
+    @property
+    def manifests(self) -> Manifests:
+        """All manifests."""
+        ...
+
+    @property
+    def versions(self) -> Versions:
+        """All versions."""
+        ...
+
+    @property
+    def fence(self) -> Fence:
+        """The fence against collection."""
         ...
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from modelkeep.errors import AliasNotFound, LimitExceeded, VersionNotFound
+from modelkeep.errors import AliasNotFound, LimitExceeded
 from modelkeep.names import LATEST, AliasName, CollectionName, VersionName, nearest
 from sqlalchemy import Row, Select, and_, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -16,10 +16,11 @@ from sqlmodel import col
 from modelkeep_server.database.clock import Clock, from_micros, to_micros
 from modelkeep_server.database.paging import Listing, Page, token
 from modelkeep_server.metadata.domain.alias import MAX_ON_ONE_VERSION, Alias, AliasChange
-from modelkeep_server.metadata.domain.version import Tombstone, VersionState
+from modelkeep_server.metadata.domain.version import VersionState
 from modelkeep_server.metadata.store.dialect import upsert
 from modelkeep_server.metadata.store.locate import SEARCHED, collection_not_found, in_collection, suggest
 from modelkeep_server.metadata.store.tables import AliasChangeRow, AliasRow, CollectionRow, ProjectRow, VersionRow
+from modelkeep_server.metadata.store.version import VersionRepository
 
 _before = aliased(VersionRow, name="before")
 _after = aliased(VersionRow, name="after")
@@ -53,7 +54,7 @@ class AliasRepository:
         collection_id, now, ids = await self._targets(collection, wishes, current)
         changes, aliases, history = [], [], []
         for name, version in wishes.items():
-            change = AliasChange.following(current.get(name), collection.alias(name), version, now, actor, reason)
+            change = AliasChange.following(current.get(name), collection.alias(name), version, now, actor=actor, reason=reason)
             row = {"collection_id": collection_id, "alias": name, "seq": change.seq, "actor": actor, "reason": reason}
             from_id, to_id = ids.get(change.from_version), ids.get(change.to_version)
             aliases.append(row | {"version_id": to_id, "update_time": change.change_time})
@@ -78,7 +79,7 @@ class AliasRepository:
         """The aliases of a collection by name. Raises TeamNotFound, ProjectNotFound, CollectionNotFound."""
         statement = _aliases(collection).where(col(AliasRow.version_id).is_not(None)).order_by(col(AliasRow.alias))
         if position := page.position("aliases", collection):
-            statement = statement.where(col(AliasRow.alias) > str(position[0]))
+            statement = statement.where(col(AliasRow.alias) > position[0])
         rows = (await self._session.execute(statement.limit(page.size + 1))).all()
         if not rows and not await self._exists(collection):
             raise await collection_not_found(self._session, collection)
@@ -94,8 +95,8 @@ class AliasRepository:
         statement = _history(collection).order_by(*(column.desc() for column in key))
         if alias:
             statement = statement.where(col(AliasChangeRow.alias) == alias)
-        if position := page.position("alias history", collection, alias):
-            statement = statement.where(tuple_(*key) < (from_micros(position[0]), str(position[1])))
+        if position := page.position("alias history", collection, alias, of=(int, str)):
+            statement = statement.where(tuple_(*key) < (from_micros(position[0]), position[1]))
         rows = (await self._session.execute(statement.limit(page.size + 1))).all()
         if not rows and not await self._exists(collection):
             raise await collection_not_found(self._session, collection)
@@ -115,11 +116,9 @@ class AliasRepository:
         found = {collection.version(row.number): row for row in rows if row.id is not None}
         for version in set(targets):
             row = found.get(version)
-            if row is None:
-                raise VersionNotFound(f"there is no {version.short} to point an alias to", version=str(version))
-            if row.state != VersionState.COMMITTED.value:
-                raise Tombstone(row.delete_actor, row.delete_reason, row.delete_time, row.purge_time).error(version)
-            if row.alias_count + targets.count(version) > MAX_ON_ONE_VERSION:
+            if row is None or row.state != VersionState.COMMITTED.value:
+                await VersionRepository(self._session, self._clock).get(version)  # says what is wrong
+            elif row.alias_count + targets.count(version) > MAX_ON_ONE_VERSION:
                 message = f"{version.short} would carry more than {MAX_ON_ONE_VERSION:,} aliases"
                 raise LimitExceeded(message, field="moves", limit=MAX_ON_ONE_VERSION)
         return rows[0].collection_id, rows[0].now, {None: None, **{version: row.id for version, row in found.items()}}
@@ -141,7 +140,7 @@ async def alias_not_found(session: AsyncSession, name: AliasName, when: str = ""
     return AliasNotFound(f"{message}; {suggest(existing, near)}", alias=str(name), nearest=near)
 
 
-def _aliases(collection: CollectionName) -> Select[Any]:
+def _aliases(collection: CollectionName) -> Select[*tuple[Any, ...]]:
     return (
         select(
             col(AliasRow.alias),
@@ -162,13 +161,13 @@ def _history(collection: CollectionName) -> Select[Any]:
     return (
         select(
             *(column for column in AliasChangeRow.__table__.columns if not column.name.endswith("_id")),  # type: ignore[attr-defined]
-            _before.number.label("from_number"),
-            _after.number.label("to_number"),
+            col(_before.number).label("from_number"),
+            col(_after.number).label("to_number"),
         )
         .join(CollectionRow, col(AliasChangeRow.collection_id) == col(CollectionRow.id))
         .join(ProjectRow, col(CollectionRow.project_id) == col(ProjectRow.id))
-        .outerjoin(_before, col(AliasChangeRow.from_version_id) == _before.id)
-        .outerjoin(_after, col(AliasChangeRow.to_version_id) == _after.id)
+        .outerjoin(_before, col(AliasChangeRow.from_version_id) == col(_before.id))
+        .outerjoin(_after, col(AliasChangeRow.to_version_id) == col(_after.id))
         .where(in_collection(collection))
     )
 
@@ -182,10 +181,6 @@ def _versions(clock: Clock, collection: CollectionName, versions: set[VersionNam
             col(VersionRow.id),
             col(VersionRow.number),
             col(VersionRow.state),
-            col(VersionRow.delete_actor),
-            col(VersionRow.delete_reason),
-            col(VersionRow.delete_time),
-            col(VersionRow.purge_time),
             count.scalar_subquery().label("alias_count"),
         )
         .select_from(CollectionRow)

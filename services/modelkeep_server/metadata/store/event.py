@@ -25,7 +25,7 @@ from modelkeep_server.metadata.store.tables import EventRow, ProjectRow
 _KINDS: Final = {kind.__name__: TypeAdapter(kind) for kind in get_args(Happening)}
 
 
-class Events:
+class EventRepository:
     """The events of all projects."""
 
     def __init__(self, session: AsyncSession, clock: Clock) -> None:
@@ -54,8 +54,8 @@ class Events:
             .returning(col(ProjectRow.id), col(ProjectRow.event_sequence), self._clock.sql().label("time"))
             .execution_options(synchronize_session=False)
         )
-        project_id, last, time = (await self._session.execute(statement)).one()
-        return project_id, last, time
+        counted: Any = (await self._session.execute(statement)).one()
+        return counted.id, counted.event_sequence, counted.time
 
     async def after(self, project: ProjectName, sequence: int, size: int) -> tuple[tuple[Event, ...], int]:
         """At most `size` events with a higher sequence, oldest first, and the last sequence of the project.
@@ -80,7 +80,7 @@ class Events:
         """The last sequence of every project, by project."""
         key = (col(ProjectRow.team), col(ProjectRow.name))
         statement = select(*key, col(ProjectRow.event_sequence)).order_by(*key).limit(page.size + 1)
-        if position := page.position("event heads"):
+        if position := page.position("event heads", of=(str, str)):
             statement = statement.where(tuple_(*key) > tuple_(*position))
         rows = (await self._session.execute(statement)).all()
         heads = tuple(EventHead(ProjectName(team, name), last) for team, name, last in rows[: page.size])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from datetime import timedelta
 from functools import cache
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from modelkeep.errors import RequestIdReused
 from pydantic import ConfigDict, TypeAdapter
@@ -26,7 +27,7 @@ FORGOTTEN_AT_ONCE: Final = 256
 _KEY = (col(RequestRow.team), col(RequestRow.method), col(RequestRow.request_id))
 
 
-class Requests:
+class RequestRepository:
     """What successful calls answered. Use it first thing in a transaction: a claim waits for the end of its rival."""
 
     def __init__(self, session: AsyncSession, clock: Clock) -> None:
@@ -34,7 +35,7 @@ class Requests:
         self._clock = clock
 
     async def claim(self, call: Call) -> bool:
-        """Whether this transaction is the one to run the call; false when its answer is known. Rolled back, it leaves nothing."""
+        """Whether this transaction is to run the call; false when its answer is known. A rollback takes the claim back."""
         fresh = {"fingerprint": call.fingerprint, "answer": "", "expire_time": self._clock.sql(REMEMBERED_FOR)}
         row = {"team": call.caller.team, "method": call.method, "request_id": call.request_id, **fresh}
         statement = upsert(self._session, RequestRow).values(row)
@@ -51,14 +52,16 @@ class Requests:
         statement = select(col(RequestRow.fingerprint), col(RequestRow.answer)).where(_is(call))
         fingerprint, text = (await self._session.execute(statement)).one()
         if fingerprint != call.fingerprint:
-            message = f"the request id {call.request_id} of an earlier {call.method} came again with another body; draw a new one"
+            message = (
+                f"the request id {call.request_id} of an earlier {call.method} came again with another body; draw a new one"
+            )
             raise RequestIdReused(message, request_id=call.request_id, method=call.method)
-        (remembered,) = _adapter(answer).validate_json(text)
+        (remembered,) = _adapter(cast("Hashable", answer)).validate_json(text)
         return remembered  # type: ignore[no-any-return]
 
     async def remember(self, call: Call, answer: type[T], result: T) -> None:
         """Keep the answer of a call that this transaction claimed."""
-        text = _adapter(answer).dump_json((result,)).decode()
+        text = _adapter(cast("Hashable", answer)).dump_json((result,)).decode()
         await self._session.execute(update(RequestRow).where(_is(call)).values(answer=text))
 
     async def forget_expired(self) -> None:
@@ -69,7 +72,9 @@ class Requests:
 
 
 def _is(call: Call) -> Any:
-    return and_(*(column == value for column, value in zip(_KEY, (call.caller.team, call.method, call.request_id), strict=True)))
+    return and_(
+        *(column == value for column, value in zip(_KEY, (call.caller.team, call.method, call.request_id), strict=True))
+    )
 
 
 @cache

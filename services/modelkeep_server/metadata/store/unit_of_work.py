@@ -15,8 +15,18 @@ from modelkeep_server.database.engine import Database
 from modelkeep_server.metadata.domain.call import Call
 from modelkeep_server.metadata.domain.event import Happening
 from modelkeep_server.metadata.ports.transactions import Work
-from modelkeep_server.metadata.store.event import Events
-from modelkeep_server.metadata.store.request import Requests
+from modelkeep_server.metadata.store.alias import AliasRepository
+from modelkeep_server.metadata.store.collection import CollectionRepository
+from modelkeep_server.metadata.store.draft import DraftRepository
+from modelkeep_server.metadata.store.event import EventRepository
+from modelkeep_server.metadata.store.fence import FenceRepository
+from modelkeep_server.metadata.store.key import KeyRepository
+from modelkeep_server.metadata.store.manifest import ManifestRepository
+from modelkeep_server.metadata.store.project import ProjectRepository, TeamRepository
+from modelkeep_server.metadata.store.request import RequestRepository
+from modelkeep_server.metadata.store.resolution import ResolutionRepository
+from modelkeep_server.metadata.store.use import UseRepository
+from modelkeep_server.metadata.store.version import VersionRepository
 
 T = TypeVar("T")
 
@@ -49,14 +59,69 @@ class SqlWork:
         await self.events.append(self._happenings)
 
     @cached_property
-    def events(self) -> Events:
-        """The event logs."""
-        return Events(self._session, self._clock)
+    def teams(self) -> TeamRepository:
+        """All teams."""
+        return TeamRepository(self._session, self._clock)
 
     @cached_property
-    def requests(self) -> Requests:
+    def projects(self) -> ProjectRepository:
+        """All projects."""
+        return ProjectRepository(self._session, self._clock)
+
+    @cached_property
+    def collections(self) -> CollectionRepository:
+        """All collections."""
+        return CollectionRepository(self._session, self._clock)
+
+    @cached_property
+    def drafts(self) -> DraftRepository:
+        """All drafts."""
+        return DraftRepository(self._session, self._clock)
+
+    @cached_property
+    def manifests(self) -> ManifestRepository:
+        """All manifests."""
+        return ManifestRepository(self._session, self._clock)
+
+    @cached_property
+    def versions(self) -> VersionRepository:
+        """All versions."""
+        return VersionRepository(self._session, self._clock)
+
+    @cached_property
+    def fence(self) -> FenceRepository:
+        """The fence against collection."""
+        return FenceRepository(self._session, self._clock)
+
+    @cached_property
+    def keys(self) -> KeyRepository:
+        """The API keys of all teams and services."""
+        return KeyRepository(self._session, self._clock)
+
+    @cached_property
+    def aliases(self) -> AliasRepository:
+        """All aliases, and where they pointed."""
+        return AliasRepository(self._session, self._clock)
+
+    @cached_property
+    def resolution(self) -> ResolutionRepository:
+        """From addresses to versions."""
+        return ResolutionRepository(self._session, self._clock)
+
+    @cached_property
+    def uses(self) -> UseRepository:
+        """Which runs used which versions."""
+        return UseRepository(self._session, self._clock)
+
+    @cached_property
+    def events(self) -> EventRepository:
+        """The event logs."""
+        return EventRepository(self._session, self._clock)
+
+    @cached_property
+    def requests(self) -> RequestRepository:
         """The answers to remember."""
-        return Requests(self._session, self._clock)
+        return RequestRepository(self._session, self._clock)
 
 
 class SqlTransactions:

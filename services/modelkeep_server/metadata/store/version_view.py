@@ -22,8 +22,8 @@ from modelkeep_server.metadata.store.tables import AliasRow, CollectionRow, Mani
 _live = aliased(VersionRow, name="live")
 
 LATEST_NUMBER: Final = (
-    select(func.max(_live.number))
-    .where(_live.collection_id == col(CollectionRow.id), _live.state == VersionState.COMMITTED.value)
+    select(func.max(col(_live.number)))
+    .where(col(_live.collection_id) == col(CollectionRow.id), col(_live.state) == VersionState.COMMITTED.value)
     .correlate(CollectionRow)
     .scalar_subquery()
 )

@@ -1,0 +1,54 @@
+"""Collections, as the database keeps them."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from modelkeep.names import CollectionName, ProjectName
+
+from modelkeep_server.database.paging import Listing, Page
+from modelkeep_server.metadata.domain.collection import Collection
+
+
+class Collections(Protocol):
+    """All collections of all projects."""
+
+    async def ensure(self, name: CollectionName, type_: str, description: str = "") -> bool:
+        """Make the collection in its project, unless it is there; whether it was made.
+
+        Raises CollectionTypeMismatch, naming the type that it has (SEM-2).
+        """
+        ...
+
+    async def get(self, name: CollectionName) -> Collection:
+        """A collection. Raises TeamNotFound, ProjectNotFound, CollectionNotFound."""
+        ...
+
+    async def list(self, project: ProjectName, type_: str, page: Page) -> Listing[Collection]:
+        """The collections of a project by name; only those of one type, unless that is empty.
+
+        Raises TeamNotFound, ProjectNotFound.
+        """
+        ...
+
+    async def update(self, name: CollectionName, type_: str | None, description: str | None, etag: str) -> Collection:
+        """Edit a collection, if its etag is still `etag` or that is empty; None leaves a value as it is.
+
+        Raises TeamNotFound, ProjectNotFound, CollectionNotFound, EtagMismatch.
+        """
+        ...
+
+    async def rename(self, name: CollectionName, new: CollectionName) -> None:
+        """Give a collection another name. Raises CollectionNotFound, CollectionExists."""
+        ...
+
+    async def lock(self, name: CollectionName) -> None:
+        """Keep everybody else from writing in a collection until the transaction ends: the first lock of whoever does.
+
+        Raises TeamNotFound, ProjectNotFound, CollectionNotFound.
+        """
+        ...
+
+    async def next_number(self, name: CollectionName) -> int:
+        """The number of the next version, given once and for good (SEM-9)."""
+        ...
