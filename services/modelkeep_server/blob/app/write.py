@@ -1,0 +1,206 @@
+"""Write: chunks that come through the server, many in one stream.
+
+What is complete goes to the store in groups, while the next chunks come in: the longer the disk takes, the larger the next
+group, and each group costs one round of flushes and one transaction. Nothing is acknowledged before both are done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from modelkeep.errors import DeadlineExceeded, GrantExpired, InvalidArgument, ModelkeepError, SizeMismatch
+
+from modelkeep_server.blob.app.publish import Publisher, Upload
+from modelkeep_server.blob.domain import Incoming
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from modelkeep.names import LeaseName
+
+    from modelkeep_server.blob.app.admission import Pending, Streams
+    from modelkeep_server.blob.domain import Chunk, ObjectName, Terms, WritePart
+    from modelkeep_server.blob.ports import Backend, Index, Writer
+    from modelkeep_server.runtime.callers import Caller
+
+_GROUP_CHUNKS: Final = 64
+_GROUP_BYTES: Final = 32 << 20
+
+
+class Writes:
+    """Takes Write streams."""
+
+    def __init__(self, index: Index, backend: Backend, terms: Terms, streams: Streams, pending: Pending) -> None:
+        self._index = index
+        self._backend = backend
+        self._terms = terms
+        self._streams = streams
+        self._pending = pending
+        self._publisher = Publisher(index, backend, terms)
+        self._ending: set[asyncio.Task[None]] = set()
+
+    async def write(self, messages: AsyncIterator[WritePart], caller: Caller) -> int:
+        """Publish the chunks of a stream; how many they are.
+
+        Raises LeaseNotFound, LeaseExpired, GrantExpired, DigestMismatch, SizeMismatch, StorageFull, TooBusy,
+        DeadlineExceeded; chunks that were complete before it are published all the same.
+        """
+        with self._streams.one():
+            first = await self._next(messages)
+            if first is None or first.lease is None:
+                raise InvalidArgument("the first message of Write must name the lease", field="lease")
+            lease = first.lease
+            caller.require(lease.team)
+            await self._index.read(lambda rows: rows.leases.get(lease))
+            stream = _Stream(lease, self._index, self._backend, self._publisher, self._pending)
+            try:
+                part: WritePart | None = first
+                while part is not None:
+                    await stream.take(part)
+                    part = await self._next(messages)
+                return await stream.finish()
+            except BaseException:
+                await self._end(stream)
+                raise
+
+    async def close(self) -> None:
+        """Wait for streams that were cut off to be put away."""
+        await asyncio.gather(*self._ending, return_exceptions=True)
+
+    async def _end(self, stream: _Stream) -> None:
+        """Put a broken stream away, also when the call is cancelled meanwhile."""
+        task = asyncio.create_task(stream.break_off())
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+        await asyncio.shield(task)
+
+    async def _next(self, messages: AsyncIterator[WritePart]) -> WritePart | None:
+        """The next message; None at the end of the stream. Raises DeadlineExceeded."""
+        seconds = self._terms.idle.total_seconds()
+        try:
+            async with asyncio.timeout(seconds):
+                return await anext(messages, None)
+        except TimeoutError:
+            message = f"nothing came for {seconds:g} s; prepare again to learn from which offset to go on"
+            raise DeadlineExceeded(message, idle_seconds=f"{seconds:g}") from None
+
+
+class _Stream:
+    """One Write under way: at most one chunk that comes in, one group that waits, and one group that is being stored."""
+
+    def __init__(self, lease: LeaseName, index: Index, backend: Backend, publisher: Publisher, pending: Pending) -> None:
+        self._lease = lease
+        self._index = index
+        self._backend = backend
+        self._publisher = publisher
+        self._pending = pending
+        self._writer: Writer | None = None
+        self._complete: list[Writer] = []
+        self._storing: asyncio.Task[None] | None = None
+        self._published = 0
+
+    async def take(self, part: WritePart) -> None:
+        """The next message."""
+        if part.chunk is not None:
+            await self._begin(part.chunk, part.offset)
+        elif not part.data:
+            raise InvalidArgument("a message of Write begins a chunk or brings data; this one does neither", field="data")
+        if part.data:
+            await self._append(part.data)
+
+    async def finish(self) -> int:
+        """The stream ended: wait until all of it is published."""
+        if (writer := self._writer) is not None:
+            await writer.close(keep=False)
+            raise _too_short(writer)
+        await self._store_rest()
+        return self._published
+
+    async def break_off(self) -> None:
+        """The stream broke: keep what came of the chunk under way, publish what is complete."""
+        if (writer := self._writer) is not None:
+            self._writer = None
+            await writer.close(keep=True)
+            await self._pending.end(_size(writer))
+        with suppress(ModelkeepError):  # the stream has failed already, for a reason of its own
+            await self._store_rest()
+
+    async def _begin(self, chunk: Chunk, offset: int) -> None:
+        if (writer := self._writer) is not None:
+            await writer.close(keep=False)
+            raise _too_short(writer)
+        if not 0 <= offset < chunk.size_bytes:
+            message = f"offset {offset} is not within chunk {chunk.digest} of {chunk.size_bytes} bytes"
+            raise InvalidArgument(message, field="offset", value=offset)
+        await self._pending.begin(chunk.size_bytes)
+        try:
+            self._writer = await self._backend.receive(Incoming(self._lease, chunk), offset)
+        except BaseException:
+            await self._pending.end(chunk.size_bytes)
+            raise
+
+    async def _append(self, data: bytes) -> None:
+        if (writer := self._writer) is None:
+            raise SizeMismatch("there is data beyond the end of the chunk; begin the next one with its digest and size")
+        await writer.write(data)
+        if writer.received_bytes == _size(writer):
+            self._writer = None
+            self._complete.append(writer)
+            await self._store_when_due()
+
+    async def _store_when_due(self) -> None:
+        """Begin to store what is complete, as soon as what went before is stored; wait for that only when much has piled up."""
+        full = len(self._complete) >= _GROUP_CHUNKS or _bytes(self._complete) >= _GROUP_BYTES
+        if self._storing is not None and (full or self._storing.done()):
+            await self._stored()
+        if self._storing is None:
+            group, self._complete = self._complete, []
+            self._storing = asyncio.create_task(self._store(group))
+
+    async def _store_rest(self) -> None:
+        try:
+            await self._stored()
+        finally:
+            group, self._complete = self._complete, []
+            if group:
+                await self._store(group)
+
+    async def _stored(self) -> None:
+        """Wait for the group that is being stored. Raises what went wrong with it."""
+        if (task := self._storing) is not None:
+            await asyncio.shield(task)
+            self._storing = None
+
+    async def _store(self, group: list[Writer]) -> None:
+        try:
+            digests = {writer.incoming.chunk.digest for writer in group}
+            grants = await self._index.read(lambda rows: rows.grants.find(self._lease, digests, by_url=False))
+            names = {grant.chunk: grant.object for grant in grants}
+            granted = [(writer, names[writer.incoming.chunk]) for writer in group if writer.incoming.chunk in names]
+            await self._backend.store(granted)
+            objects: dict[ObjectName, int] = {name: _size(writer) for writer, name in granted}
+            published = await self._publisher.publish(Upload(self._lease, objects, digests=digests))
+            self._published += sum(writer.incoming.chunk.digest in published for writer in group)
+            if missing := sorted(digests - published):
+                message = f"there is no open grant for chunk {missing[0]}; prepare its upload again"
+                raise GrantExpired(message, digest=str(missing[0]), count=len(missing))
+        finally:
+            for writer in group:
+                await writer.close(keep=False)
+            await self._pending.end(*map(_size, group))
+
+
+def _size(writer: Writer) -> int:
+    return writer.incoming.chunk.size_bytes
+
+
+def _bytes(group: list[Writer]) -> int:
+    return sum(_size(writer) for writer in group)
+
+
+def _too_short(writer: Writer) -> SizeMismatch:
+    chunk = writer.incoming.chunk
+    message = f"chunk {chunk.digest} ended after {writer.received_bytes} of {chunk.size_bytes} bytes; nothing of it was kept"
+    return SizeMismatch(message, digest=str(chunk.digest), expected=chunk.size_bytes, actual=writer.received_bytes)

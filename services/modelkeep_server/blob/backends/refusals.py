@@ -1,0 +1,37 @@
+"""What backends refuse, in the same words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modelkeep.errors import ChunkCorrupt, GrantExpired, ServiceUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from modelkeep_server.blob.domain import Incoming, StoredChunk
+
+
+def nothing_kept(incoming: Incoming, offset: int, kept_bytes: int) -> GrantExpired:
+    """A write wants to go on where nothing is."""
+    message = f"{kept_bytes} bytes of chunk {incoming.chunk.digest} were kept, not {offset}; prepare its upload again"
+    return GrantExpired(message, digest=str(incoming.chunk.digest), offset=offset, kept=kept_bytes)
+
+
+def taken_over(incoming: Incoming) -> GrantExpired:
+    """The writer was cut off."""
+    message = f"another stream writes chunk {incoming.chunk.digest} under this lease, or the lease ended; prepare it again"
+    return GrantExpired(message, digest=str(incoming.chunk.digest))
+
+
+def damaged(chunk: StoredChunk) -> ChunkCorrupt:
+    """The stored bytes are not what the index says."""
+    message = f"the stored bytes of chunk {chunk.chunk.digest} are damaged; upload the content again to heal it"
+    return ChunkCorrupt(message, digest=str(chunk.chunk.digest))
+
+
+def no_urls(objects: Sequence[object]) -> list[str]:
+    """What a store without URLs answers."""
+    if objects:
+        raise ServiceUnavailable("this store hands out no URLs; use Write and Read")
+    return []

@@ -1,0 +1,160 @@
+"""Wires the blob service: the only file that knows all of its rooms."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from modelkeep.api.blob.v1 import blob_maintenance_service_pb2_grpc as maintenance_rpc
+from modelkeep.api.blob.v1 import blob_service_pb2_grpc as rpc
+
+from modelkeep_server.blob.app.admission import Pending, Streams
+from modelkeep_server.blob.app.check import Inspection
+from modelkeep_server.blob.app.confirm import Confirmations
+from modelkeep_server.blob.app.download import Downloads
+from modelkeep_server.blob.app.reap import Reaper
+from modelkeep_server.blob.app.upload import Uploads
+from modelkeep_server.blob.app.write import Writes
+from modelkeep_server.blob.backends.bucket import S3Address
+from modelkeep_server.blob.backends.filesystem import FilesystemBackend
+from modelkeep_server.blob.backends.memory import MemoryBackend
+from modelkeep_server.blob.backends.metered import MeteredBackend
+from modelkeep_server.blob.backends.probe import UnsafeStoreError
+from modelkeep_server.blob.backends.s3 import S3Backend
+from modelkeep_server.blob.backends.verifying import VerifyingBackend
+from modelkeep_server.blob.domain import Terms
+from modelkeep_server.blob.servicer import BlobMaintenanceServicer, BlobServicer
+from modelkeep_server.blob.store.index import SqlIndex
+from modelkeep_server.database import migrate as migrations
+from modelkeep_server.database.clock import Clock
+from modelkeep_server.database.engine import Database
+from modelkeep_server.runtime.callers import Access
+from modelkeep_server.runtime.lifecycle import CannotStart
+from modelkeep_server.runtime.server import Service
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from modelkeep_server.blob.domain import Problem
+    from modelkeep_server.blob.ports import Backend
+    from modelkeep_server.blob.settings import BlobSettings
+    from modelkeep_server.runtime.server import Wiring
+
+MIGRATIONS: Final = Path(__file__).parent / "store" / "migrations"
+
+_PUBLIC: Final = "/modelkeep.api.blob.v1.BlobService"
+_MAINTENANCE: Final = "/modelkeep.api.blob.v1.BlobMaintenanceService"
+
+ACCESS: Final = {
+    f"{_PUBLIC}/GetCapabilities": Access.ANY,
+    f"{_PUBLIC}/PrepareUpload": Access.WRITE,
+    f"{_PUBLIC}/Write": Access.WRITE,
+    f"{_PUBLIC}/CompleteUpload": Access.WRITE,
+    f"{_PUBLIC}/PrepareDownload": Access.READ,
+    f"{_PUBLIC}/Read": Access.READ,
+    f"{_PUBLIC}/Stat": Access.READ,
+    f"{_PUBLIC}/RenewLease": Access.WRITE,
+    f"{_MAINTENANCE}/ConfirmChunks": Access.SERVICE,
+}
+"""What each RPC needs."""
+
+
+async def build(settings: BlobSettings, wiring: Wiring) -> Service:
+    """The service, with its store made ready. Raises CannotStart, ServiceUnavailable."""
+    database = Database(settings.database_url)
+    index = SqlIndex(database, wiring.clock)
+    backend = open_backend(settings)
+    try:
+        await backend.open()
+    except UnsafeStoreError as error:
+        raise CannotStart(str(error)) from error
+    terms = terms_of(settings)
+    reaper = Reaper(index, backend, terms)
+    uploads = Uploads(index, backend, terms, reaper)
+    writes = Writes(index, backend, terms, Streams(settings.max_streams), Pending(settings.max_pending_bytes))
+    downloads = Downloads(index, backend, terms, Streams(settings.max_streams))
+    servicer, maintenance = BlobServicer(uploads, writes, downloads), BlobMaintenanceServicer(Confirmations(index))
+    reaper.soon()
+
+    async def check() -> None:
+        await index.read(lambda rows: rows.now())
+        await backend.check()
+
+    async def close() -> None:
+        await writes.close()
+        await reaper.close()
+        await backend.close()
+        await database.close()
+
+    return Service(
+        name="blob",
+        servicers=(
+            lambda server: rpc.add_BlobServiceServicer_to_server(servicer, server),
+            lambda server: maintenance_rpc.add_BlobMaintenanceServiceServicer_to_server(maintenance, server),
+        ),
+        access=ACCESS,
+        check=check,
+        close=close,
+    )
+
+
+async def migrate(settings: BlobSettings) -> None:
+    """Bring the database to the tables that this release expects."""
+    await migrations.upgrade(settings.database_url, MIGRATIONS)
+
+
+@asynccontextmanager
+async def inspection(settings: BlobSettings) -> AsyncIterator[Inspection]:
+    """What looks at everything the service keeps, and changes nothing."""
+    database, backend = Database(settings.database_url), open_backend(settings)
+    try:
+        yield Inspection(SqlIndex(database, Clock()), backend)
+    finally:
+        await backend.close()
+        await database.close()
+
+
+async def fsck(settings: BlobSettings, *, deep: bool) -> AsyncIterator[Problem]:
+    """All problems of index and store; with `deep` every object is read and hashed."""
+    async with inspection(settings) as everything:
+        async for problem in everything.problems(deep=deep):
+            yield problem
+
+
+def open_backend(settings: BlobSettings) -> Backend:
+    """The store that the settings name, with all that is put around it. Raises CannotStart for a URL that names none."""
+    return MeteredBackend(VerifyingBackend(_backend(settings)))
+
+
+def _backend(settings: BlobSettings) -> Backend:
+    url = urlsplit(settings.store_url)
+    match url.scheme:
+        case "memory":
+            return MemoryBackend()
+        case "file" if url.path and not url.netloc:
+            return FilesystemBackend(Path(url.path).absolute(), threads=settings.io_threads)
+        case "s3" if url.netloc:
+            address = S3Address(
+                bucket=url.netloc,
+                prefix=url.path,
+                endpoint=settings.s3_endpoint,
+                public_endpoint=settings.s3_public_endpoint,
+                region=settings.s3_region,
+                access_key=settings.s3_access_key,
+                secret_key=settings.s3_secret_key.get_secret_value(),
+            )
+            return S3Backend(address, threads=settings.io_threads, direct=settings.s3_direct)
+    message = f"store_url is {settings.store_url!r}; use file:./folder, file:///folder, s3://bucket/prefix or memory:"
+    raise CannotStart(message)
+
+
+def terms_of(settings: BlobSettings) -> Terms:
+    """How long things last, by the settings."""
+    return Terms(
+        lease=timedelta(seconds=settings.lease_seconds),
+        url=timedelta(seconds=settings.url_seconds),
+        idle=timedelta(seconds=settings.idle_seconds),
+    )

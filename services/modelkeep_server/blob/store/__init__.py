@@ -1,0 +1,1 @@
+"""The index of chunks: rows and queries, the same on SQLite and PostgreSQL."""
