@@ -9,12 +9,10 @@ from typing import Final
 from modelkeep.errors import InvalidEntry, LimitExceeded, PathConflict
 from modelkeep.manifest import Entry, Segment, encode_segments, parse_path
 
-from modelkeep_server.metadata.domain.page import SEGMENTS_PER_PAGE, Line, SegmentPage, segment_page
+from modelkeep_server.metadata.domain.page import SEGMENT_BYTES, SEGMENTS_PER_PAGE, Line, SegmentPage, segment_page
 
 MAX_SEGMENT_PAGES: Final = 4096
 """Of one entry: 4 TiB at 1 MiB a segment."""
-
-_SEGMENT_BYTES: Final = 44
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +38,7 @@ class Batch:
 
 
 class Assembler:
-    """Turns the parts of a stream into checked lines. Of a long entry it keeps one page of segments, and the names of the others."""
+    """Turns the parts of a stream into checked lines. Of a long entry it keeps one page of segments, and the others' names."""
 
     def __init__(self) -> None:
         self.entry_count = 0
@@ -128,7 +126,7 @@ class _LongEntry:
         self._bytes += part.size_bytes or 0
         self._waiting += encode_segments(segments)
         pages = []
-        size = SEGMENTS_PER_PAGE * _SEGMENT_BYTES
+        size = SEGMENTS_PER_PAGE * SEGMENT_BYTES
         # The last page is cut only when it is known whether the entry is long at all.
         while len(self._waiting) > size:
             pages.append(self._cut(size))
@@ -168,7 +166,7 @@ def require_same(known: bytes, other: bytes) -> None:
 
 
 def path_ranges(prefix: str) -> list[tuple[bytes, bytes | None]]:
-    """Where the file `prefix`, and what lies under the folder `prefix`, stand in byte order: from, and up to but without (SEM-37)."""
+    """Where the file `prefix`, and what lies under that folder, stand in byte order: from, and up to but without (SEM-37)."""
     if not prefix:
         return [(b"", None)]
     path = parse_path(prefix).encode()

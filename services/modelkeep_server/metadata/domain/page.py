@@ -39,7 +39,8 @@ BOUNDARY: Final = 448
 
 _LENGTH = struct.Struct(">I")
 _NUMBER = struct.Struct(">Q")
-_SEGMENT_BYTES: Final = 44
+SEGMENT_BYTES: Final = 44
+"""Of a segment, in its stored form."""
 _DIGEST_BYTES: Final = 32
 
 
@@ -59,7 +60,9 @@ class Line:
     def of(cls, entry: Entry, segment_pages: bytes = b"") -> Line:
         """The line of an entry, whose segments are in it or in `segment_pages`."""
         checked = entry.reference.checked_micros if entry.reference else 0
-        return cls(encode_entry(entry), _NUMBER.pack(checked) if checked else b"", encode_segments(entry.segments), segment_pages)
+        return cls(
+            encode_entry(entry), _NUMBER.pack(checked) if checked else b"", encode_segments(entry.segments), segment_pages
+        )
 
     @classmethod
     def decode(cls, data: bytes) -> Line:
@@ -74,6 +77,12 @@ class Line:
     def path(self) -> bytes:
         """The path, in UTF-8."""
         return self.entry[4 : 4 + _LENGTH.unpack_from(self.entry)[0]]
+
+    @property
+    def digest_text(self) -> bytes:
+        """The digest of the whole file, as `sha256:<hex>`."""
+        start = 8 + _LENGTH.unpack_from(self.entry)[0]
+        return self.entry[start : start + _LENGTH.unpack_from(self.entry, start - 4)[0]]
 
     def open(self) -> Entry:
         """The entry, without its segments."""
@@ -152,7 +161,7 @@ def read_page(data: bytes) -> Iterator[Line]:
 
 def read_segment_page(data: bytes) -> bytes:
     """The segments of a segment page, in their stored form. Raises ValueError when these are not the bytes of one."""
-    if not data.startswith(SEGMENTS_HEADER) or (len(data) - len(SEGMENTS_HEADER)) % _SEGMENT_BYTES:
+    if not data.startswith(SEGMENTS_HEADER) or (len(data) - len(SEGMENTS_HEADER)) % SEGMENT_BYTES:
         raise ValueError("these bytes are not a page of segments")
     return data[len(SEGMENTS_HEADER) :]
 

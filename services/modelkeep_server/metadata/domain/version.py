@@ -113,5 +113,5 @@ class Twin:
 
     @property
     def counts(self) -> bool:
-        """Whether a commit is answered with it: a claimed digest proves nothing unless the same bytes stand behind it (SEM-24)."""
+        """Whether a commit is answered with it: a claim counts only if the same bytes stand behind it (SEM-24)."""
         return self.reads_the_same or (self.is_target and self.is_verified)

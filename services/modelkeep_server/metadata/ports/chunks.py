@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Protocol
 
 from modelkeep.digest import Digest
@@ -11,7 +11,7 @@ from modelkeep.digest import Digest
 class Chunks(Protocol):
     """The blob service, as far as commits need it."""
 
-    def confirm(self, team: str, epoch: int, batches: AsyncIterator[Sequence[Digest]]) -> AsyncIterator[Sequence[int]]:
+    def confirm(self, team: str, epoch: int, batches: AsyncIterator[Sequence[Digest]]) -> AsyncGenerator[Sequence[int]]:
         """Confirm batches of chunks against collections up to `epoch` (RELIABILITY §2.4).
 
         Answers one list per batch: the size in bytes of each chunk, -1 for one that is not live or not held by the team.

@@ -319,7 +319,7 @@ class DraftEntryRow(Table, table=True):
 
 
 class DraftPageRow(Table, table=True):
-    """Which pages a draft has written so far. Its foreign key keeps them from being collected before the manifest names them."""
+    """Which pages a draft has written so far. Its foreign key keeps them until the manifest names them."""
 
     __tablename__ = "draft_page"
     __table_args__ = (Index("ix_draft_page_page", "page"),)

@@ -1,0 +1,86 @@
+"""Collections: make, show, edit and rename them."""
+
+from __future__ import annotations
+
+from modelkeep.errors import CollectionExists
+from modelkeep.names import CollectionName, ProjectName
+
+from modelkeep_server.database.paging import Listing, Page
+from modelkeep_server.metadata.app.project import ensure_project
+from modelkeep_server.metadata.domain.call import Call
+from modelkeep_server.metadata.domain.collection import Collection
+from modelkeep_server.metadata.domain.event import CollectionCreated, CollectionRenamed, CollectionUpdated
+from modelkeep_server.metadata.ports.transactions import Transactions, Work
+from modelkeep_server.runtime.callers import Caller
+
+
+class CollectionApp:
+    """The use cases of collections."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
+
+    async def create_collection(self, call: Call, name: CollectionName, type_: str, description: str) -> Collection:
+        """Make a collection, and its project if that is missing.
+
+        Raises TeamNotFound, CollectionExists, CollectionTypeMismatch.
+        """
+        call.caller.require(name.team)
+
+        async def step(work: Work) -> Collection:
+            if not await ensure_collection(work, name, type_, call.caller.actor, description):
+                message = f"the collection {name.collection!r} exists already; use it, or choose another name"
+                raise CollectionExists(message, collection=str(name))
+            return await work.collections.get(name)
+
+        return await self._transactions.once(call, Collection, step)
+
+    async def get_collection(self, caller: Caller, name: CollectionName) -> Collection:
+        """A collection. Raises TeamNotFound, ProjectNotFound, CollectionNotFound."""
+        caller.require(name.team)
+        return await self._transactions.read(lambda work: work.collections.get(name))
+
+    async def list_collections(self, caller: Caller, project: ProjectName, type_: str, page: Page) -> Listing[Collection]:
+        """The collections of a project by name, of one type unless it is empty. Raises TeamNotFound, ProjectNotFound."""
+        caller.require(project.team)
+        return await self._transactions.read(lambda work: work.collections.list(project, type_, page))
+
+    async def update_collection(
+        self, call: Call, name: CollectionName, type_: str | None, description: str | None, etag: str
+    ) -> Collection:
+        """Edit a collection; None leaves a value as it is. Raises what `get_collection` raises, and EtagMismatch."""
+        call.caller.require(name.team)
+
+        async def step(work: Work) -> Collection:
+            collection = await work.collections.update(name, type_, description, etag)
+            work.emit(name.parent, call.caller.actor, CollectionUpdated(str(name), collection.type))
+            return collection
+
+        return await self._transactions.once(call, Collection, step)
+
+    async def rename_collection(self, call: Call, name: CollectionName, new: CollectionName) -> Collection:
+        """Give a collection another name; a name that it has already changes nothing.
+
+        Raises what `get_collection` raises, and CollectionExists.
+        """
+        call.caller.require(name.team)
+
+        async def step(work: Work) -> Collection:
+            if name != new:
+                await work.collections.rename(name, new)
+                work.emit(name.parent, call.caller.actor, CollectionRenamed(str(new), str(name)))
+            return await work.collections.get(new)
+
+        return await self._transactions.once(call, Collection, step)
+
+
+async def ensure_collection(work: Work, name: CollectionName, type_: str, actor: str, description: str = "") -> bool:
+    """Make a collection unless it is there, and its project (SEM-1); whether it was made.
+
+    Raises TeamNotFound, CollectionTypeMismatch (SEM-2).
+    """
+    await ensure_project(work, name.parent, actor)
+    made = await work.collections.ensure(name, type_, description)
+    if made:
+        work.emit(name.parent, actor, CollectionCreated(str(name), type_))
+    return made

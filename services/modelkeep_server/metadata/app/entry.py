@@ -1,0 +1,85 @@
+"""Entries of versions: list them page by page, or stream them with all their segments."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import Final
+
+from modelkeep.manifest import Entry, decode_segments, parse_path
+from modelkeep.names import VersionName
+
+from modelkeep_server.database.paging import Listing, Page, token
+from modelkeep_server.metadata.app.lines import read_lines, read_segments
+from modelkeep_server.metadata.domain.entry import EntryPart
+from modelkeep_server.metadata.domain.page import Line
+from modelkeep_server.metadata.ports.transactions import Transactions
+from modelkeep_server.runtime.callers import Caller
+
+MESSAGE_BYTES: Final = 900_000
+"""About how much goes into one message, which stays below 1 MiB."""
+_ENTRY_BYTES: Final = 64
+"""What a message needs for an entry, beside its canonical form."""
+_SEGMENT_BYTES: Final = 60
+"""What a message needs for a segment, at most."""
+
+
+class EntryApp:
+    """The use cases of the entries of versions."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
+
+    async def list_entries(self, caller: Caller, name: VersionName, prefix: str, page: Page) -> Listing[Entry]:
+        """Entries of a version by path, without their segments.
+
+        Raises InvalidPath, VersionNotFound, VersionDeleted, and so on.
+        """
+        caller.require(name.team)
+        version = await self._transactions.read(lambda work: work.versions.get(name))
+        position = page.position("entries", name, prefix, of=(str,))
+        after = position[0].encode() if position else None
+        entries: list[Entry] = []
+        size = 0
+        async with aclosing(read_lines(self._transactions, version.layout, prefix, after)) as lines:
+            async for line in lines:
+                if len(entries) == page.size or size > MESSAGE_BYTES:
+                    return Listing(tuple(entries), token([entries[-1].path], "entries", name, prefix))
+                entries.append(line.open())
+                size += len(line.entry) + _ENTRY_BYTES
+        return Listing(tuple(entries))
+
+    async def stream_entries(
+        self, caller: Caller, name: VersionName, prefix: str, after_path: str
+    ) -> AsyncIterator[Sequence[EntryPart]]:
+        """Entries of a version by path, with all their segments, as much at a time as fits into a message.
+
+        Raises InvalidPath, VersionNotFound, VersionDeleted, and so on.
+        """
+        caller.require(name.team)
+        version = await self._transactions.read(lambda work: work.versions.get(name))
+        after = parse_path(after_path).encode() if after_path else None
+        parts: list[EntryPart] = []
+        size = 0
+        async with aclosing(read_lines(self._transactions, version.layout, prefix, after)) as lines:
+            async for line in lines:
+                async for part in self._parts(line):
+                    needed = len(line.entry) + _ENTRY_BYTES + _SEGMENT_BYTES * len(part.segments)
+                    if parts and size + needed > MESSAGE_BYTES:
+                        yield parts
+                        parts, size = [], 0
+                    parts.append(part)
+                    size += needed
+        if parts:
+            yield parts
+
+    async def _parts(self, line: Line) -> AsyncIterator[EntryPart]:
+        entry = line.open()
+        rest = max(1, len(line.page_digests()))
+        head: Entry | None = entry
+        async for stored in read_segments(self._transactions, line):
+            rest -= 1
+            yield EntryPart(entry.path, head, decode_segments(stored), continued=rest > 0)
+            head = None
+        if head is not None:
+            yield EntryPart(entry.path, head, (), continued=False)

@@ -1,0 +1,92 @@
+"""Sealing: the entries of a draft become a manifest, before any lock is taken."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
+from typing import Final
+
+from modelkeep.names import DraftName
+
+from modelkeep_server.metadata.domain.draft import Draft
+from modelkeep_server.metadata.domain.manifest import Manifest, Sealer
+from modelkeep_server.metadata.domain.page import Page
+from modelkeep_server.metadata.ports.transactions import Transactions, Work
+
+READ_BYTES: Final = 2 << 20
+"""About how much of the lines is read at once."""
+WRITE_BYTES: Final = 4 << 20
+"""About how much of the pages one transaction writes."""
+WRITE_ROWS: Final = 500
+"""How many places of pages one transaction writes."""
+
+
+async def seal(transactions: Transactions, draft: Draft) -> Manifest | None:
+    """The manifest of an open draft, written page by page; None when more entries came meanwhile.
+
+    Writing it again is harmless: pages and manifests are named by their content. Raises InvalidPath when paths collide.
+    """
+    if (layout := draft.layout) is not None:
+        return await transactions.read(lambda work: work.manifests.get(layout))
+    sealer = Sealer()
+    pages: list[Page] = []
+    size = 0
+    async for path, line in _lines(transactions, draft.name):
+        if page := sealer.add(path, line):
+            pages.append(page)
+            size += len(page.data)
+        if size >= WRITE_BYTES:
+            await transactions.write(partial(_write_pages, draft.name, pages))
+            pages, size = [], 0
+    if page := sealer.rest():
+        pages.append(page)
+    if sealer.manifest().entry_count != draft.entry_count:
+        return None
+    return await _write_manifest(transactions, draft.name, sealer, pages)
+
+
+async def _lines(transactions: Transactions, name: DraftName) -> AsyncIterator[tuple[bytes, bytes]]:
+    last: bytes | None = None
+    limit = 64
+    while True:
+        lines = await transactions.read(partial(_read_lines, name, last, limit))
+        for line in lines:
+            yield line
+        if len(lines) < limit:
+            return
+        last = lines[-1][0]
+        average = sum(len(line) for _, line in lines) // len(lines) + 1
+        limit = max(64, min(READ_BYTES // average, 8192))
+
+
+async def _read_lines(name: DraftName, after: bytes | None, limit: int, work: Work) -> Sequence[tuple[bytes, bytes]]:
+    return await work.drafts.lines_after(name, after, limit)
+
+
+async def _write_pages(name: DraftName, pages: Sequence[Page], work: Work) -> None:
+    await work.manifests.add_pages(name, pages)
+
+
+async def _write_manifest(
+    transactions: Transactions, name: DraftName, sealer: Sealer, pages: Sequence[Page]
+) -> Manifest | None:
+    """Write the last pages and what the manifest holds, and point the draft to it once all is there.
+
+    All in one transaction, unless there is much of it.
+    """
+    manifest = sealer.manifest()
+    slots, segment_pages = sealer.slots, sorted(sealer.segment_pages)
+    rows = max(len(slots), len(segment_pages), 1)
+    is_sealed = False
+    for start in range(0, rows, WRITE_ROWS):
+
+        async def step(work: Work, start: int = start, end: int = start + WRITE_ROWS) -> bool:
+            if start == 0:
+                await work.manifests.add_pages(name, pages)
+                await work.manifests.add(manifest)
+            await work.manifests.add_slots(manifest.layout, slots[start:end])
+            await work.manifests.add_segment_pages(manifest.layout, segment_pages[start:end])
+            return end >= rows and await work.drafts.seal(name, manifest.layout, manifest.entry_count)
+
+        is_sealed = await transactions.write(step)
+    return manifest if is_sealed else None
