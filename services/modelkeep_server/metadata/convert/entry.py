@@ -1,0 +1,102 @@
+"""Entries on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from modelkeep.api.blob.v1.digest_pb2 import Digest as DigestMessage
+from modelkeep.api.metadata.v1 import entry_pb2 as pb
+from modelkeep.api.metadata.v1 import metadata_service_pb2 as service_pb
+from modelkeep.digest import Digest
+from modelkeep.errors import InvalidEntry, InvalidReference
+from modelkeep.manifest import ChangeTokenKind, Entry, Reference, Segment
+
+from modelkeep_server.metadata.convert.moment import from_micros, from_timestamp, to_micros, to_timestamp
+from modelkeep_server.metadata.domain.entry import EntryPart
+
+_KINDS = {
+    pb.CHANGE_TOKEN_KIND_ETAG: ChangeTokenKind.ETAG,
+    pb.CHANGE_TOKEN_KIND_GENERATION: ChangeTokenKind.GENERATION,
+    pb.CHANGE_TOKEN_KIND_LAST_MODIFIED: ChangeTokenKind.LAST_MODIFIED,
+}
+_NUMBERS = {kind: number for number, kind in _KINDS.items()}
+
+
+def parts_from_pb(request: service_pb.AddEntriesRequest) -> tuple[EntryPart, ...]:
+    """The entries of one message of a stream. Raises what `part_from_pb` raises."""
+    return tuple(part_from_pb(entry) for entry in request.entries)
+
+
+def parts_to_pb(parts: Sequence[EntryPart]) -> service_pb.StreamEntriesResponse:
+    """One message of a stream of entries."""
+    return service_pb.StreamEntriesResponse(entries=[part_to_pb(part) for part in parts])
+
+
+def part_from_pb(entry: pb.Entry) -> EntryPart:
+    """An entry in a stream; without a digest, the further segments of the one before it.
+
+    Raises InvalidArgument, InvalidEntry, InvalidReference; whether all of it fits together is checked when it is complete.
+    """
+    segments = tuple(_segment(segment) for segment in entry.segments)
+    if not entry.HasField("digest"):
+        return EntryPart(entry.path, None, segments, entry.continued)
+    size = None if entry.size_bytes == -1 else entry.size_bytes
+    reference = _reference(entry.reference) if entry.HasField("reference") else None
+    head = Entry(entry.path, _digest(entry.digest), size, entry.executable, reference=reference)
+    return EntryPart(entry.path, head, segments, entry.continued)
+
+
+def part_to_pb(part: EntryPart) -> pb.Entry:
+    """An entry in a stream, or the further segments of one."""
+    message = pb.Entry(path=part.path) if part.entry is None else entry_to_pb(part.entry)
+    message.continued = part.continued
+    for segment in part.segments:
+        chunk = DigestMessage(sha256=segment.chunk.sha256)
+        message.segments.append(pb.Segment(chunk=chunk, offset=segment.offset, length=segment.length))
+    return message
+
+
+def entry_to_pb(entry: Entry) -> pb.Entry:
+    """An entry, without its segments."""
+    return pb.Entry(
+        path=entry.path,
+        digest=DigestMessage(sha256=entry.digest.sha256),
+        size_bytes=-1 if entry.size_bytes is None else entry.size_bytes,
+        executable=entry.executable,
+        reference=_reference_to_pb(entry.reference),
+    )
+
+
+def _digest(digest: DigestMessage) -> Digest:
+    if digest.WhichOneof("value") is None:
+        raise InvalidEntry("a digest is empty, or of an algorithm that this server does not know; send its SHA-256")
+    return Digest(digest.sha256)
+
+
+def _segment(segment: pb.Segment) -> Segment:
+    return Segment(_digest(segment.chunk), segment.offset, segment.length)
+
+
+def _reference(reference: pb.Reference) -> Reference:
+    kind = None
+    if reference.change_token_kind:
+        kind = _KINDS.get(reference.change_token_kind)
+        if kind is None:
+            raise InvalidReference("a reference has a kind of change token that this server does not know")
+    checked = 0
+    if reference.HasField("checked_time"):
+        checked = to_micros(from_timestamp(reference.checked_time, "checked_time"))
+    return Reference(reference.uri, reference.object_version, reference.change_token, kind, checked)
+
+
+def _reference_to_pb(reference: Reference | None) -> pb.Reference | None:
+    if reference is None:
+        return None
+    kind = reference.change_token_kind
+    return pb.Reference(
+        uri=reference.uri,
+        object_version=reference.object_version,
+        change_token=reference.change_token,
+        change_token_kind=_NUMBERS[kind] if kind else pb.CHANGE_TOKEN_KIND_UNSPECIFIED,
+        checked_time=to_timestamp(from_micros(reference.checked_micros)) if reference.checked_micros else None,
+    )

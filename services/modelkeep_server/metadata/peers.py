@@ -1,0 +1,53 @@
+"""How metadata reaches blob: the port `Chunks`, answered by the other service's stub."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import Any, Final
+
+import grpc.aio
+from modelkeep.api.blob.v1 import blob_maintenance_service_pb2 as pb
+from modelkeep.api.blob.v1 import blob_maintenance_service_pb2_grpc as rpc
+from modelkeep.api.blob.v1.digest_pb2 import Digest as DigestMessage
+from modelkeep.digest import Digest
+from modelkeep.names import TeamName
+
+CONFIRM_SECONDS: Final = 600
+"""How long the confirmation of one manifest may take."""
+BATCHES_UNDER_WAY: Final = 4
+"""How many batches are asked before the first of them is answered."""
+
+
+class BlobChunks:
+    """The chunks that the blob service keeps."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._stub = rpc.BlobMaintenanceServiceStub(channel)  # type: ignore[no-untyped-call,unused-ignore]
+
+    async def confirm(self, team: str, epoch: int, batches: AsyncIterator[Sequence[Digest]]) -> AsyncGenerator[Sequence[int]]:
+        """Confirm batches of chunks against collections up to `epoch`; the sizes of each batch, -1 for what the team lacks.
+
+        Raises what the blob service raises, such as ServiceUnavailable, and what `batches` raises.
+        """
+        failures: list[Exception] = []
+        room = asyncio.Semaphore(BATCHES_UNDER_WAY)
+        parent = str(TeamName(team))
+
+        async def requests() -> AsyncIterator[pb.ConfirmChunksRequest]:
+            try:
+                async for batch in batches:
+                    await room.acquire()
+                    digests = [DigestMessage(sha256=digest.sha256) for digest in batch]
+                    yield pb.ConfirmChunksRequest(parent=parent, epoch=epoch, digests=digests)
+            except Exception as error:  # noqa: BLE001 - grpc would turn whatever it is into a cancelled call
+                failures.append(error)
+
+        responses: Any = self._stub.ConfirmChunks(requests(), timeout=CONFIRM_SECONDS)  # our channels answer with generators
+        async with aclosing(responses):
+            async for response in responses:
+                room.release()
+                yield response.sizes_bytes
+        if failures:
+            raise failures[0]
