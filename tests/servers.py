@@ -22,6 +22,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from time import monotonic, sleep
 from uuid import uuid4
@@ -125,6 +126,7 @@ def _seaweedfs() -> S3:
     command += [f"-{name}={port}" for name, port in ports.items()]
     log = (folder / "log").open("wb")
     process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, start_new_session=True)
+    log.close()
     atexit.register(_end, process, folder)
     server = S3(f"127.0.0.1:{ports['s3.port']}", access, secret, "")
 
@@ -135,7 +137,7 @@ def _seaweedfs() -> S3:
             urllib.request.urlopen(f"http://{server.endpoint}/healthz", timeout=1).close()
             client = server.client()
             client.bucket_exists("probe") or client.make_bucket("probe")
-            client.put_object("probe", "probe", open("/dev/null", "rb"), 0)
+            client.put_object("probe", "probe", BytesIO(), 0)
         except Exception:
             return False
         return True

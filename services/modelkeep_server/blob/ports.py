@@ -78,7 +78,7 @@ class Backend(Protocol):
     async def store(self, batch: Sequence[tuple[Writer, ObjectName]]) -> None:
         """Make objects of complete chunks: durable when it returns. All or none of the batch.
 
-        An object that is there already, from an attempt that was cut short, is left as it is. Raises StorageFull,
+        The writers are closed. An object that is there already, from an attempt that was cut short, is left as it is. Raises StorageFull,
         ServiceUnavailable, and GrantExpired when the lease ended; then nothing of the batch is kept.
         """
 

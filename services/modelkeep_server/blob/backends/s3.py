@@ -17,7 +17,7 @@ from modelkeep.errors import ModelkeepError
 from modelkeep_server.blob.backends import layout
 from modelkeep_server.blob.backends.bucket import Bucket, S3Address, refused
 from modelkeep_server.blob.backends.probe import Probe
-from modelkeep_server.blob.backends.refusals import damaged, nothing_kept
+from modelkeep_server.blob.backends.refusals import damaged, no_urls, nothing_kept
 from modelkeep_server.blob.backends.spoolwriter import SpoolWriter
 from modelkeep_server.blob.backends.threads import Threads
 from modelkeep_server.blob.domain import MIB, ListedObject
@@ -80,6 +80,9 @@ class S3Backend:
         except ModelkeepError:
             await self.delete([name for _, name in batch])
             raise
+        finally:
+            for writer, _ in batch:
+                await writer.close(keep=False)
 
     async def leases(self) -> AsyncIterator[set[LeaseName]]:
         """None: nothing is kept."""
@@ -115,17 +118,21 @@ class S3Backend:
 
     async def upload_urls(self, objects: Sequence[tuple[ObjectName, timedelta]]) -> list[str]:
         """For each object a URL that takes its bytes, and only its bytes, for that long."""
+        if not self.direct_upload:
+            return no_urls(objects)
         sign = self._bucket.upload_url
         return await self._threads.run(lambda: [sign(layout.key(name), name.digest, lasting) for name, lasting in objects])
 
     async def download_urls(self, objects: Sequence[tuple[ObjectName, timedelta]]) -> list[str]:
         """For each object a URL that gives its bytes for that long."""
+        if not self.direct_download:
+            return no_urls(objects)
         sign = self._bucket.download_url
         return await self._threads.run(lambda: [sign(layout.key(name), lasting) for name, lasting in objects])
 
     def _put(self, item: tuple[Writer, ObjectName]) -> None:
         writer, name = item
-        assert isinstance(writer, SpoolWriter)
+        assert isinstance(writer, SpoolWriter), "a writer of another backend"
         url = self._bucket.upload_url(layout.key(name), name.digest, _OWN_URL_LASTS, public=False)
         with writer.content() as content:
             if code := self._bucket.put(url, content, writer.received_bytes):

@@ -1,0 +1,294 @@
+"""What every store of objects guarantees (`modelkeep_server.blob.ports.Backend`), whatever is around it.
+
+`test_blob_backends.py` runs this suite on every backend and wrapper. A test that leaves an object or a temporary file behind fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+import urllib3
+from modelkeep.digest import Digest
+from modelkeep.errors import ChunkCorrupt, DigestMismatch, GrantExpired, ServiceUnavailable, SizeMismatch
+from modelkeep.names import LeaseName
+from modelkeep_server.blob.domain import MAX_CHUNK_BYTES, MIB, Chunk, ChunkState, Incoming, ObjectName, StoredChunk
+from modelkeep_server.blob.ports import Backend, Writer
+
+LEASE = LeaseName("a.team-1", "123e4567-e89b-42d3-a456-426614174000")
+SMALL = b"some bytes of a model"
+LARGE = bytes(range(256)) * (5 * MIB // 512)  # 2.5 MiB
+
+
+def new_lease() -> LeaseName:
+    return LeaseName("a.team-1", str(uuid4()))
+
+
+def chunk_of(data: bytes) -> Chunk:
+    return Chunk(Digest.of(data), len(data))
+
+
+def stored(data: bytes, name: ObjectName) -> StoredChunk:
+    return StoredChunk(chunk_of(data), name.generation, ChunkState.LIVE)
+
+
+async def complete(backend: Backend, data: bytes, lease: LeaseName = LEASE) -> Writer:
+    """A writer with all bytes of `data`."""
+    writer = await backend.receive(Incoming(lease, chunk_of(data)), 0)
+    for start in range(0, len(data), MIB):
+        await writer.write(data[start : start + MIB])
+    return writer
+
+
+async def put(backend: Backend, data: bytes, lease: LeaseName = LEASE) -> StoredChunk:
+    """An object with the bytes of `data`."""
+    name = ObjectName.fresh(Digest.of(data))
+    await backend.store([(await complete(backend, data, lease), name)])
+    return stored(data, name)
+
+
+async def get(backend: Backend, chunk: StoredChunk, offset: int = 0, length: int | None = None) -> bytes:
+    size = chunk.chunk.size_bytes if length is None else length
+    async with aclosing(backend.read(chunk, offset, size)) as pieces:
+        return b"".join([piece async for piece in pieces])
+
+
+async def objects(backend: Backend) -> dict[ObjectName | None, int]:
+    return {found.name: found.size_bytes async for batch in backend.objects() for found in batch}
+
+
+async def leases(backend: Backend) -> set[LeaseName]:
+    return {lease async for batch in backend.leases() for lease in batch}
+
+
+class BackendSuite:
+    """Run by inheriting: the subclass has a fixture `backend`, open and empty, and the tests empty it again."""
+
+    @pytest.mark.parametrize("data", [b"x", SMALL, LARGE], ids=["one byte", "small", "several pieces"])
+    async def test_what_is_stored_is_read(self, backend: Backend, data: bytes) -> None:
+        chunk = await put(backend, data)
+        assert await get(backend, chunk) == data
+        assert await backend.stat([chunk.object]) == [len(data)]
+        assert await objects(backend) == {chunk.object: len(data)}
+        await backend.delete([chunk.object])
+
+    async def test_a_range_is_read(self, backend: Backend) -> None:
+        chunk = await put(backend, LARGE)
+        for offset, length in [(0, 1), (MIB - 1, 2), (1, len(LARGE) - 1), (len(LARGE) - 1, 1), (MIB, MIB)]:
+            assert await get(backend, chunk, offset, length) == LARGE[offset : offset + length]
+        await backend.delete([chunk.object])
+
+    async def test_no_piece_is_larger_than_1_mib(self, backend: Backend) -> None:
+        chunk = await put(backend, LARGE)
+        async with aclosing(backend.read(chunk, 0, len(LARGE))) as pieces:
+            assert max([len(piece) async for piece in pieces]) <= MIB
+        await backend.delete([chunk.object])
+
+    async def test_a_reader_may_stop_early(self, backend: Backend) -> None:
+        chunk = await put(backend, LARGE)
+        async with aclosing(backend.read(chunk, 0, len(LARGE))) as pieces:
+            await anext(pieces)
+        await backend.delete([chunk.object])
+
+    async def test_the_largest_chunk(self, backend: Backend) -> None:
+        data = bytes(MAX_CHUNK_BYTES)
+        chunk = await put(backend, data)
+        assert await get(backend, chunk) == data
+        await backend.delete([chunk.object])
+
+    async def test_nothing_is_there_before_it_is_stored(self, backend: Backend) -> None:
+        writer = await complete(backend, SMALL)
+        assert await objects(backend) == {}
+        await writer.close(keep=False)
+        assert await objects(backend) == {}
+
+    async def test_an_object_that_is_not_there(self, backend: Backend) -> None:
+        name = ObjectName.fresh(Digest.of(SMALL))
+        assert await backend.stat([name]) == [None]
+        with pytest.raises(ChunkCorrupt):
+            await get(backend, stored(SMALL, name))
+        await backend.delete([name])
+
+    async def test_an_object_that_is_shorter_than_its_row_says(self, backend: Backend) -> None:
+        chunk = await put(backend, SMALL)
+        longer = StoredChunk(Chunk(chunk.chunk.digest, len(SMALL) + 5), chunk.generation, ChunkState.LIVE)
+        with pytest.raises(ChunkCorrupt):
+            await get(backend, longer)
+        await backend.delete([chunk.object])
+
+    async def test_wrong_bytes_are_refused_with_the_last_one(self, backend: Backend) -> None:
+        """SEM-24: nothing of them is kept."""
+        lease = new_lease()
+        incoming = Incoming(lease, chunk_of(SMALL))
+        writer = await backend.receive(incoming, 0)
+        await writer.write(b"X" * (len(SMALL) - 1))
+        with pytest.raises(DigestMismatch) as failure:
+            await writer.write(b"X")
+        assert failure.value.metadata["actual"] == str(Digest.of(b"X" * len(SMALL)))
+        await writer.close(keep=True)
+        assert await backend.received([incoming]) == [0]
+        assert lease not in await leases(backend)
+
+    async def test_too_many_bytes_are_refused(self, backend: Backend) -> None:
+        lease = new_lease()
+        writer = await backend.receive(Incoming(lease, chunk_of(SMALL)), 0)
+        with pytest.raises(SizeMismatch):
+            await writer.write(SMALL + b"!")
+        await writer.close(keep=True)
+        assert lease not in await leases(backend)
+
+    async def test_a_batch_is_stored_at_once(self, backend: Backend) -> None:
+        contents = [f"chunk {number}".encode() for number in range(20)]
+        batch = [(await complete(backend, data), ObjectName.fresh(Digest.of(data))) for data in contents]
+        await backend.store(batch)
+        assert await backend.stat([name for _, name in batch]) == [len(data) for data in contents]
+        await backend.delete([name for _, name in batch])
+        assert await backend.stat([name for _, name in batch]) == [None] * 20
+
+    async def test_a_generation_is_an_object_of_its_own(self, backend: Backend) -> None:
+        first, second = await put(backend, SMALL), await put(backend, SMALL)
+        await backend.delete([first.object])
+        assert await backend.stat([first.object, second.object]) == [None, len(SMALL)]
+        assert await get(backend, second) == SMALL
+        await backend.delete([second.object])
+
+    async def test_storing_what_is_there_changes_nothing(self, backend: Backend) -> None:
+        """An attempt that was cut short between the object and its row is made again."""
+        chunk = await put(backend, SMALL)
+        await backend.store([(await complete(backend, SMALL), chunk.object)])
+        assert await get(backend, chunk) == SMALL
+        await backend.delete([chunk.object])
+
+    async def test_deleting_twice_is_fine(self, backend: Backend) -> None:
+        chunk = await put(backend, SMALL)
+        await backend.delete([chunk.object])
+        await backend.delete([chunk.object])
+        await backend.delete([])
+
+    async def test_an_interrupted_write_goes_on_where_it_stopped_or_from_the_start(self, backend: Backend) -> None:
+        incoming = Incoming(new_lease(), chunk_of(LARGE))
+        writer = await backend.receive(incoming, 0)
+        await writer.write(LARGE[:MIB])
+        await writer.close(keep=True)
+        [offset] = await backend.received([incoming])
+        assert offset in {0, MIB}  # a store may keep nothing; then it says so
+        assert await leases(backend) == ({incoming.lease} if offset else set())
+        writer = await backend.receive(incoming, offset)
+        assert writer.received_bytes == offset
+        for start in range(offset, len(LARGE), MIB):
+            await writer.write(LARGE[start : start + MIB])
+        name = ObjectName.fresh(incoming.chunk.digest)
+        await backend.store([(writer, name)])
+        assert await get(backend, stored(LARGE, name)) == LARGE
+        await backend.delete([name])
+
+    async def test_an_interrupted_write_may_begin_anew(self, backend: Backend) -> None:
+        incoming = Incoming(new_lease(), chunk_of(SMALL))
+        writer = await backend.receive(incoming, 0)
+        await writer.write(b"other")
+        await writer.close(keep=True)
+        chunk = await put(backend, SMALL, incoming.lease)
+        assert await get(backend, chunk) == SMALL
+        await backend.delete([chunk.object])
+
+    async def test_a_write_cannot_go_on_where_nothing_was_kept(self, backend: Backend) -> None:
+        with pytest.raises(GrantExpired):
+            await backend.receive(Incoming(new_lease(), chunk_of(SMALL)), 5)
+
+    async def test_the_newest_stream_has_the_chunk(self, backend: Backend) -> None:
+        """A client whose connection broke comes back before the server has noticed: the old stream can do no harm."""
+        incoming = Incoming(new_lease(), chunk_of(SMALL))
+        old = await backend.receive(incoming, 0)
+        await old.write(SMALL[:3])
+        new = await backend.receive(incoming, 0)
+        await new.write(SMALL[:7])
+        try:
+            await old.write(b"???")
+        except GrantExpired:
+            pass
+        await old.close(keep=False)
+        await new.write(SMALL[7:])
+        name = ObjectName.fresh(incoming.chunk.digest)
+        await backend.store([(new, name)])
+        assert await get(backend, stored(SMALL, name)) == SMALL
+        await backend.delete([name])
+
+    async def test_a_complete_chunk_cannot_be_changed_by_another_stream(self, backend: Backend) -> None:
+        incoming = Incoming(new_lease(), chunk_of(SMALL))
+        done = await complete(backend, SMALL, incoming.lease)
+        other = await backend.receive(incoming, 0)
+        await other.write(b"???")
+        name = ObjectName.fresh(incoming.chunk.digest)
+        await backend.store([(done, name)])
+        await other.close(keep=False)
+        assert await get(backend, stored(SMALL, name)) == SMALL
+        await backend.delete([name])
+
+    async def test_what_ended_leases_left_is_forgotten(self, backend: Backend) -> None:
+        gone, stays = Incoming(new_lease(), chunk_of(LARGE)), Incoming(new_lease(), chunk_of(LARGE))
+        for incoming in (gone, stays):
+            writer = await backend.receive(incoming, 0)
+            await writer.write(LARGE[:10])
+            await writer.close(keep=True)
+        open_one = await backend.receive(Incoming(gone.lease, chunk_of(SMALL)), 0)
+        await open_one.write(SMALL[:1])
+        before = await backend.received([stays])
+        await backend.forget({gone.lease})
+        assert await backend.received([gone, stays]) == [0, *before]
+        await open_one.close(keep=True)
+        assert gone.lease not in await leases(backend)
+        await backend.forget({stays.lease})
+        assert await leases(backend) == set()
+
+    async def test_a_writer_may_be_closed_at_any_time(self, backend: Backend) -> None:
+        writer = await backend.receive(Incoming(new_lease(), chunk_of(SMALL)), 0)
+        for keep in (False, True, False):
+            await writer.close(keep=keep)
+        with pytest.raises(GrantExpired):
+            await writer.write(SMALL)
+        chunk = await put(backend, SMALL)
+        await backend.delete([chunk.object])
+
+    async def test_many_at_a_time(self, backend: Backend) -> None:
+        contents = [bytes([number]) * 100_000 for number in range(32)]
+        chunks = await asyncio.gather(*(put(backend, data, new_lease()) for data in contents))
+        assert await asyncio.gather(*(get(backend, chunk) for chunk in chunks)) == contents
+        await backend.delete([chunk.object for chunk in chunks])
+
+    async def test_a_cancelled_write_leaves_nothing_that_its_lease_does_not_tell_of(self, backend: Backend) -> None:
+        incoming = Incoming(new_lease(), chunk_of(LARGE))
+        writer = await backend.receive(incoming, 0)
+        task = asyncio.create_task(writer.write(LARGE[:MIB]))
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await writer.close(keep=False)
+        assert await backend.received([incoming]) == [0]
+        assert await leases(backend) == set()
+
+    async def test_urls_only_where_the_store_takes_them(self, backend: Backend) -> None:
+        name, lasting = ObjectName.fresh(Digest.of(SMALL)), timedelta(minutes=1)
+        http = urllib3.PoolManager()
+        if backend.direct_upload:
+            [url] = await backend.upload_urls([(name, lasting)])
+            assert http.request("PUT", url, body=SMALL).status == 200
+        else:
+            with pytest.raises(ServiceUnavailable):
+                await backend.upload_urls([(name, lasting)])
+            await backend.store([(await complete(backend, SMALL), name)])
+        if backend.direct_download:
+            [url] = await backend.download_urls([(name, lasting)])
+            assert http.request("GET", url).data == SMALL
+            assert http.request("GET", url, headers={"Range": "bytes=5-8"}).data == SMALL[5:9]
+        else:
+            with pytest.raises(ServiceUnavailable):
+                await backend.download_urls([(name, lasting)])
+        assert await get(backend, stored(SMALL, name)) == SMALL
+        await backend.delete([name])
+        http.clear()
+
+    async def test_it_is_there(self, backend: Backend) -> None:
+        await backend.check()
