@@ -85,6 +85,18 @@ class FolderLock:
         self.release()
 
 
+def is_locked(folder: Path, service: str) -> bool:
+    """Whether a living process runs the service on the folder."""
+    try:
+        with (folder / f"{service}.lock").open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def _holder(path: str) -> str:
     try:
         holder = json.loads(Path(path).read_text(encoding="utf-8"))

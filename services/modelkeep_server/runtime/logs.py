@@ -45,7 +45,10 @@ class Hiding:
     """Takes secrets out of text: those with a known form, and the given values."""
 
     def __init__(self, secrets: Collection[str] = ()) -> None:
-        values = {form for secret in secrets if len(secret) >= 4 for form in (secret, json.dumps(secret)[1:-1])}
+        # As JSON and as a literal of Python write them, too.
+        values = {
+            form for secret in secrets if len(secret) >= 4 for form in (secret, json.dumps(secret)[1:-1], repr(secret)[1:-1])
+        }
         longest_first = sorted(values, key=len, reverse=True)
         self._values = re.compile("|".join(map(re.escape, longest_first))) if values else None
 

@@ -98,7 +98,7 @@ class MetricsServer:
         self._thread: threading.Thread
         self._server, self._thread = start_http_server(port, host, metrics.registry)
         self.port = int(self._server.server_port)
-        """The port that it got."""
+        """The port that it listens on."""
 
     def close(self) -> None:
         """Stop serving."""

@@ -89,7 +89,6 @@ class Verifier:
         if known is not None:
             if time.time() < known[1]:
                 return known[0]
-            del self._verified[token]
             raise AccessTokenInvalid(f"the access token has ended; {_RENEW}")
         claims, end = self._read(token)
         if len(self._verified) >= CACHED_TOKENS:
