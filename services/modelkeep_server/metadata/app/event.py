@@ -17,12 +17,12 @@ class EventApp:
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
 
-    async def list_events(self, caller: Caller, project: ProjectName, after: int, page: Page) -> tuple[tuple[Event, ...], int]:
+    async def list_events(self, caller: Caller, project: ProjectName, after: int, size: int) -> tuple[tuple[Event, ...], int]:
         """The events of a project after a sequence, oldest first, and the last sequence that it has."""
         caller.require(project.team)
         if after < 0:
             raise InvalidArgument(f"after_sequence is {after}; it must not be negative", field="after_sequence", value=after)
-        return await self._transactions.read(lambda work: work.events.after(project, after, page.size))
+        return await self._transactions.read(lambda work: work.events.after(project, after, size))
 
     async def list_event_heads(self, caller: Caller, page: Page) -> Listing[EventHead]:
         """The last sequence of every project, for services."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
@@ -24,6 +24,7 @@ from modelkeep_server.metadata.domain.key import (
     MAX_READABLE_TEAMS,
     ApiKey,
     Credential,
+    Exchanged,
     KeyRole,
     KeyWish,
     Secret,
@@ -35,16 +36,6 @@ from modelkeep_server.runtime.callers import Access, Caller, Role
 from modelkeep_server.runtime.tokens import Claims
 
 _NO_HASH: Final = bytes(32)
-
-
-@dataclass(frozen=True, slots=True)
-class Exchanged:
-    """An access token, and what it allows."""
-
-    token: str
-    lifetime: timedelta
-    team: str
-    role: KeyRole | None
 
 
 class KeyApp:

@@ -13,7 +13,7 @@ import secrets
 import string
 import zlib
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Final
 
@@ -101,6 +101,16 @@ class Credential:
     readable_teams: tuple[str, ...]
     is_revoked: bool
     is_expired: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Exchanged:
+    """An access token, and what it allows."""
+
+    token: str = field(repr=False)
+    lifetime: timedelta
+    team: str
+    role: KeyRole | None
 
 
 def _base62(number: int, length: int) -> str:

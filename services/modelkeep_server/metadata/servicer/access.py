@@ -1,0 +1,54 @@
+"""What each RPC needs, as its comment in the contract says. An RPC without a line here keeps the server from starting."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from modelkeep_server.runtime.callers import Access
+
+_SERVICE: Final = "/modelkeep.api.metadata.v1.MetadataService/"
+_MAINTENANCE: Final = "/modelkeep.api.metadata.v1.MetadataMaintenanceService/"
+
+_NEEDS: Final = {
+    Access.ANONYMOUS: ("ExchangeApiKey",),
+    Access.ANY: ("GetCapabilities", "ListTeams"),
+    Access.READ: (
+        "GetTeam",
+        "GetProject",
+        "ListProjects",
+        "GetCollection",
+        "ListCollections",
+        "GetDraft",
+        "Resolve",
+        "GetVersion",
+        "ListVersions",
+        "ListEntries",
+        "StreamEntries",
+        "GetAlias",
+        "ListAliases",
+        "ListAliasHistory",
+        "ListEvents",
+    ),
+    Access.WRITE: (
+        "CreateProject",
+        "UpdateProject",
+        "CreateCollection",
+        "UpdateCollection",
+        "RenameCollection",
+        "CreateDraft",
+        "AddEntries",
+        "CommitDraft",
+        "AbortDraft",
+        "UpdateVersion",
+        "EditTags",
+        "DeleteVersion",
+        "RestoreVersion",
+        "MoveAliases",
+        "RecordUse",  # on the team of the run; on that of the version it asks for READ
+    ),
+    Access.ADMIN: ("CreateApiKey", "ListApiKeys", "RevokeApiKey"),
+}
+
+ACCESS: Final = {_SERVICE + rpc: access for access, rpcs in _NEEDS.items() for rpc in rpcs} | {
+    _MAINTENANCE + "ListEventHeads": Access.SERVICE
+}
