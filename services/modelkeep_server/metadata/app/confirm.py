@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 
 from modelkeep.digest import Digest
+from modelkeep.errors import InternalError
 from modelkeep.manifest import decode_segments
 
 from modelkeep_server.metadata.app.lines import read_lines, read_segments
@@ -39,6 +40,8 @@ async def confirm(transactions: Transactions, chunks: Chunks, team: str, epoch: 
         async with aclosing(chunks.confirm(team, epoch, batches())) as answers:
             async for sizes in answers:
                 confirmation.answer(asked.popleft(), sizes)
+    if asked:
+        raise InternalError("the blob service did not answer for all chunks of the draft; try again")
     confirmation.end()
     return confirmation.is_proven
 

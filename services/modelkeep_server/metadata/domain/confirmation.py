@@ -15,8 +15,8 @@ BATCH_CLAIMS: Final = 8000
 """How many claims wait for one answer: many small files may lie in one chunk."""
 WINDOW: Final = 1 << 16
 """How many answers are remembered, so that a chunk that many entries name is asked for once."""
-NAMED: Final = 50
-"""How many missing chunks an error names."""
+NAMED: Final = 40
+"""How many missing chunks an error names: as many as fit into the details of a status."""
 
 
 @dataclass(frozen=True, slots=True)
