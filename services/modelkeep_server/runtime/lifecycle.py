@@ -51,7 +51,7 @@ class FolderLock:
     def __init__(self, folder: Path, service: str) -> None:
         """Take it. Raises CannotStart, naming the holder, when another process has it."""
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._file = (folder / f"{service}.lock").open("a+", encoding="utf-8")
         except OSError as error:
             message = f"the data folder {folder} cannot be used: {error.strerror}; choose another one with --data"
