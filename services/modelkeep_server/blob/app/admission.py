@@ -13,7 +13,7 @@ from modelkeep_server.blob.domain import MIB
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_PATIENCE_SECONDS: Final = 10.0
+_PATIENCE_SECONDS: Final = 30.0
 """How long a stream waits for others to become durable before its caller is told to come back."""
 _RETRY_SECONDS: Final = 2
 
@@ -41,7 +41,7 @@ class Streams:
 class Pending:
     """At most so many bytes that were received and are not yet durable, over all streams: a slow disk slows its writers down.
 
-    A chunk counts as 1 MiB at least: a small one costs an open file too.
+    Who waits first goes first. A chunk counts as 1 MiB at least: a small one costs an open file too.
     """
 
     def __init__(self, limit_bytes: int, patience_seconds: float = _PATIENCE_SECONDS) -> None:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from modelkeep_server.runtime.callers import Caller
 
 _GROUP_CHUNKS: Final = 64
-_GROUP_BYTES: Final = 32 << 20
 
 
 class Writes:
@@ -103,10 +102,10 @@ class _Stream:
 
     async def take(self, part: WritePart) -> None:
         """The next message."""
+        if part.lease not in {None, self._lease}:
+            raise InvalidArgument(f"a Write has one lease; begin another stream for {part.lease}", field="lease")
         if part.chunk is not None:
             await self._begin(part.chunk, part.offset)
-        elif not part.data:
-            raise InvalidArgument("a message of Write begins a chunk or brings data; this one does neither", field="data")
         if part.data:
             await self._append(part.data)
 
@@ -120,12 +119,13 @@ class _Stream:
 
     async def break_off(self) -> None:
         """The stream broke: keep what came of the chunk under way, publish what is complete."""
-        if (writer := self._writer) is not None:
-            self._writer = None
-            await writer.close(keep=True)
-            await self._pending.end(_size(writer))
-        with suppress(ModelkeepError):  # the stream has failed already, for a reason of its own
-            await self._store_rest()
+        try:
+            while self._storing is not None or self._complete:
+                with suppress(ModelkeepError):  # the stream has failed already, for a reason of its own
+                    await self._store_rest()
+        finally:
+            await self._let_go(self._complete, keep=False)
+            await self._let_go([self._writer] if self._writer else [], keep=True)
 
     async def _begin(self, chunk: Chunk, offset: int) -> None:
         if (writer := self._writer) is not None:
@@ -148,30 +148,33 @@ class _Stream:
         if writer.received_bytes == _size(writer):
             self._writer = None
             self._complete.append(writer)
-            await self._store_when_due()
+            await self._store_soon()
 
-    async def _store_when_due(self) -> None:
-        """Begin to store what is complete, as soon as what went before is stored; wait for that only when much has piled up."""
-        full = len(self._complete) >= _GROUP_CHUNKS or _bytes(self._complete) >= _GROUP_BYTES
-        if self._storing is not None and (full or self._storing.done()):
+    async def _store_soon(self) -> None:
+        """Begin to store what is complete, unless that is under way. Raises what went wrong before."""
+        if self._storing is not None and self._storing.done():
             await self._stored()
         if self._storing is None:
-            group, self._complete = self._complete, []
-            self._storing = asyncio.create_task(self._store(group))
+            self._storing = asyncio.create_task(self._store_all())
+
+    async def _store_all(self) -> None:
+        while self._complete:
+            group, self._complete = self._complete[:_GROUP_CHUNKS], self._complete[_GROUP_CHUNKS:]
+            await self._store(group)
 
     async def _store_rest(self) -> None:
         try:
             await self._stored()
         finally:
-            group, self._complete = self._complete, []
-            if group:
-                await self._store(group)
+            await self._store_all()
 
     async def _stored(self) -> None:
-        """Wait for the group that is being stored. Raises what went wrong with it."""
+        """Wait for what is being stored. Raises what went wrong with it."""
         if (task := self._storing) is not None:
-            await asyncio.shield(task)
-            self._storing = None
+            try:
+                await asyncio.shield(task)
+            finally:
+                self._storing = None if task.done() else task
 
     async def _store(self, group: list[Writer]) -> None:
         try:
@@ -187,17 +190,16 @@ class _Stream:
                 message = f"there is no open grant for chunk {missing[0]}; prepare its upload again"
                 raise GrantExpired(message, digest=str(missing[0]), count=len(missing))
         finally:
-            for writer in group:
-                await writer.close(keep=False)
-            await self._pending.end(*map(_size, group))
+            await self._let_go(group, keep=False)
+
+    async def _let_go(self, writers: list[Writer], *, keep: bool) -> None:
+        for writer in writers:
+            await writer.close(keep=keep)
+        await self._pending.end(*map(_size, writers))
 
 
 def _size(writer: Writer) -> int:
     return writer.incoming.chunk.size_bytes
-
-
-def _bytes(group: list[Writer]) -> int:
-    return sum(_size(writer) for writer in group)
 
 
 def _too_short(writer: Writer) -> SizeMismatch:

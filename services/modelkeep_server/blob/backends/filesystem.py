@@ -75,7 +75,8 @@ class FilesystemBackend:
         writer = FileWriter(self._disk, self._threads, incoming, self._incoming)
         self._open[place] = writer
         try:
-            await self._run(writer.begin, offset)
+            if offset:
+                await self._run(writer.resume, offset)
         except BaseException:
             await writer.close(keep=True)
             raise
@@ -90,7 +91,7 @@ class FilesystemBackend:
         except OSError as error:
             raise shown(error) from error
         finally:
-            await self._threads.each(FileWriter.discard, [writer for writer, _ in files])
+            await self._threads.run(_discard, files)
 
     async def leases(self) -> AsyncIterator[set[LeaseName]]:
         """The leases of which interrupted writes were kept, in batches."""
@@ -208,3 +209,8 @@ class FilesystemBackend:
                 elif (size := self._disk.size(path)) is not None:
                     key = path.relative_to(self._root).as_posix()
                     yield ListedObject(key, layout.parse(key), size)
+
+
+def _discard(files: Sequence[tuple[FileWriter, Path]]) -> None:
+    for writer, _ in files:
+        writer.discard()

@@ -38,6 +38,7 @@ class FileWriter:
         self._threads = threads
         self._intake = Intake(incoming.chunk)
         self._file: FileIO | None = None
+        self._ended = False
         self._lock = threading.Lock()
 
     @property
@@ -59,14 +60,12 @@ class FileWriter:
 
     async def close(self, *, keep: bool) -> None:
         """Let go of it; the file stays for a later stream, or is removed."""
-        await self._threads.run(self._close if keep else self.discard)
+        if not self._ended:
+            await self._threads.run(self._close if keep else self.discard)
 
-    def begin(self, offset: int) -> None:
-        """Open the file, in a thread: a new one, or one that was kept, hashed again up to `offset`."""
+    def resume(self, offset: int) -> None:
+        """Go on with a file that was kept, in a thread: it is hashed again up to `offset`."""
         with self._lock:
-            if offset == 0:
-                self._file = self._disk.create(self.path)
-                return
             kept_bytes = self._disk.size(self.path) or 0
             if kept_bytes < offset:
                 raise nothing_kept(self.incoming, offset, kept_bytes)
@@ -89,9 +88,10 @@ class FileWriter:
 
     def _write(self, data: bytes) -> None:
         with self._lock:
-            if self._file is None:
+            if self._ended:
                 raise taken_over(self.incoming)
             try:
+                self._file = self._file or self._disk.create(self.path)
                 self._intake.take(data)
                 self._disk.write(self._file, data)
                 if self.is_complete:
@@ -104,13 +104,17 @@ class FileWriter:
 
     def _close(self) -> None:
         with self._lock:
-            if self._file is not None and not self.is_complete:
-                self._file.close()
-                self._file = None
+            if not self.is_complete:
+                self._end()
 
     def _discard(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        if self._end() is not None:
             with suppress(OSError):  # what cannot be removed is found by its lease
                 self._disk.remove(self.path)
+
+    def _end(self) -> FileIO | None:
+        self._ended = True
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
+        return file
