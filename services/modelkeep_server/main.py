@@ -22,7 +22,7 @@ from modelkeep_server.runtime import logs, signing_keys
 from modelkeep_server.runtime.callers import Role
 from modelkeep_server.runtime.lifecycle import CannotStart, asked_to_stop
 from modelkeep_server.runtime.listening import Address
-from modelkeep_server.settings import BadSettings, Layer, Loaded, fields, load, secrets_in
+from modelkeep_server.settings import BadSettings, Layer, Loaded, fields, load, reference, secrets_in
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 config_app = typer.Typer(no_args_is_help=True, help="What the settings are.")
@@ -124,6 +124,12 @@ def config_show(config: ConfigFlag = None, data: DataFlag = None, setting: SetFl
         shown = ", ".join(map(str, shown)) if isinstance(shown, tuple) else ("" if shown is None else str(shown))
         origin = loaded.origins.get((section, name), "default")
         typer.echo(f"{section}.{name} = {hide(shown)}  ({origin})")
+
+
+@config_app.command("reference")
+def config_reference() -> None:
+    """Print all settings with their defaults and meanings, as Markdown."""
+    typer.echo(reference(), nl=False)
 
 
 @signing_app.command("init")

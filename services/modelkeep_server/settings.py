@@ -22,6 +22,24 @@ from modelkeep_server.runtime.settings import DATA_DIR, RuntimeSettings
 FILE: Final = Path("modelkeep.toml")
 """Read from the working directory when it is there and no other file is named."""
 
+_REFERENCE_HEAD: Final = """\
+# Settings
+
+Every setting has a default that works: with none at all, everything runs in `./.modelkeep`. A value is taken from the last of
+these places that gives one:
+
+1. the default below; what lies in `.modelkeep` moves with `runtime.data_dir`,
+2. `modelkeep.toml` in the working directory, or the file of `--config`: `[blob]`, then `lease_seconds = 7200`,
+3. the environment: `MODELKEEP_BLOB__LEASE_SECONDS=7200`; a list is written as JSON,
+4. flags: `--set blob.lease_seconds=7200`, and for a few `--data`, `--listen`, `--port`, `--insecure`.
+
+A name that is not below is an error, wherever it stands. `modelkeep-server config show` prints each value with its source, and
+no secret. This page is the output of `modelkeep-server config reference`.
+
+The clients read other variables: `MODELKEEP_URL`, `MODELKEEP_API_KEY`, `MODELKEEP_TEAM`, `MODELKEEP_PROJECT`,
+`MODELKEEP_BLOB_URL`, `MODELKEEP_CONFIG_HOME`.
+"""
+
 Layer = dict[str, dict[str, Any]]
 """Some values, by section and field."""
 
@@ -98,6 +116,31 @@ def fields(settings: Settings) -> Iterator[tuple[str, str, Any]]:
         model: BaseModel = getattr(settings, section)
         for name in type(model).model_fields:
             yield section, name, getattr(model, name)
+
+
+def reference() -> str:
+    """`docs/settings.md`: every setting with its default and its meaning."""
+    lines = [_REFERENCE_HEAD]
+    for section, field in Settings.model_fields.items():
+        model = field.annotation
+        assert isinstance(model, type)
+        assert issubclass(model, BaseModel)
+        lines += [f"## {section}", "", (model.__doc__ or "").strip(), "", "| setting | default | meaning |", "|---|---|---|"]
+        for name, setting in model.model_fields.items():
+            meaning = " ".join((setting.description or "").split())
+            lines.append(f"| `{section}.{name}` | {_default_text(setting.default)} | {meaning} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _default_text(value: Any) -> str:
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
+    if isinstance(value, tuple):
+        value = ", ".join(map(str, value))
+    if isinstance(value, bool):
+        value = str(value).lower()
+    return "" if value is None or value == "" else f"`{value}`"
 
 
 def _password(url: str) -> str:
