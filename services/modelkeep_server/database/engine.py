@@ -11,6 +11,7 @@ import asyncio
 import random
 import time
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from modelkeep.errors import ModelkeepError, ServiceUnavailable, StorageFull
@@ -80,11 +81,11 @@ class Database:
                 async with self._session(write=write) as session:
                     return await work(session)
             except (DBAPIError, PoolTimeout, OSError) as error:
-                translated = translate(error)
-                if translated is None:
+                fault = diagnose(error)
+                if fault is None:
                     raise
-                if not (isinstance(translated, _Conflict) and attempt < ATTEMPTS):
-                    raise _shown(translated) from error
+                if not fault.is_conflict or attempt == ATTEMPTS:
+                    raise fault.error from error
             await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - jitter, not a secret
         raise AssertionError
 
@@ -126,30 +127,32 @@ def driver_url(url: str) -> URL:
     raise ValueError(f"a database URL begins with sqlite: or postgresql:, not {parsed.drivername}:")
 
 
-class _Conflict(ServiceUnavailable):
-    """Another transaction was in the way: try again."""
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What a driver's error means for a caller."""
+
+    error: ModelkeepError
+    is_conflict: bool = False
+    """Another transaction was in the way: the same work may succeed if it is done again."""
 
 
-def translate(error: BaseException) -> ModelkeepError | None:
-    """What a driver's error means for a caller; None for a fault of ours."""
+def diagnose(error: BaseException) -> Fault | None:
+    """What a driver's error means; None for a fault of ours."""
+    busy = ServiceUnavailable("the database is too busy; try again")
+    gone = ServiceUnavailable("the database cannot be reached; try again later")
     if isinstance(error, PoolTimeout):
-        return ServiceUnavailable("the database is too busy; try again")
+        return Fault(busy)
     if isinstance(error, OSError):
-        return ServiceUnavailable("the database cannot be reached; try again later")
+        return Fault(gone)
     if not isinstance(error, DBAPIError):
         return None
     state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None) or ""
     text = str(error.orig).lower()
     if state in _RETRYABLE_STATES or "database is locked" in text or "database table is locked" in text:
-        return _Conflict("the database is too busy; try again")
+        return Fault(busy, is_conflict=True)
     if state in _FULL_STATES or "disk is full" in text or "disk i/o error" in text:
-        return StorageFull("the database's disk is full, or fails; nothing was written")
-    if state in _GONE_STATES or error.connection_invalidated:
-        return ServiceUnavailable("the database cannot be reached; try again later")
-    if isinstance(error, InterfaceError) or "unable to open database file" in text or "readonly database" in text:
-        return ServiceUnavailable("the database cannot be reached; try again later")
+        return Fault(StorageFull("the database's disk is full, or fails; nothing was written"))
+    unopened = "unable to open database file" in text or "readonly database" in text
+    if state in _GONE_STATES or error.connection_invalidated or isinstance(error, InterfaceError) or unopened:
+        return Fault(gone)
     return None
-
-
-def _shown(error: ModelkeepError) -> ModelkeepError:
-    return ServiceUnavailable(error.message) if isinstance(error, _Conflict) else error
