@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from modelkeep.errors import AliasNotFound, LimitExceeded
+from modelkeep.errors import AliasNotFound, LimitExceeded, NotFound
 from modelkeep.names import LATEST, AliasName, CollectionName, VersionName, nearest
 from sqlalchemy import Row, Select, and_, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -81,7 +81,7 @@ class AliasRepository:
         if position := page.position("aliases", collection):
             statement = statement.where(col(AliasRow.alias) > position[0])
         rows = (await self._session.execute(statement.limit(page.size + 1))).all()
-        if not rows and not await self._exists(collection):
+        if not rows and not await _exists(self._session, collection):
             raise await collection_not_found(self._session, collection)
         items = tuple(_alias(collection, row) for row in rows[: page.size])
         return Listing(items, token([items[-1].name.alias], "aliases", collection) if len(rows) > page.size else "")
@@ -98,7 +98,7 @@ class AliasRepository:
         if position := page.position("alias history", collection, alias, of=(int, str)):
             statement = statement.where(tuple_(*key) < (from_micros(position[0]), position[1]))
         rows = (await self._session.execute(statement.limit(page.size + 1))).all()
-        if not rows and not await self._exists(collection):
+        if not rows and not await _exists(self._session, collection):
             raise await collection_not_found(self._session, collection)
         if not rows and alias and not page.token:
             raise await alias_not_found(self._session, collection.alias(alias))
@@ -123,14 +123,12 @@ class AliasRepository:
                 raise LimitExceeded(message, field="moves", limit=MAX_ON_ONE_VERSION)
         return rows[0].collection_id, rows[0].now, {None: None, **{version: row.id for version, row in found.items()}}
 
-    async def _exists(self, collection: CollectionName) -> bool:
-        statement = select(col(CollectionRow.id)).join(ProjectRow, col(CollectionRow.project_id) == col(ProjectRow.id))
-        return await self._session.scalar(statement.where(in_collection(collection))) is not None
 
-
-async def alias_not_found(session: AsyncSession, name: AliasName, when: str = "") -> AliasNotFound:
+async def alias_not_found(session: AsyncSession, name: AliasName, when: str = "") -> NotFound:
     """The error to raise when an alias is missing, or its collection is."""
     collection = name.parent
+    if not await _exists(session, collection):
+        return await collection_not_found(session, collection)
     statement = _aliases(collection).with_only_columns(col(AliasRow.alias))
     statement = statement.where(col(AliasRow.version_id).is_not(None)).order_by(col(AliasRow.alias))
     existing = (await session.scalars(statement.limit(SEARCHED))).all()
@@ -138,6 +136,11 @@ async def alias_not_found(session: AsyncSession, name: AliasName, when: str = ""
     message = f"{collection.collection} had no alias {name.alias!r} {when}" if when else ""
     message = message or f"{collection.collection} has no alias {name.alias!r}"
     return AliasNotFound(f"{message}; {suggest(existing, near)}", alias=str(name), nearest=near)
+
+
+async def _exists(session: AsyncSession, collection: CollectionName) -> bool:
+    statement = select(col(CollectionRow.id)).join(ProjectRow, col(CollectionRow.project_id) == col(ProjectRow.id))
+    return await session.scalar(statement.where(in_collection(collection))) is not None
 
 
 def _aliases(collection: CollectionName) -> Select[*tuple[Any, ...]]:
