@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import platformdirs
-
 from modelkeep_server import suite
 from modelkeep_server.metadata import module as metadata
 from modelkeep_server.runtime import files, logs
@@ -55,11 +53,6 @@ async def up(settings: Settings, config_home: Path | None) -> AsyncIterator[Embe
         finally:
             for home in homes:
                 _remove(home / FILE_NAME, content)
-
-
-def config_home() -> Path:
-    """The folder where this user's clients look for a server."""
-    return Path(os.environ.get("MODELKEEP_CONFIG_HOME") or platformdirs.user_config_dir("modelkeep"))
 
 
 def _belongs_to_another(file: Path, data: Path) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
+from modelkeep.config import config_home
 from modelkeep.errors import ModelkeepError
 from pydantic import SecretStr
 
@@ -83,7 +84,7 @@ def serve(
 
 
 async def _serve_all(loaded: Loaded) -> None:
-    home = embedded.config_home()
+    home = config_home()
     async with embedded.up(loaded.settings, home) as running:
         data = loaded.settings.runtime.data_dir
         typer.echo(f"Modelkeep serves at {running.url} and keeps its data in {data}. Ctrl-C stops it.", err=True)

@@ -21,7 +21,7 @@ from alembic.util import CommandError
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
 
-from modelkeep_server.database.engine import Database, translate
+from modelkeep_server.database.engine import Database, diagnose
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,9 +103,9 @@ async def _in_transaction(url: str, work: Callable[[Connection], T]) -> T:
             await connection.commit()
             return result
     except (DBAPIError, OSError) as error:
-        if (translated := translate(error)) is None:
+        if (fault := diagnose(error)) is None:
             raise
-        raise translated from error
+        raise fault.error from error
     finally:
         await database.close()
 
