@@ -20,7 +20,7 @@ class Limits:
     max_segments_per_message: int = 20_000
     """Over all entries of the message."""
     max_message_bytes: int = 4 << 20
-    max_aliases: int = 64
+    max_aliases: int = 100
     """In one call."""
-    max_tags: int = 64
+    max_tags: int = 100
     """On one version."""

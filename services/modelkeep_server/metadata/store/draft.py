@@ -55,8 +55,15 @@ class DraftRepository:
 
     async def lock(self, name: DraftName) -> Draft:
         """A draft that, like its collection, nobody else changes until the transaction ends. Raises DraftNotFound."""
-        # One statement, which answers what it locked: a collection that was renamed meanwhile comes with its new name.
-        return await self._one(name, self._select(name).with_for_update(key_share=True, of=(DraftRow, CollectionRow)))
+        statement = (
+            select(col(DraftRow.id))
+            .join(CollectionRow, col(CollectionRow.id) == col(DraftRow.collection_id))
+            .where(col(DraftRow.id) == name.draft)
+            .with_for_update(key_share=True, of=(DraftRow, CollectionRow))
+        )
+        await self._session.execute(statement)
+        # A statement of its own: one that waited for a lock answers, of all but the locked rows, what it saw before.
+        return await self.get(name)
 
     async def prolong(self, name: DraftName, life: timedelta) -> int:
         """Give an open draft `life` from now on, and lock it; how many entries it has. Raises DraftNotFound, DraftNotOpen."""
