@@ -54,9 +54,7 @@ class MemoryChunks:
         self.held.setdefault(team, {})[digest] = len(data)
         return digest
 
-    async def confirm(
-        self, team: str, epoch: int, batches: AsyncIterator[Sequence[Digest]]
-    ) -> AsyncGenerator[Sequence[int]]:
+    async def confirm(self, team: str, epoch: int, batches: AsyncIterator[Sequence[Digest]]) -> AsyncGenerator[Sequence[int]]:
         self.epochs.append(epoch)
         async for batch in batches:
             self.batches.append(len(batch))
@@ -95,7 +93,9 @@ class Rig:
         """Store a chunk."""
         return self.chunks.put(data)
 
-    async def draft(self, entries: Sequence[Entry] = (), collection: CollectionName = DIGITS, type_: str = "model") -> DraftName:
+    async def draft(
+        self, entries: Sequence[Entry] = (), collection: CollectionName = DIGITS, type_: str = "model"
+    ) -> DraftName:
         """An open draft that has some entries."""
         draft = await self.drafts.create_draft(call(), collection.parent, collection, type_)
         if entries:
@@ -188,5 +188,3 @@ async def stream(*messages: Sequence[EntryPart]) -> AsyncIterator[Sequence[Entry
     """A stream of messages."""
     for message in messages:
         yield message
-
-

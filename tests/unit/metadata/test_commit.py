@@ -31,7 +31,14 @@ async def test_a_commit_gives_the_first_number_and_all_words(rig: Rig) -> None:
     """SEM-9, SEM-10, SEM-15."""
     files = {"a/b": b"one", "a-b": b"two", "c": b""}
     committed = await rig.log(
-        files, aliases=("best",), tags=("x y", "z"), description="d", notes="n", metadata_json='{"a":1}', run=RUN, run_display_name="fox"
+        files,
+        aliases=("best",),
+        tags=("x y", "z"),
+        description="d",
+        notes="n",
+        metadata_json='{"a":1}',
+        run=RUN,
+        run_display_name="fox",
     )
     version = committed.version
     assert version.name == DIGITS.version(0)
@@ -97,7 +104,10 @@ async def test_a_failed_commit_uses_no_number(rig: Rig) -> None:
 
 async def test_missing_chunks_are_counted_and_the_first_named(rig: Rig) -> None:
     datas = [str(i).encode() for i in range(1500)]
-    entries = [Entry(f"f{i:04}", Digest.of(data), len(data), False, (Segment(Digest.of(data), 0, len(data)),)) for i, data in enumerate(datas)]
+    entries = [
+        Entry(f"f{i:04}", Digest.of(data), len(data), False, (Segment(Digest.of(data), 0, len(data)),))
+        for i, data in enumerate(datas)
+    ]
     draft = await rig.draft(entries)
     with pytest.raises(ChunksMissing) as raised:
         await rig.commit(draft)
@@ -123,7 +133,9 @@ async def test_a_segment_must_lie_within_its_chunk(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize(("digest", "length"), [(Digest.of(b"other"), 5), (Digest.of(b"12345"), 4)])
-async def test_a_file_of_one_chunk_has_the_digest_of_that_chunk_or_is_a_part_of_it(rig: Rig, digest: Digest, length: int) -> None:
+async def test_a_file_of_one_chunk_has_the_digest_of_that_chunk_or_is_a_part_of_it(
+    rig: Rig, digest: Digest, length: int
+) -> None:
     """SEM-24: what can be proven wrong now is refused now."""
     chunk = rig.put(b"12345")
     draft = await rig.draft([Entry("w", digest, length, False, (Segment(chunk, 0, length),))])

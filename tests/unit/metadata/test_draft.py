@@ -120,7 +120,11 @@ async def test_the_same_content_may_come_again_other_content_not(rig: Rig) -> No
     """SEM-42: within a message, over messages, and over streams."""
     draft = await rig.draft([rig.file("w", b"1"), rig.file("w", b"1")])
     assert await rig.add(draft, [rig.file("w", b"1"), rig.file("x", b"2")]) == 2
-    for entries in ([rig.file("w", b"other")], [rig.file("y", b"1"), rig.file("y", b"2")], [rig.file("w", b"1", executable=True)]):
+    for entries in (
+        [rig.file("w", b"other")],
+        [rig.file("y", b"1"), rig.file("y", b"2")],
+        [rig.file("w", b"1", executable=True)],
+    ):
         with pytest.raises(PathConflict) as raised:
             await rig.add(draft, entries)
         assert {"path", "digest", "other_digest"} == raised.value.metadata.keys()

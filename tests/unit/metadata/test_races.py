@@ -88,9 +88,7 @@ class Meddling(MemoryChunks):
     async def meddle(self) -> None:
         await self._rig.advance()
 
-    async def confirm(
-        self, team: str, epoch: int, batches: AsyncIterator[Sequence[Digest]]
-    ) -> AsyncGenerator[Sequence[int]]:
+    async def confirm(self, team: str, epoch: int, batches: AsyncIterator[Sequence[Digest]]) -> AsyncGenerator[Sequence[int]]:
         async for sizes in super().confirm(team, epoch, batches):
             yield sizes
         if self._times > 0:
