@@ -28,13 +28,13 @@ class Suite:
 
     topology: str
     url: str
-    api_key: str
+    api_key: str = field(repr=False)
     """An admin's key of the team `default`, or of whatever team the key of a running cluster belongs to."""
     blob_url: str = ""
     """Set when the blob service has an address of its own."""
-    operator: Mapping[str, str] | None = None
+    operator: Mapping[str, str] | None = field(default=None, repr=False)
     """The environment of `modelkeep-server` for this suite; None when it is not ours to operate."""
-    _keys: dict[tuple[str, ...], str] = field(default_factory=dict)
+    _keys: dict[tuple[str, ...], str] = field(default_factory=dict, repr=False)
 
     def key(self, team: str = TEAM, role: str = "admin", *, readable_teams: tuple[str, ...] = (), expires: str = "") -> str:
         """An API key of that kind; the team is made when it is missing. The same kind gets the same key."""
