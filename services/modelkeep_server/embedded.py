@@ -45,11 +45,13 @@ async def up(settings: Settings, config_home: Path | None) -> AsyncIterator[Embe
     async with suite.serving(settings, list(suite.PARTS)) as url:
         key = await metadata.embedded_key(settings.metadata)
         content = json.dumps({"url": url, "api_key": key, "pid": os.getpid(), "data": str(data)}).encode()
-        homes = [data] if config_home is None or _belongs_to_another(config_home / FILE_NAME, data) else [data, config_home]
+        homes = [data]
+        if config_home is not None and not _belongs_to_another(config_home / FILE_NAME, data):
+            homes.insert(0, config_home)
         try:
             for home in homes:
                 files.write(home / FILE_NAME, content)
-            yield Embedded(url, key, homes[-1])
+            yield Embedded(url, key, homes[0])
         finally:
             for home in homes:
                 _remove(home / FILE_NAME, content)

@@ -1,0 +1,92 @@
+"""`modelkeep-server serve all` as a process: its files, its signals, and what kill -9 leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.servers import wait_until
+from tests.unit.test_embedded import create_project, projects
+
+SERVER = str(Path(sys.executable).with_name("modelkeep-server"))
+
+
+class Process:
+    """A `modelkeep-server serve all`."""
+
+    def __init__(self, folder: Path, home: Path, *options: str) -> None:
+        env = {name: value for name, value in os.environ.items() if not name.startswith("MODELKEEP_")}
+        self.home, self.log = home, folder.with_suffix(".log")
+        command = [SERVER, "serve", "all", "--data", str(folder), *options]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(command, env=env | {"MODELKEEP_CONFIG_HOME": str(home)}, stderr=log, stdout=log)
+        self.own = folder / "server.json"
+        wait_until(lambda: self.process.poll() is not None or self._is_up(), "the start of the server")
+        assert self.process.poll() is None, self.log.read_text()
+        self.content = json.loads(self.own.read_text())
+
+    def _is_up(self) -> bool:
+        return self.own.exists() and json.loads(self.own.read_text())["pid"] == self.process.pid
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(60)
+
+
+@contextmanager
+def process(folder: Path, home: Path, *options: str) -> Iterator[Process]:
+    server = Process(folder, home, "--port", "0", *options)
+    try:
+        yield server
+    finally:
+        server.process.kill()
+        server.process.wait()
+
+
+def test_clients_find_the_server_by_a_private_file_that_goes_with_it(tmp_path: Path):
+    home = tmp_path / "home"
+    with process(tmp_path / "data", home) as server:
+        found = home / "server.json"
+        assert found.stat().st_mode & 0o777 == 0o600
+        content = json.loads(found.read_text())
+        assert content == server.content
+        assert (content["pid"], content["data"]) == (server.process.pid, str(tmp_path / "data"))
+        assert create_project(content["url"], content["api_key"])
+        assert server.end() == 0
+        assert not found.exists()
+        assert not server.own.exists()
+        assert content["api_key"] not in server.log.read_text()
+
+
+def test_ctrl_c_ends_it_well(tmp_path: Path):
+    with process(tmp_path / "data", tmp_path / "home") as server:
+        assert server.end(signal.SIGINT) == 0
+
+
+def test_a_second_server_leaves_the_file_of_the_first_and_says_how_to_reach_it(tmp_path: Path):
+    home = tmp_path / "home"
+    with process(tmp_path / "1", home) as first, process(tmp_path / "2", home) as second:
+        assert json.loads((home / "server.json").read_text()) == first.content
+        assert f"MODELKEEP_CONFIG_HOME='{tmp_path / '2'}'" in second.log.read_text()
+        assert second.end() == 0
+        assert json.loads((home / "server.json").read_text()) == first.content
+
+
+def test_kill_9_loses_nothing_and_the_next_start_takes_over(tmp_path: Path):
+    """I1: what was acknowledged is there after kill -9; locks and files of the dead are not in the way."""
+    home = tmp_path / "home"
+    with process(tmp_path / "data", home) as server:
+        name = create_project(server.content["url"], server.content["api_key"])
+        server.end(signal.SIGKILL)
+        assert (home / "server.json").exists()
+    with process(tmp_path / "other", home):
+        pass  # the file of a dead server belongs to nobody
+    with process(tmp_path / "data", home) as server:
+        assert json.loads((home / "server.json").read_text()) == server.content
+        assert name in projects(server.content["url"], server.content["api_key"])

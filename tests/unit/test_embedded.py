@@ -1,0 +1,154 @@
+"""The whole suite in a thread, and the commands of `modelkeep-server`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import grpc
+import pytest
+from modelkeep._status import from_rpc_error
+from modelkeep.api.blob.v1 import blob_service_pb2 as blob_pb
+from modelkeep.api.blob.v1 import blob_service_pb2_grpc as blob_rpc
+from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
+from modelkeep.api.metadata.v1 import metadata_service_pb2_grpc as rpc
+from modelkeep.errors import ApiKeyInvalid
+from modelkeep_server import embedded
+from modelkeep_server.main import main
+from modelkeep_server.runtime import logs
+from modelkeep_server.runtime.lifecycle import CannotStart
+from modelkeep_server.settings import load
+
+
+def authorized(channel: grpc.Channel, api_key: str) -> Any:
+    token = rpc.MetadataServiceStub(channel).ExchangeApiKey(pb.ExchangeApiKeyRequest(secret=api_key), timeout=20).access_token
+    return (("authorization", f"Bearer {token}"),)
+
+
+def create_project(url: str, api_key: str) -> str:
+    with grpc.insecure_channel(url.removeprefix("grpc://")) as channel:
+        request = pb.CreateProjectRequest(parent="teams/default", project_id=f"p-{uuid4().hex}", request_id=str(uuid4()))
+        metadata = authorized(channel, api_key)
+        return rpc.MetadataServiceStub(channel).CreateProject(request, metadata=metadata, timeout=20).name
+
+
+def projects(url: str, api_key: str) -> set[str]:
+    with grpc.insecure_channel(url.removeprefix("grpc://")) as channel:
+        request = pb.ListProjectsRequest(parent="teams/default", page_size=1000)
+        answer = rpc.MetadataServiceStub(channel).ListProjects(request, metadata=authorized(channel, api_key), timeout=20)
+        return {project.name for project in answer.projects}
+
+
+def test_a_suite_in_a_thread_serves_all_services_and_stops(tmp_path: Path):
+    running = embedded.start(data_dir=tmp_path / "data")
+    with grpc.insecure_channel(running.url.removeprefix("grpc://")) as channel:
+        metadata = authorized(channel, running.api_key)
+        answer = blob_rpc.BlobServiceStub(channel).GetCapabilities(
+            blob_pb.GetCapabilitiesRequest(), metadata=metadata, timeout=20
+        )
+    assert answer.max_chunk_bytes == 16 << 20
+    running.stop()
+    running.stop()
+    assert not [thread for thread in threading.enumerate() if thread.name == "modelkeep"]
+
+
+def test_what_was_written_is_there_after_the_next_start_and_the_old_key_is_not(tmp_path: Path):
+    first = embedded.start(data_dir=tmp_path)
+    name = create_project(first.url, first.api_key)
+    first.stop()
+    second = embedded.start(data_dir=tmp_path)
+    try:
+        assert name in projects(second.url, second.api_key)
+        with pytest.raises(grpc.RpcError) as caught:
+            projects(second.url, first.api_key)
+        assert isinstance(from_rpc_error(caught.value), ApiKeyInvalid)
+    finally:
+        second.stop()
+
+
+def test_two_suites_in_one_process_are_two(tmp_path: Path):
+    first, second = embedded.start(data_dir=tmp_path / "1"), embedded.start(data_dir=tmp_path / "2")
+    try:
+        name = create_project(first.url, first.api_key)
+        assert name in projects(first.url, first.api_key)
+        assert name not in projects(second.url, second.api_key)
+        with pytest.raises(CannotStart, match=f"process {os.getpid()} at {first.url}"):
+            embedded.start(data_dir=tmp_path / "1")
+    finally:
+        first.stop()
+        second.stop()
+
+
+def test_a_suite_that_cannot_start_says_why_and_leaves_nothing_behind(tmp_path: Path):
+    settings = load({"runtime": {"data_dir": tmp_path, "listen": "127.0.0.1:0", "metrics_port": 0}}).settings
+    broken = settings.model_copy(update={"blob": settings.blob.model_copy(update={"store_url": "ftp://x"})})
+    with pytest.raises(CannotStart, match="ftp"):
+        embedded.start(broken)
+    embedded.start(settings).stop()
+
+
+@pytest.fixture
+def run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Runs `modelkeep-server` with some arguments, in an empty folder; gives exit code, output and errors."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(logs, "configure", lambda *_args, **_options: None)  # the logs of this process are pytest's
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["modelkeep-server", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        code = ended.value.code
+        return (code, out, err) if isinstance(code, int) else (1, out, f"{err}{code}\n")
+
+    return run
+
+
+def test_a_port_that_is_taken_is_one_clear_line(run, tmp_path: Path):
+    running = embedded.start(data_dir=tmp_path / "first")
+    port = running.url.rpartition(":")[2]
+    code, _out, err = run("serve", "all", "--port", port, "--data", str(tmp_path / "second"))
+    running.stop()
+    assert code == 1
+    assert err.splitlines()[-1].startswith(f"modelkeep-server: cannot listen on 127.0.0.1:{port}")
+    assert "--port" in err
+
+
+def test_one_service_needs_its_keys_and_tables_first(run):
+    code, _out, err = run("serve", "metadata", "--port", "0")
+    assert (code, "signing-key init" in err) == (1, True)
+    assert run("signing-key", "init")[0] == 0
+    code, _out, err = run("signing-key", "init")
+    assert (code, "rotate" in err) == (1, True)
+    assert run("signing-key", "rotate")[0] == 0
+    assert run("migrate")[0] == 0
+    code, out, _err = run("api-key", "create", "--team", "vision", "--role", "read", "--expires", "90d")
+    assert (code, out[:3]) == (0, "mk_")
+    assert run("api-key", "create", "--service", "lineage")[1].startswith("mk_")
+    assert run("fsck", "--deep")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["serve", "all", "--listen", "0.0.0.0:0"], "--insecure"),
+        (["serve", "all", "--listen", "nowhere"], "host:port"),
+        (["migrate", "blobs"], "no service 'blobs'"),
+        (["fsck", "--set", "blob"], "section.name=value"),
+        (["fsck", "--config", "gone.toml"], "gone.toml"),
+        (["api-key", "create", "--team", "a/b"], "a/b"),
+        (["signing-key", "rotate"], "signing-key init"),
+    ],
+)
+def test_what_is_wrong_is_one_clear_line(run, arguments: list[str], words: str):
+    code, _out, err = run(*arguments)
+    assert code == 1
+    assert words in err
+    assert err.startswith("modelkeep-server: ")
