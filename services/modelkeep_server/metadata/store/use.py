@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from modelkeep.names import VersionName
-from sqlalchemy import func, select, update
+from sqlalchemy import func, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from modelkeep_server.database.clock import Clock
+from modelkeep_server.database.clock import Clock, Micros
 from modelkeep_server.metadata.domain.use import Recorded, Use
 from modelkeep_server.metadata.domain.version import VersionState
 from modelkeep_server.metadata.store.dialect import upsert
@@ -46,7 +46,7 @@ class UseRepository:
             .where(col(VersionRow.id) == version_id)
             .values(
                 use_count=col(VersionRow.use_count) + int(is_first),
-                first_use_time=func.coalesce(col(VersionRow.first_use_time), now),
+                first_use_time=func.coalesce(col(VersionRow.first_use_time), literal(now, Micros())),
                 last_use_time=now,
             )
             .execution_options(synchronize_session=False)
