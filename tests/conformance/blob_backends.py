@@ -1,12 +1,12 @@
 """What every store of objects guarantees (`modelkeep_server.blob.ports.Backend`), whatever is around it.
 
-`test_blob_backends.py` runs this suite on every backend and wrapper. A test that leaves an object or a temporary file behind fails.
+`test_blob_backends.py` runs it on every backend and wrapper. A test that leaves an object or a temporary file behind fails.
 """
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import timedelta
 from uuid import uuid4
 
@@ -205,10 +205,8 @@ class BackendSuite:
         await old.write(SMALL[:3])
         new = await backend.receive(incoming, 0)
         await new.write(SMALL[:7])
-        try:
+        with suppress(GrantExpired):  # or it writes to a file that nobody will ask for
             await old.write(b"???")
-        except GrantExpired:
-            pass
         await old.close(keep=False)
         await new.write(SMALL[7:])
         name = ObjectName.fresh(incoming.chunk.digest)

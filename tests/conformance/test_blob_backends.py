@@ -21,6 +21,10 @@ def s3_address(store: S3, prefix: str = "") -> S3Address:
     return S3Address(store.bucket, prefix, f"http://{store.endpoint}", "", "us-east-1", store.access_key, store.secret_key)
 
 
+def files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
 async def opened(backend: Backend) -> AsyncIterator[Backend]:
     """The backend, checked to be empty after the test."""
     await backend.open()
@@ -42,7 +46,7 @@ class TestFilesystem(BackendSuite):
     async def backend(self, tmp_path: Path) -> AsyncIterator[Backend]:
         async for backend in opened(FilesystemBackend(tmp_path / "a" / "b")):
             yield backend
-        assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+        assert files(tmp_path) == []
 
 
 class TestS3(BackendSuite):

@@ -78,8 +78,8 @@ class Backend(Protocol):
     async def store(self, batch: Sequence[tuple[Writer, ObjectName]]) -> None:
         """Make objects of complete chunks: durable when it returns. All or none of the batch.
 
-        The writers are closed. An object that is there already, from an attempt that was cut short, is left as it is. Raises StorageFull,
-        ServiceUnavailable, and GrantExpired when the lease ended; then nothing of the batch is kept.
+        The writers are closed. An object that is there already, from an attempt that was cut short, is left as it is.
+        Raises StorageFull, ServiceUnavailable, and GrantExpired when the lease ended; then nothing of the batch is kept.
         """
 
     def leases(self) -> AsyncIterator[set[LeaseName]]:

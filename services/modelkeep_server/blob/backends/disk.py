@@ -21,8 +21,9 @@ class Disk:
     """The file system of this machine."""
 
     def create(self, path: Path) -> FileIO:
-        """A new, empty file to write to; what stood there is gone."""
-        return open(path, "w+b", buffering=0)  # noqa: PTH123 - Path.open is not typed for it
+        """A new, empty file to write to; what stood there is gone, and whoever still has it open cannot reach the new one."""
+        path.unlink(missing_ok=True)
+        return open(path, "x+b", buffering=0)  # noqa: PTH123 - Path.open is not typed for it
 
     def reopen(self, path: Path) -> FileIO:
         """A file that exists, to write to."""

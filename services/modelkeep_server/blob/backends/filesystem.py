@@ -7,6 +7,7 @@ again: the kernel may have dropped the bytes and forgotten that it did, so the f
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
@@ -48,6 +49,8 @@ class FilesystemBackend:
         self._disk = disk or Disk()
         self._threads = Threads(threads, "disk")
         self._open: WeakValueDictionary[tuple[LeaseName, Digest], FileWriter] = WeakValueDictionary()
+        self._handover = asyncio.Lock()
+        """Held while a chunk passes from one stream to the next: at no time may two of them write one file."""
         self._durable: set[Path] = set()
         """Folders that are known to survive a power cut; at most 65,795."""
 
@@ -70,10 +73,11 @@ class FilesystemBackend:
     async def receive(self, incoming: Incoming, offset: int) -> FileWriter:
         """Begin, or go on at `offset`."""
         place = (incoming.lease, incoming.chunk.digest)
-        if (other := self._open.pop(place, None)) is not None:
-            await other.close(keep=True)
         writer = FileWriter(self._disk, self._threads, incoming, self._incoming)
-        self._open[place] = writer
+        async with self._handover:
+            if (other := self._open.get(place)) is not None:
+                await other.close(keep=True)
+            self._open[place] = writer
         try:
             if offset:
                 await self._run(writer.resume, offset)

@@ -66,6 +66,8 @@ class FileWriter:
     def resume(self, offset: int) -> None:
         """Go on with a file that was kept, in a thread: it is hashed again up to `offset`."""
         with self._lock:
+            if self._ended:
+                raise taken_over(self.incoming)
             kept_bytes = self._disk.size(self.path) or 0
             if kept_bytes < offset:
                 raise nothing_kept(self.incoming, offset, kept_bytes)

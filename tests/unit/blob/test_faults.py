@@ -1,0 +1,166 @@
+"""R2, short form: every system call of an upload fails once, in every way that matters, and nothing breaks."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
+from io import FileIO
+from itertools import count
+from pathlib import Path
+
+import pytest
+from modelkeep.errors import ModelkeepError, ServiceUnavailable, StorageFull
+from modelkeep_server.blob.backends.disk import Disk
+from modelkeep_server.blob.backends.filesystem import FilesystemBackend
+from modelkeep_server.blob.domain import MIB
+
+from tests.unit.blob.rig import Rig, contents, parts_of, rig, sqlite_url
+
+DATAS = [*contents(3), bytes(range(256)) * (2 * MIB // 256)]
+
+
+@dataclass
+class FaultyDisk(Disk):
+    """The n-th call fails; a write may have written the half of it by then."""
+
+    error: int
+    fail_at: int = 0
+    calls: list[str] = field(default_factory=list)
+
+    def arm(self, fail_at: int) -> None:
+        self.fail_at = fail_at
+        self.calls.clear()
+
+    def disarm(self) -> str | None:
+        """The name of the call that failed."""
+        failed = self.calls[self.fail_at - 1] if len(self.calls) >= self.fail_at else None
+        self.fail_at = 0
+        return failed
+
+    def _call(self, name: str) -> bool:
+        self.calls.append(name)
+        return len(self.calls) == self.fail_at
+
+    def _check(self, name: str) -> None:
+        if self._call(name):
+            raise OSError(self.error, f"injected into {name}")
+
+    def create(self, path: Path) -> FileIO:
+        self._check("create")
+        return super().create(path)
+
+    def reopen(self, path: Path) -> FileIO:
+        self._check("reopen")
+        return super().reopen(path)
+
+    def write(self, file: FileIO, data: bytes | memoryview) -> None:
+        if self._call("write"):
+            super().write(file, data[: len(data) // 2])
+            raise OSError(self.error, "injected into write")
+        super().write(file, data)
+
+    def sync(self, file: FileIO) -> None:
+        self._check("sync")
+        super().sync(file)
+
+    def sync_folder(self, path: Path) -> None:
+        self._check("sync_folder")
+        super().sync_folder(path)
+
+    def make_folder(self, path: Path) -> None:
+        self._check("make_folder")
+        super().make_folder(path)
+
+    def rename(self, source: Path, target: Path) -> None:
+        self._check("rename")
+        super().rename(source, target)
+
+    def link(self, source: Path, target: Path) -> None:
+        self._check("link")
+        super().link(source, target)
+
+    def remove(self, path: Path) -> None:
+        self._check("remove")
+        super().remove(path)
+
+    def read(self, path: Path, offset: int, length: int) -> bytes:
+        self._check("read")
+        return super().read(path, offset, length)
+
+
+async def upload_and_read(blob: Rig) -> None:
+    lease, _ = await blob.prepare(DATAS)
+    await blob.write(parts_of(lease, DATAS))
+    for data in DATAS:
+        assert await blob.read(data) == data
+
+
+async def error_of(work: Awaitable[object]) -> ModelkeepError | None:
+    try:
+        await work
+    except ModelkeepError as error:
+        return error
+    return None
+
+
+def temporaries(folder: Path) -> list[Path]:
+    return list((folder / "blobs" / "incoming").iterdir())
+
+
+@pytest.mark.parametrize(("number", "expected"), [(errno.EIO, ServiceUnavailable), (errno.ENOSPC, StorageFull)])
+async def test_every_system_call_may_fail(tmp_path: Path, number: int, expected: type[ModelkeepError]) -> None:
+    """R2, M-UP-6: I1 to I4 hold after each of them, the error is typed, nothing is left over, and the same server goes on."""
+    failed_calls = []
+    for fail_at in count(1):
+        folder = tmp_path / str(fail_at)
+        folder.mkdir()
+        disk = FaultyDisk(number)
+        async with rig(sqlite_url(folder), FilesystemBackend(folder / "blobs", disk=disk, threads=1)) as blob:
+            disk.arm(fail_at)
+            error = await error_of(upload_and_read(blob))
+            failed = disk.disarm()
+            assert error is None or type(error) is expected
+            assert error is not None or failed in {None, "remove"}  # what cannot be removed is removed later
+            assert failed == "remove" or temporaries(folder) == []
+            for data, is_present in zip(DATAS, await blob.present(DATAS), strict=True):
+                assert not is_present or await blob.read(data) == data
+            assert [problem for problem in await blob.problems() if problem.breaks_invariant] == []
+            await upload_and_read(blob)
+        if failed is None:
+            break
+        failed_calls.append(failed)
+    assert {*failed_calls} == {"create", "write", "sync", "sync_folder", "make_folder", "rename", "link", "remove", "read"}
+
+
+async def test_a_failed_flush_is_not_tried_again(tmp_path: Path) -> None:
+    """RELIABILITY §2.5: the kernel may have dropped the bytes, and the second fsync of the same file would succeed."""
+    disk = FaultyDisk(errno.EIO)
+    async with rig(sqlite_url(tmp_path), FilesystemBackend(tmp_path / "blobs", disk=disk, threads=1)) as blob:
+        lease, _ = await blob.prepare(DATAS[:1])
+        disk.arm(("create", "write", "rename", "sync").index("sync") + 1)
+        assert isinstance(await error_of(blob.write(parts_of(lease, DATAS[:1]))), ServiceUnavailable)
+        assert disk.calls[:4] == ["create", "write", "rename", "sync"]
+        assert "link" not in disk.calls
+        disk.disarm()
+        assert temporaries(tmp_path) == []
+        assert await blob.write(parts_of(lease, DATAS[:1])) == 1
+
+
+@pytest.mark.parametrize("fail_at", [1, 2, 3])
+async def test_a_store_that_cannot_be_made_ready_says_so(tmp_path: Path, fail_at: int) -> None:
+    disk = FaultyDisk(errno.EIO)
+    disk.arm(fail_at)
+    backend = FilesystemBackend(tmp_path / "blobs", disk=disk)
+    with pytest.raises(ServiceUnavailable):
+        await backend.open()
+    disk.disarm()
+    await backend.open()
+    await backend.close()
+
+
+async def test_a_folder_that_is_gone(tmp_path: Path) -> None:
+    backend = FilesystemBackend(tmp_path / "blobs")
+    with pytest.raises(ServiceUnavailable):
+        await backend.check()
+    await backend.close()
