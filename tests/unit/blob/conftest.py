@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from modelkeep_server.blob.backends.filesystem import FilesystemBackend
+
 from tests.servers import postgres_url
 from tests.unit.blob.rig import Rig, rig, sqlite_url
 

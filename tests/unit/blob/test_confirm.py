@@ -7,6 +7,7 @@ from modelkeep.digest import Digest
 from modelkeep.errors import LimitExceeded, PermissionDenied
 from modelkeep_server.blob.domain import ChunkState
 from modelkeep_server.runtime.callers import Access
+
 from tests.unit.blob.rig import OTHER, SERVICE, TEAM, Rig, caller, contents
 from tests.unit.blob.test_upload import set_state, state_of
 

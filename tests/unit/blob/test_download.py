@@ -10,6 +10,7 @@ from modelkeep.digest import Digest
 from modelkeep.errors import ChunkCorrupt, ChunkNotFound, LimitExceeded, PermissionDenied, RangeInvalid
 from modelkeep_server.blob.domain import MIB, ByStream, ChunkState, DownloadPlan, Missing, ProblemKind, Range
 from modelkeep_server.runtime.callers import Access, Caller, Role
+
 from tests.unit.blob.rig import OTHER, TEAM, Rig, caller, contents
 from tests.unit.blob.test_upload import set_state
 

@@ -11,6 +11,7 @@ from modelkeep.errors import ServiceUnavailable
 from modelkeep.names import LeaseName
 from modelkeep_server.blob.backends.memory import MemoryBackend
 from modelkeep_server.blob.domain import MIB, ByStream, ObjectName, ProblemKind, WritePart
+
 from tests.unit.blob.rig import OTHER, TERMS, Rig, chunk_of, contents, parts_of, rig, sqlite_url
 from tests.unit.blob.test_write import LARGE, Broken
 

@@ -23,6 +23,7 @@ from modelkeep_server.blob.store.tables import ChunkRow, LeaseChunkRow
 from modelkeep_server.runtime.callers import Role
 from sqlalchemy import delete, event, func, select, update
 from sqlalchemy.exc import IntegrityError
+
 from tests.unit.blob.rig import OTHER, TEAM, Rig, caller, chunk_of, contents, parts_of
 
 

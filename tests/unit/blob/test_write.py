@@ -21,6 +21,7 @@ from modelkeep.errors import (
 )
 from modelkeep_server.blob.domain import MIB, ByStream, Chunk, Present, WritePart
 from modelkeep_server.runtime.callers import Role
+
 from tests.unit.blob.rig import OTHER, TERMS, Rig, caller, chunk_of, contents, parts_of, rig, sqlite_url, stream
 
 LARGE = bytes(range(256)) * (3 * MIB // 256)
