@@ -16,6 +16,7 @@ from modelkeep_server.database import migrate as migrations
 from modelkeep_server.database.clock import Clock
 from modelkeep_server.database.engine import Database
 from modelkeep_server.metadata.app.alias import AliasApp
+from modelkeep_server.metadata.app.check import Inspection, Sizes
 from modelkeep_server.metadata.app.collection import CollectionApp
 from modelkeep_server.metadata.app.commit import CommitApp
 from modelkeep_server.metadata.app.draft import DraftApp
@@ -29,6 +30,7 @@ from modelkeep_server.metadata.app.use import UseApp
 from modelkeep_server.metadata.app.version import VersionApp
 from modelkeep_server.metadata.domain.key import KeyRole, KeyWish
 from modelkeep_server.metadata.domain.limits import Limits
+from modelkeep_server.metadata.domain.problem import Problem
 from modelkeep_server.metadata.peers import BlobChunks
 from modelkeep_server.metadata.ports.chunks import Chunks
 from modelkeep_server.metadata.ports.signer import Signer
@@ -112,6 +114,13 @@ def limits_of(settings: MetadataSettings) -> Limits:
 async def migrate(settings: MetadataSettings) -> None:
     """Bring the database to the tables that this release expects."""
     await migrations.upgrade(settings.database_url, MIGRATIONS)
+
+
+async def fsck(settings: MetadataSettings, sizes: Sizes) -> AsyncIterator[Problem]:
+    """All problems of the database; `sizes` says what blob has of the chunks that its versions name."""
+    async with _operator(settings) as transactions:
+        async for problem in Inspection(transactions, sizes).problems():
+            yield problem
 
 
 async def create_key(

@@ -2,8 +2,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-
 from modelkeep_server.database.engine import Database
+
 from tests.servers import postgres_url
 from tests.unit.metadata.rig import Rig
 

@@ -11,8 +11,6 @@ from uuid import uuid4
 from modelkeep.digest import Digest
 from modelkeep.manifest import Entry, Segment
 from modelkeep.names import CollectionName, DraftName, ProjectName, TeamName, VersionName
-from sqlalchemy import event, func, select
-
 from modelkeep_server.database.clock import Clock
 from modelkeep_server.database.engine import Database
 from modelkeep_server.metadata.app.alias import AliasApp
@@ -31,6 +29,7 @@ from modelkeep_server.metadata.domain.limits import Limits
 from modelkeep_server.metadata.store import tables
 from modelkeep_server.metadata.store.unit_of_work import SqlTransactions
 from modelkeep_server.runtime.callers import Access, Caller, Role
+from sqlalchemy import event, func, select
 
 TEAM = "acme"
 PROJECT = ProjectName(TEAM, "vision")

@@ -14,9 +14,9 @@ from modelkeep.errors import (
     TeamNotFound,
 )
 from modelkeep.names import CollectionName, ProjectName, TeamName
-
 from modelkeep_server.database.paging import Listing, Page
 from modelkeep_server.metadata.domain import event
+
 from tests.unit.metadata.rig import CALLER, DIGITS, OTHER, PROJECT, TEAM, Rig, call
 
 

@@ -1,6 +1,5 @@
 """Committing: numbers, dedup, aliases, answers (SEM-8 to 14, 24)."""
 
-import asyncio
 from dataclasses import replace
 
 import pytest
@@ -17,12 +16,12 @@ from modelkeep.errors import (
 )
 from modelkeep.manifest import Entry, Reference, Segment, manifest_digest
 from modelkeep.names import DraftName, RunName
-
 from modelkeep_server.metadata.domain.draft import Commit, DraftState
 from modelkeep_server.metadata.domain.event import CollectionCreated, VersionCommitted
 from modelkeep_server.metadata.domain.version import VersionState
 from modelkeep_server.metadata.store.tables import DraftEntryRow, DraftPageRow, PageRow, VersionRow
-from tests.unit.metadata.rig import CALLER, DIGITS, OTHER, PROJECT, Rig, call
+
+from tests.unit.metadata.rig import CALLER, DIGITS, OTHER, Rig, call
 
 RUN = RunName("acme", "vision", "r1")
 

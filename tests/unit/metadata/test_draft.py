@@ -20,10 +20,10 @@ from modelkeep.errors import (
 )
 from modelkeep.manifest import Entry, Reference, Segment
 from modelkeep.names import CollectionName, DraftName, ProjectName
-
 from modelkeep_server.metadata.domain.draft import DraftState
 from modelkeep_server.metadata.domain.limits import Limits
 from modelkeep_server.metadata.store.tables import DraftEntryRow, DraftPageRow, PageRow
+
 from tests.unit.metadata.rig import CALLER, DIGITS, OTHER, PROJECT, Rig, call, more, part, stream
 
 DAY = timedelta(days=1)

@@ -6,10 +6,10 @@ import pytest
 from modelkeep.digest import Digest
 from modelkeep.errors import InvalidPageToken, InvalidPath, PermissionDenied, VersionNotFound
 from modelkeep.manifest import ChangeTokenKind, Entry, Reference, Segment, manifest_digest
-
 from modelkeep_server.database.paging import Page
 from modelkeep_server.metadata.domain.entry import EntryPart
 from modelkeep_server.metadata.store.tables import ManifestPageRow, ManifestSegmentPageRow, PageRow
+
 from tests.unit.metadata.rig import CALLER, DIGITS, OTHER, Rig
 
 V0 = DIGITS.version(0)

@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -10,11 +11,11 @@ from hypothesis import strategies as st
 from modelkeep.digest import Digest
 from modelkeep.errors import InvalidPath, LimitExceeded
 from modelkeep.manifest import ChangeTokenKind, Entry, Reference, Segment, decode_segments, manifest_digest
-
 from modelkeep_server.metadata.domain import entry as entries_module
 from modelkeep_server.metadata.domain.entry import Assembler
 from modelkeep_server.metadata.domain.manifest import Manifest, Sealer
 from modelkeep_server.metadata.domain.page import BOUNDARY, MAX_BYTES, Line, Page, layout_of, read_page, read_segment_page
+
 from tests.unit.metadata.rig import more, part
 from tests.vectors import load
 
@@ -187,7 +188,7 @@ def test_a_line_does_not_depend_on_how_its_segments_came(count: int, cuts: list[
     at_once.add(part(entry))
     in_parts = Assembler()
     bounds = [0, *sorted(min(cut, count) for cut in cuts), count]
-    pieces = [segments[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+    pieces = [segments[start:end] for start, end in pairwise(bounds)]
     in_parts.add(part(entry, pieces[0], continued=len(pieces) > 1))
     for i, piece in enumerate(pieces[1:], 1):
         in_parts.add(more(entry, piece, continued=i < len(pieces) - 1))

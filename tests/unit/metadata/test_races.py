@@ -7,11 +7,11 @@ import pytest
 from modelkeep.digest import Digest
 from modelkeep.errors import ModelkeepError, TooBusy
 from modelkeep.names import CollectionName
-
 from modelkeep_server.metadata.app.commit import ATTEMPTS
 from modelkeep_server.metadata.domain.draft import Committed
 from modelkeep_server.metadata.ports.transactions import Work
 from modelkeep_server.metadata.store.tables import CollectionRow, ProjectRow, VersionRow
+
 from tests.unit.metadata.rig import DIGITS, MemoryChunks, Rig, call
 
 AT_ONCE = 16

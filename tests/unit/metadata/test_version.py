@@ -19,12 +19,12 @@ from modelkeep.errors import (
     VersionPurged,
 )
 from modelkeep.names import CollectionName, VersionName
-
 from modelkeep_server.database.paging import Page
 from modelkeep_server.metadata.domain import event
 from modelkeep_server.metadata.domain.limits import Limits
 from modelkeep_server.metadata.domain.version import Version, VersionState, Words
 from modelkeep_server.metadata.store.tables import VersionAbsenceRow
+
 from tests.unit.metadata.rig import CALLER, DIGITS, OTHER, PROJECT, Rig, call
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 
 from modelkeep.digest import Digest
@@ -28,7 +28,7 @@ async def confirm(transactions: Transactions, chunks: Chunks, team: str, epoch: 
     asked: deque[dict[bytes, list[Claim]]] = deque()
 
     async def batches() -> AsyncIterator[Sequence[Digest]]:
-        async for claim in _claims(transactions, manifest.layout):
+        async for claim in read_claims(transactions, manifest.layout):
             if confirmation.add(claim):
                 asked.append(confirmation.take())
                 yield [Digest(chunk) for chunk in asked[-1]]
@@ -46,7 +46,8 @@ async def confirm(transactions: Transactions, chunks: Chunks, team: str, epoch: 
     return confirmation.is_proven
 
 
-async def _claims(transactions: Transactions, layout: Digest) -> AsyncIterator[Claim]:
+async def read_claims(transactions: Transactions, layout: Digest) -> AsyncGenerator[Claim]:
+    """What a manifest claims of chunks, segment by segment."""
     async for line in read_lines(transactions, layout):
         path = line.path
         is_one = len(line.segments) == SEGMENT_BYTES

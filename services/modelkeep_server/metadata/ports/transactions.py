@@ -11,6 +11,7 @@ from modelkeep.names import ProjectName
 from modelkeep_server.metadata.domain.call import Call
 from modelkeep_server.metadata.domain.event import Happening
 from modelkeep_server.metadata.ports.alias import Aliases
+from modelkeep_server.metadata.ports.audit import Audit
 from modelkeep_server.metadata.ports.collection import Collections
 from modelkeep_server.metadata.ports.draft import Drafts
 from modelkeep_server.metadata.ports.event import Events
@@ -89,6 +90,11 @@ class Work(Protocol):
     @property
     def versions(self) -> Versions:
         """All versions."""
+        ...
+
+    @property
+    def audit(self) -> Audit:
+        """What a check of the whole database reads."""
         ...
 
     @property

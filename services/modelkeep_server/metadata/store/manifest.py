@@ -71,9 +71,8 @@ class ManifestRepository:
 
     async def get(self, layout: Digest) -> Manifest:
         """A manifest that a draft or version points to."""
-        row = (await self._session.scalars(select(ManifestRow).where(col(ManifestRow.layout) == layout.sha256))).one()
-        sizes = (row.entry_count, row.stored_bytes, row.referenced_bytes)
-        return Manifest(layout, Digest(row.digest), Digest(row.segments_digest), *sizes)
+        rows = await self._session.scalars(select(ManifestRow).where(col(ManifestRow.layout) == layout.sha256))
+        return to_manifest(rows.one())
 
     async def slots(self, layout: Digest, first: bytes, end: bytes | None, ordinal: int, limit: int) -> Sequence[PageSlot]:
         """The next places of a manifest, from an ordinal on, that may have paths from `first` on and before `end`."""
@@ -99,3 +98,9 @@ class ManifestRepository:
     async def _insert(self, table: type[Table], rows: list[dict[str, object]]) -> None:
         if rows:
             await self._session.execute(upsert(self._session, table).on_conflict_do_nothing(), rows)
+
+
+def to_manifest(row: ManifestRow) -> Manifest:
+    """The manifest of a row."""
+    digests = (Digest(row.layout), Digest(row.digest), Digest(row.segments_digest))
+    return Manifest(*digests, row.entry_count, row.stored_bytes, row.referenced_bytes)

@@ -16,6 +16,7 @@ from modelkeep_server.metadata.domain.call import Call
 from modelkeep_server.metadata.domain.event import Happening
 from modelkeep_server.metadata.ports.transactions import Work
 from modelkeep_server.metadata.store.alias import AliasRepository
+from modelkeep_server.metadata.store.audit import AuditRepository
 from modelkeep_server.metadata.store.collection import CollectionRepository
 from modelkeep_server.metadata.store.draft import DraftRepository
 from modelkeep_server.metadata.store.event import EventRepository
@@ -87,6 +88,11 @@ class SqlWork:
     def versions(self) -> VersionRepository:
         """All versions."""
         return VersionRepository(self._session, self._clock)
+
+    @cached_property
+    def audit(self) -> AuditRepository:
+        """What a check of the whole database reads."""
+        return AuditRepository(self._session, self._clock)
 
     @cached_property
     def fence(self) -> FenceRepository:
