@@ -1,0 +1,200 @@
+"""Every RPC of the contract against every kind of caller: a table generated from the descriptors (M-AUTHZ-1, R12).
+
+What a call needs stands in its comment; what a request is about, in its resource references. So an RPC that comes later is in
+this table by itself, and one whose request cannot be made up here fails until `GIVEN` says how.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import uuid4
+
+import grpc
+import pytest
+from google.api import resource_pb2
+from google.protobuf import descriptor_pool, message_factory
+from google.protobuf.message import Message
+from modelkeep._status import from_rpc_error
+from modelkeep.api.blob.v1 import blob_maintenance_service_pb2, blob_service_pb2
+from modelkeep.api.metadata.v1 import metadata_maintenance_service_pb2, metadata_service_pb2
+from modelkeep.errors import AccessTokenInvalid, PermissionDenied
+
+from tests.house.repository import Rpc, rpcs
+from tests.suites import SERVER, Suite
+
+LOADED = (blob_service_pb2, blob_maintenance_service_pb2, metadata_service_pb2, metadata_maintenance_service_pb2)
+OWN, OTHER = "authz-own", "authz-other"
+UUID = "0b9c4f0e-3d5b-4c8a-9d0e-0123456789ab"
+SAMPLES = {
+    "modelkeep/Team": "",
+    "modelkeep/Project": "/projects/p",
+    "modelkeep/Collection": "/projects/p/collections/c",
+    "modelkeep/Version": "/projects/p/collections/c/versions/v7",
+    "modelkeep/Alias": "/projects/p/collections/c/aliases/a",
+    "modelkeep/Draft": f"/projects/p/drafts/{UUID}",
+    "modelkeep/ApiKey": "/apiKeys/abcd1234",
+    "modelkeep/Lease": f"/leases/{UUID}",
+}
+GIVEN: dict[str, dict[str, Any]] = {
+    "CreateProject": {"project_id": "p"},
+    "UpdateProject": {"project": {"name": f"teams/{OWN}/projects/p"}, "update_mask": {"paths": ["description"]}},
+    "CreateCollection": {"collection_id": "c", "collection": {"type": "model"}},
+    "UpdateCollection": {
+        "collection": {"name": f"teams/{OWN}/projects/p/collections/c"},
+        "update_mask": {"paths": ["description"]},
+    },
+    "RenameCollection": {"new_collection_id": "d"},
+    "CreateDraft": {"draft": {"collection": f"teams/{OWN}/projects/p/collections/c", "type": "model"}},
+    "Resolve": {"address": "c:latest"},
+    "UpdateVersion": {
+        "version": {"name": f"teams/{OWN}/projects/p/collections/c/versions/v7"},
+        "update_mask": {"paths": ["description"]},
+    },
+    "CreateApiKey": {"api_key": {"role": 1}},
+    "MoveAliases": {"moves": [{"alias": "a", "version": f"teams/{OWN}/projects/p/collections/c/versions/v7"}]},
+    "EditTags": {"add": ["t"]},
+    "RecordUse": {"run": f"teams/{OWN}/projects/p/runs/r"},
+}
+"""What a request needs besides its resource names and its request id, to be well formed."""
+
+READ = {"own read", "own write", "own admin", "other that may read", "service"}
+MAY = {
+    "no token": {"nobody", "garbage", "other"} | READ,
+    "any valid token": {"other"} | READ,
+    "any valid token of a user": ({"other"} | READ) - {"service"},
+    "read on the team": READ,
+    "read on it": READ,
+    "read on the team, or a service token": READ,
+    "write on the team": {"own write", "own admin"},
+    "write on the team of the run, read on the team of the version": {"own write", "own admin"},
+    "admin on the team": {"own admin"},
+    "a service token": {"service"},
+}
+Metadata = tuple[tuple[str, str], ...]
+
+every_rpc = pytest.mark.parametrize("rpc", rpcs(), ids=lambda rpc: rpc.path.rpartition(".")[2])
+
+
+@pytest.fixture(scope="module")
+def channel_of(suite: Suite) -> Iterator[Callable[[Rpc], grpc.Channel]]:
+    """The channel to the service of an RPC."""
+    urls = {"metadata": suite.url, "blob": suite.blob_url or suite.url}
+    channels = {name: grpc.insecure_channel(url.removeprefix("grpc://")) for name, url in urls.items()}
+    yield lambda rpc: channels[rpc.service.split(".")[2]]
+    for channel in channels.values():
+        channel.close()
+
+
+@pytest.fixture(scope="module")
+def callers(suite: Suite, channel_of: Callable[[Rpc], grpc.Channel]) -> dict[str, Metadata]:
+    """What each kind of caller sends along."""
+    exchange = next(rpc for rpc in rpcs() if rpc.name == "ExchangeApiKey")
+    keys = {f"own {role}": suite.key(OWN, role) for role in ("read", "write", "admin")}
+    keys |= {"other": suite.key(OTHER), "other that may read": suite.key(OTHER, readable_teams=(OWN,))}
+    keys["service"] = service_key(suite)
+
+    def token(secret: str) -> Metadata:
+        answer = call(channel_of(exchange), exchange, {"secret": secret}, ())
+        return (("authorization", f"Bearer {answer.access_token}"),)
+
+    return {"nobody": (), "garbage": (("authorization", "Bearer x.y.z"),)} | {who: token(key) for who, key in keys.items()}
+
+
+def service_key(suite: Suite) -> str:
+    assert suite.operator is not None
+    command = [SERVER, "api-key", "create", "--service", f"s-{uuid4().hex[:8]}"]
+    return subprocess.run(command, env=dict(suite.operator), capture_output=True, text=True, check=True).stdout.strip()
+
+
+def request_of(rpc: Rpc) -> dict[str, Any]:
+    """A well-formed request about the team OWN."""
+    fields: dict[str, Any] = {}
+    for field in rpc.request.field:
+        kind = field.options.Extensions[resource_pb2.resource_reference].type
+        if field.name == "request_id":
+            fields["request_id"] = str(uuid4())
+        elif kind:
+            fields[field.name] = f"teams/{OWN}{SAMPLES[kind]}"
+    return fields | GIVEN.get(rpc.name, {})
+
+
+def call(channel: grpc.Channel, rpc: Rpc, fields: dict[str, Any], metadata: Metadata, *, timeout: float = 30) -> Message:
+    """Make a call of any kind to its first answer."""
+    return started(channel, rpc, iter([message(rpc, fields)]), metadata, timeout)
+
+
+def message(rpc: Rpc, fields: dict[str, Any]) -> Message:
+    return types(rpc)[0](**fields)
+
+
+def types(rpc: Rpc) -> list[type[Message]]:
+    pool = descriptor_pool.Default()
+    names = (rpc.method.input_type, rpc.method.output_type)
+    return [message_factory.GetMessageClass(pool.FindMessageTypeByName(name.lstrip("."))) for name in names]
+
+
+def started(channel: grpc.Channel, rpc: Rpc, requests: Iterator[Message], metadata: Metadata, timeout: float) -> Message:
+    kinds = {
+        (False, False): channel.unary_unary,
+        (False, True): channel.unary_stream,
+        (True, False): channel.stream_unary,
+        (True, True): channel.stream_stream,
+    }
+    streams_in, streams_out = rpc.method.client_streaming, rpc.method.server_streaming
+    request_type, response_type = types(rpc)
+    stub = kinds[streams_in, streams_out](rpc.path, request_type.SerializeToString, response_type.FromString)
+    answer = stub(requests if streams_in else next(requests), metadata=metadata, timeout=timeout)
+    return next(answer, None) if streams_out else answer
+
+
+@pytest.mark.peer("M-AUTHZ-1")
+@every_rpc
+def test_only_those_who_may_get_in(rpc: Rpc, channel_of, callers: dict[str, Metadata]):
+    found = {}
+    for who, metadata in callers.items():
+        try:
+            call(channel_of(rpc), rpc, request_of(rpc), metadata)
+            found[who] = "in"
+        except grpc.RpcError as failed:
+            error = from_rpc_error(failed)
+            refused = isinstance(error, PermissionDenied | AccessTokenInvalid)
+            found[who] = type(error).__name__ if refused else "in"
+            assert error.request_id
+            assert refused or error.code.name not in {"INVALID_ARGUMENT", "INTERNAL", "UNIMPLEMENTED", "UNAVAILABLE"}, error
+    strangers = {"nobody", "garbage"}
+    expected = {who: "AccessTokenInvalid" if who in strangers else "PermissionDenied" for who in callers}
+    assert found == expected | dict.fromkeys(MAY[rpc.needs], "in")
+
+
+@every_rpc
+def test_a_stream_that_says_nothing_ends_by_its_deadline(rpc: Rpc, channel_of, callers: dict[str, Metadata]):
+    """R12: a deadline is honoured, whoever waits for whom."""
+    if not rpc.method.client_streaming:
+        return
+    who = "service" if rpc.needs == "a service token" else "own admin"
+
+    over = threading.Event()
+
+    def requests() -> Iterator[Message]:
+        over.wait()
+        yield message(rpc, {})
+
+    with pytest.raises(grpc.RpcError) as caught:
+        started(channel_of(rpc), rpc, requests(), callers[who], 0.5)
+    over.set()
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+@every_rpc
+def test_a_body_that_is_no_message_is_refused(rpc: Rpc, channel_of, callers: dict[str, Metadata]):
+    """The server and its log stay well, whatever bytes come."""
+    if rpc.method.client_streaming or rpc.method.server_streaming:
+        return
+    who = "service" if rpc.needs == "a service token" else "own admin"
+    stub = channel_of(rpc).unary_unary(rpc.path)
+    with pytest.raises(grpc.RpcError) as caught:
+        stub(b"\xff\xff\xff", metadata=callers[who], timeout=30)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
