@@ -1,0 +1,92 @@
+"""Modelkeep keeps machine-learning models: versions them, names the ones that matter, hands them to whoever serves them.
+
+    import modelkeep
+
+    with modelkeep.init(project="vision") as run:
+        model = modelkeep.Artifact("inceptionV3", type="model", metadata={"acc": 0.91})
+        model.add_file("model.safetensors")
+        version = run.log_artifact(model, aliases=["best"])
+
+    modelkeep.Api().artifact("vision/inceptionV3:best").download("model")
+
+Importing it is cheap: what it needs comes in when a name is first used. Every error of `modelkeep.errors` is here too.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from modelkeep._alias import Alias, AliasChange
+    from modelkeep._api import Api
+    from modelkeep._artifact import Artifact
+    from modelkeep._collection import Collection, Project
+    from modelkeep._key import ApiKey, NewKey
+    from modelkeep._run import PendingVersion, Run, init
+    from modelkeep._version import File, Tombstone, Uses, Version
+    from modelkeep.errors import *  # noqa: F403
+
+    __version__: str
+
+_HOMES = {
+    "Alias": "_alias",
+    "AliasChange": "_alias",
+    "Api": "_api",
+    "ApiKey": "_key",
+    "Artifact": "_artifact",
+    "Collection": "_collection",
+    "File": "_version",
+    "NewKey": "_key",
+    "PendingVersion": "_run",
+    "Project": "_collection",
+    "Run": "_run",
+    "Tombstone": "_version",
+    "Uses": "_version",
+    "Version": "_version",
+    "init": "_run",
+}
+
+__all__ = [
+    "Alias",
+    "AliasChange",
+    "Api",
+    "ApiKey",
+    "Artifact",
+    "Collection",
+    "File",
+    "NewKey",
+    "PendingVersion",
+    "Project",
+    "Run",
+    "Tombstone",
+    "Uses",
+    "Version",
+    "__version__",
+    "init",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(import_module(f"modelkeep.{_HOMES[name]}"), name)
+    elif name == "__version__":
+        value = import_module("importlib.metadata").version("modelkeep")
+    else:
+        value = _error_class(name)
+    globals()[name] = value
+    return value
+
+
+def _error_class(name: str) -> Any:
+    errors = import_module("modelkeep.errors")
+    found = getattr(errors, name, None) if name[:1].isupper() else None
+    if not (isinstance(found, type) and issubclass(found, errors.ModelkeepError)):
+        message = f"module 'modelkeep' has no attribute {name!r}"
+        raise AttributeError(message)  # noqa: TRY004 - what looking up a name raises
+    return found
+
+
+def __dir__() -> list[str]:
+    errors = import_module("modelkeep.errors")
+    return sorted({*__all__, *(cls.__name__ for cls in errors.BY_REASON.values()), "ModelkeepError"})

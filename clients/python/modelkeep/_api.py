@@ -1,0 +1,208 @@
+"""The API: everything that can be asked and done without a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modelkeep import config
+from modelkeep._alias import Alias, AliasChange, expect_in
+from modelkeep._channel import connect
+from modelkeep._collection import Collection, Project, parse_collection
+from modelkeep._key import ApiKey, NewKey, parse_role
+from modelkeep._log import Words, log_artifact
+from modelkeep._version import Version
+from modelkeep._wire import pages
+from modelkeep.address import Address
+from modelkeep.api.metadata.v1 import alias_pb2, version_pb2
+from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
+from modelkeep.errors import InternalError, InvalidAddress
+from modelkeep.names import ApiKeyName, CollectionName, ProjectName, TeamName, parse_alias, parse_identifier
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from datetime import timedelta
+
+    from modelkeep._artifact import Artifact
+
+
+class Api:
+    """A client of one server, for one team and project unless an address says otherwise. Any number of threads may use it.
+
+    Every method may raise Unauthenticated, PermissionDenied, ServiceUnavailable and DeadlineExceeded.
+    """
+
+    def __init__(
+        self, url: str | None = None, api_key: str | None = None, *, team: str | None = None, project: str | None = None
+    ) -> None:
+        """What is not given comes from the environment, from `modelkeep login`, or from the server that runs here.
+
+        Raises NotConfigured, InvalidArgument.
+        """
+        self._connection = connect(config.load(url or "", api_key or "", team=team or "", project=project or ""))
+
+    @property
+    def team(self) -> str:
+        """The team that is meant when an address names none."""
+        return self._connection.team
+
+    @property
+    def default_project(self) -> str:
+        """The project that is meant when an address names none."""
+        return self._connection.config.project
+
+    def artifact(self, address: str) -> Version:
+        """The version at `[[team/]project/]name[:alias|:vN][@sha256:…|@moment]`; `latest` when nothing else is said.
+
+        Raises InvalidAddress, CollectionNotFound, VersionNotFound, AliasNotFound, VersionDeleted.
+        """
+        self._address(address)
+        request = pb.ResolveRequest(parent=str(self._connection.project), address=address)
+        return self._version(self._connection.metadata.Resolve(request))
+
+    def log_artifact(self, artifact: Artifact, *, aliases: Iterable[str] = (), tags: Iterable[str] = ()) -> Version:
+        """Make a version of an artifact, of no run. Raises as `Run.log_artifact` does."""
+        words = Words.of(artifact, aliases, tags)
+        return log_artifact(self._connection, self._connection.project, artifact, words)
+
+    def versions(self, collection: str, *, show_deleted: bool = False) -> Iterator[Version]:
+        """The versions of a collection, newest first."""
+        request = pb.ListVersionsRequest(parent=str(self._collection(collection)), show_deleted=show_deleted)
+        return map(self._version, pages(self._connection.metadata.ListVersions, request, lambda page: page.versions))
+
+    def collections(self, project: str | None = None, *, type: str | None = None) -> Iterator[Collection]:  # noqa: A002
+        """The collections of a project, by name; only of one type, if given."""
+        request = pb.ListCollectionsRequest(parent=str(self._project(project)), type=type or "")
+        return map(Collection.from_pb, pages(self._connection.metadata.ListCollections, request, lambda page: page.collections))
+
+    def collection(self, name: str) -> Collection:
+        """One collection. Raises CollectionNotFound."""
+        request = pb.GetCollectionRequest(name=str(self._collection(name)))
+        return Collection.from_pb(self._connection.metadata.GetCollection(request))
+
+    def rename(self, collection: str, new_name: str) -> Collection:
+        """Give a collection another name; versions, aliases and history go with it. Raises CollectionExists."""
+        new_name = parse_identifier(new_name, "collection name")
+        request = pb.RenameCollectionRequest(name=str(self._collection(collection)), new_collection_id=new_name)
+        return Collection.from_pb(self._connection.metadata.RenameCollection(request))
+
+    def set_type(self, collection: str, type: str) -> Collection:  # noqa: A002 - the word that users know
+        """Give a collection another type. Raises EtagMismatch when somebody edits it at the same time."""
+        return self._edit_collection(collection, "type", parse_identifier(type, "type"))
+
+    def describe(self, collection: str, description: str) -> Collection:
+        """Give a collection another description. Raises EtagMismatch when somebody edits it at the same time."""
+        return self._edit_collection(collection, "description", description)
+
+    def projects(self) -> Iterator[Project]:
+        """The projects of the team, by name."""
+        request = pb.ListProjectsRequest(parent=str(TeamName(self.team)))
+        return map(Project.from_pb, pages(self._connection.metadata.ListProjects, request, lambda page: page.projects))
+
+    def project(self, name: str | None = None) -> Project:
+        """One project. Raises ProjectNotFound."""
+        request = pb.GetProjectRequest(name=str(self._project(name)))
+        return Project.from_pb(self._connection.metadata.GetProject(request))
+
+    def create_project(self, name: str, *, description: str = "") -> Project:
+        """Make a project beforehand; logging makes a missing one too. Raises ProjectExists."""
+        request = pb.CreateProjectRequest(parent=str(TeamName(self.team)), project_id=parse_identifier(name, "project name"))
+        request.project.description = description
+        return Project.from_pb(self._connection.metadata.CreateProject(request))
+
+    def edit_project(self, name: str, *, description: str) -> Project:
+        """Change the description of a project. Raises EtagMismatch when somebody edits it at the same time."""
+        request = pb.UpdateProjectRequest()
+        request.project.name, request.project.etag = str(self._project(name)), self.project(name).etag
+        request.project.description = description
+        request.update_mask.paths.append("description")
+        return Project.from_pb(self._connection.metadata.UpdateProject(request))
+
+    def promote(self, address: str, alias: str, *, expect: str | None = None, reason: str = "") -> Alias:
+        """Point an alias to the version at `address`.
+
+        `expect` is where the alias must point now: `v6`, or `none` when it must not exist. Raises AliasChanged otherwise.
+        """
+        version = self.artifact(address)
+        collection = CollectionName(version.team, version.project, version.collection)
+        return self._move(collection, alias, version.resource_name, expect, reason)
+
+    def delete_alias(self, collection: str, alias: str, *, expect: str | None = None, reason: str = "") -> Alias:
+        """Delete an alias; its history stays. `expect` as in `promote`. Raises AliasNotFound, AliasChanged."""
+        return self._move(self._collection(collection), alias, "", expect, reason)
+
+    def aliases(self, collection: str) -> Iterator[Alias]:
+        """The aliases of a collection, by name; without `latest`, which is derived."""
+        request = pb.ListAliasesRequest(parent=str(self._collection(collection)))
+        return map(Alias.from_pb, pages(self._connection.metadata.ListAliases, request, lambda page: page.aliases))
+
+    def history(self, collection: str, alias: str | None = None) -> Iterator[AliasChange]:
+        """The changes of the aliases of a collection, newest first; only of one alias, if given."""
+        request = pb.ListAliasHistoryRequest(parent=str(self._collection(collection)), alias=alias or "")
+        return map(AliasChange.from_pb, pages(self._connection.metadata.ListAliasHistory, request, lambda page: page.changes))
+
+    def restore(self, address: str) -> Version:
+        """Bring a deleted version back under its number: `name:vN`. Raises VersionPurged, DigestLive, VersionNotFound."""
+        parsed = self._address(address)
+        if parsed.number is None:
+            message = f"{address[:200]!r} could be any version; name the deleted one by its number: name:vN"
+            raise InvalidAddress(message, address=address[:200])
+        request = pb.RestoreVersionRequest(name=str(parsed.collection.version(parsed.number)))
+        return self._version(self._connection.metadata.RestoreVersion(request))
+
+    def keys(self) -> Iterator[ApiKey]:
+        """The API keys of the team, revoked ones too, oldest first; for admins."""
+        request = pb.ListApiKeysRequest(parent=str(TeamName(self.team)))
+        return map(ApiKey.from_pb, pages(self._connection.metadata.ListApiKeys, request, lambda page: page.api_keys))
+
+    def create_key(
+        self,
+        *,
+        display_name: str = "",
+        role: str = "write",
+        readable_teams: Iterable[str] = (),
+        expires: timedelta | None = None,
+    ) -> NewKey:
+        """Make an API key of the team; for admins. `expires` is how long it lives. Its secret is in the answer only."""
+        for _ in range(3):
+            request = pb.CreateApiKeyRequest(parent=str(TeamName(self.team)))
+            request.api_key.display_name, request.api_key.role = display_name, parse_role(role)
+            request.api_key.readable_teams.extend(str(TeamName(team)) for team in readable_teams)
+            if expires is not None:
+                request.api_key.expire_time.GetCurrentTime()
+                request.api_key.expire_time.FromDatetime(request.api_key.expire_time.ToDatetime() + expires)
+            made = self._connection.metadata.CreateApiKey(request)
+            key = ApiKey.from_pb(made.api_key)
+            if made.secret:
+                return NewKey(key, made.secret)
+            self.revoke_key(key.id)  # the answer with the secret was lost on its way: nobody will ever know it
+        raise InternalError("three keys were made, and the answers with their secrets were lost; all three are revoked")
+
+    def revoke_key(self, key: str) -> ApiKey:
+        """End a key for good, by its id; tokens made from it end within 60 s. Raises ApiKeyNotFound."""
+        request = pb.RevokeApiKeyRequest(name=str(ApiKeyName(self.team, key)))
+        return ApiKey.from_pb(self._connection.metadata.RevokeApiKey(request))
+
+    def _move(self, collection: CollectionName, alias: str, version: str, expect: str | None, reason: str) -> Alias:
+        move = alias_pb2.AliasMove(alias=parse_alias(alias), version=version)
+        expect_in(move, collection, expect)
+        request = pb.MoveAliasesRequest(parent=str(collection), moves=[move], reason=reason)
+        return Alias.from_pb(self._connection.metadata.MoveAliases(request).aliases[0])
+
+    def _edit_collection(self, collection: str, field: str, value: str) -> Collection:
+        request = pb.UpdateCollectionRequest()
+        request.collection.name, request.collection.etag = str(self._collection(collection)), self.collection(collection).etag
+        setattr(request.collection, field, value)
+        request.update_mask.paths.append(field)
+        return Collection.from_pb(self._connection.metadata.UpdateCollection(request))
+
+    def _version(self, message: version_pb2.Version) -> Version:
+        return Version.from_pb(message, self._connection)
+
+    def _address(self, text: str) -> Address:
+        return Address.parse(text, self.team, self.default_project)
+
+    def _collection(self, text: str) -> CollectionName:
+        return parse_collection(text, self._connection.project)
+
+    def _project(self, name: str | None) -> ProjectName:
+        return ProjectName(self.team, name or self.default_project)

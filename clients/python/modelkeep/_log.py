@@ -1,0 +1,156 @@
+"""Logging a version: upload the content, open a draft, add its entries, commit."""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from modelkeep import _progress
+from modelkeep._channel import retrying
+from modelkeep._entries import requests
+from modelkeep._upload import Upload
+from modelkeep._version import Version
+from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
+from modelkeep.errors import ChunksMissing, CollectionNotFound, CollectionTypeMismatch, ModelkeepError, ProjectNotFound
+from modelkeep.names import LATEST, CollectionName, TeamName, parse_alias, parse_tag
+
+if TYPE_CHECKING:
+    from array import array
+    from collections.abc import Iterable
+
+    from modelkeep._artifact import Artifact
+    from modelkeep._channel import Connection
+    from modelkeep.names import ProjectName, RunName
+
+COMMIT_SECONDS: Final = 300.0
+"""The deadline of a commit with all its tries."""
+ENTRIES_SECONDS: Final = 1800.0
+"""The deadline for sending a manifest, which may have millions of entries, with all its tries."""
+COMMIT_TIMES: Final = 4
+"""How often a commit is tried when the server says that it lacks chunks."""
+
+_log: Final = logging.getLogger("modelkeep")
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What is said about a version when it is logged; checked before anything is uploaded."""
+
+    aliases: tuple[str, ...]
+    tags: tuple[str, ...]
+    description: str
+    notes: str
+    metadata_json: str
+    run: RunName | None = None
+    run_display_name: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        artifact: Artifact,
+        aliases: Iterable[str] = (),
+        tags: Iterable[str] = (),
+        run: RunName | None = None,
+        run_display_name: str = "",
+    ) -> Words:
+        """Take them as they are now. Raises InvalidAlias, InvalidTag, InvalidMetadata."""
+        return cls(
+            tuple(parse_alias(alias) for alias in _several(aliases) if alias != LATEST),
+            tuple(parse_tag(tag) for tag in _several(tags)),
+            artifact.description,
+            artifact.notes,
+            artifact.metadata_json(),
+            run,
+            run_display_name,
+        )
+
+
+def _several(texts: Iterable[str]) -> Iterable[str]:
+    return [texts] if isinstance(texts, str) else texts
+
+
+def log_artifact(
+    connection: Connection, project: ProjectName, artifact: Artifact, words: Words, stamps: array[int] | None = None
+) -> Version:
+    """Make a version of an artifact; content that is there already answers with its version.
+
+    `stamps` says what the files must still be. Raises FileUnreadable, FileChanged, CollectionTypeMismatch, …
+    """
+    artifact.seal()
+    collection = CollectionName(project.team, project.project, artifact.name)
+    _check_type(connection, collection, artifact.type)
+    total = sum(os.path.getsize(source.path) for source in artifact.sources()) if _progress.wanted() else None
+    with _progress.bar(f"{artifact.name} ↑", total) as advance, Upload(connection, TeamName(project.team), advance) as upload:
+        upload.send(artifact.sources(), stamps)
+        answer = _commit(connection, collection, artifact, words, upload)
+        version = Version.from_pb(
+            answer.version,
+            connection,
+            deduplicated=answer.deduplicated,
+            ignored_fields=tuple(name.removesuffix("_json") for name in answer.ignored_fields),
+            sent_bytes=upload.sent_bytes,
+        )
+    if version.ignored_fields:
+        ignored = ", ".join(version.ignored_fields)
+        _log.warning("%s had this content already; not applied to it: %s", version.name, ignored)
+    return version
+
+
+def _check_type(connection: Connection, collection: CollectionName, type_: str) -> None:
+    """Say that a name has another type before everything is uploaded in vain (SEM-2)."""
+    try:
+        existing = connection.metadata.GetCollection(pb.GetCollectionRequest(name=str(collection))).type
+    except (CollectionNotFound, ProjectNotFound):
+        return
+    if existing != type_:
+        message = f"{collection.collection!r} has the type {existing!r}, not {type_!r}; log it as that, or choose another name"
+        raise CollectionTypeMismatch(message, collection=collection.collection, type=existing)
+
+
+def _commit(
+    connection: Connection, collection: CollectionName, artifact: Artifact, words: Words, upload: Upload
+) -> pb.CommitDraftResponse:
+    request = pb.CreateDraftRequest(parent=str(collection.parent))
+    request.draft.collection, request.draft.type = str(collection), artifact.type
+    draft = connection.metadata.CreateDraft(request).name
+    try:
+        limits = connection.metadata_limits()
+        # The same entries may come again, so a broken stream is simply repeated.
+        retrying(
+            connection,
+            lambda seconds, request_id: connection.attempt(
+                "metadata", "AddEntries", requests(upload.entries, draft, limits), seconds, request_id
+            ),
+            ENTRIES_SECONDS,
+        )
+        return _commit_draft(partial(connection.metadata.CommitDraft, _commit_request(draft, words)), artifact, upload)
+    except BaseException:
+        with suppress(ModelkeepError):  # it ends by itself too
+            connection.metadata.AbortDraft(pb.AbortDraftRequest(name=draft), timeout=5)
+        raise
+
+
+def _commit_draft(commit: partial[pb.CommitDraftResponse], artifact: Artifact, upload: Upload) -> pb.CommitDraftResponse:
+    for _ in range(COMMIT_TIMES - 1):
+        try:
+            return commit(timeout=COMMIT_SECONDS)
+        except ChunksMissing:
+            upload.send_missing(artifact)
+    return commit(timeout=COMMIT_SECONDS)
+
+
+def _commit_request(draft: str, words: Words) -> pb.CommitDraftRequest:
+    return pb.CommitDraftRequest(
+        name=draft,
+        aliases=words.aliases,
+        tags=words.tags,
+        description=words.description,
+        notes=words.notes,
+        metadata_json=words.metadata_json,
+        run=str(words.run) if words.run else "",
+        run_display_name=words.run_display_name,
+    )

@@ -1,0 +1,276 @@
+"""A run: one execution of code, which uses versions and produces others."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import secrets
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, overload
+
+from modelkeep import config as settings
+from modelkeep._artifact import Artifact
+from modelkeep._channel import connect
+from modelkeep._chunks import stamps_of
+from modelkeep._fork import gate
+from modelkeep._log import Words, log_artifact
+from modelkeep._version import Version
+from modelkeep.address import Address
+from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
+from modelkeep.errors import InvalidArgument
+from modelkeep.names import RunName, parse_identifier
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from concurrent.futures import Future
+    from types import TracebackType
+
+    from modelkeep._channel import Connection
+    from modelkeep.names import ProjectName
+
+UPLOADS_AT_ONCE: Final = 2
+"""How many artifacts of one run go up in the background at the same time."""
+_ADJECTIVES: Final = (
+    "amber bold brisk calm clear coral crisp dapper eager early fair fine gentle glad golden keen kind lively lucky mellow"
+    " merry mild noble proud quick quiet rapid sunny swift vivid warm witty"
+)
+_ANIMALS: Final = (
+    "badger bear bison crane dingo eagle egret falcon ferret finch fox gecko heron ibex jackal koala lark lemur lynx marten"
+    " moose newt otter owl panda puffin raven robin seal stork tapir wren"
+)
+
+
+def init(
+    project: str | None = None,
+    *,
+    team: str | None = None,
+    name: str | None = None,
+    job_type: str | None = None,
+    config: Mapping[str, Any] | None = None,
+    url: str | None = None,
+    api_key: str | None = None,
+) -> Run:
+    """Begin a run. Use it as a context manager, or call `finish` at its end.
+
+    `name` is what people call it; without one it gets one that is easy to remember, after `job_type` if that is given.
+    `config` stays on the run as `run.config`. What else is not given comes from the environment, from `modelkeep login`, or
+    from the server that runs here. The server is asked once, so that a wrong key shows now and not after hours of training.
+
+    Raises NotConfigured, ApiKeyInvalid, ApiKeyExpired, ServiceUnavailable.
+    """
+    connection = connect(settings.load(url or "", api_key or "", team=team or "", project=project or ""))
+    if job_type is not None:
+        parse_identifier(job_type, "job type")
+    return Run(connection, connection.project, name or memorable_name(job_type or ""), job_type or "", dict(config or {}))
+
+
+class PendingVersion:
+    """A version that is being logged in the background."""
+
+    def __init__(self, future: Future[Version]) -> None:
+        self._future = future
+        self.seen = False
+        """Whether somebody asked for the result, and so knows of a failure."""
+
+    def done(self) -> bool:
+        """Whether it is logged, or failed."""
+        return self._future.done()
+
+    def result(self, timeout_seconds: float | None = None) -> Version:
+        """The version; waits for it. Raises what logging raises, and TimeoutError when it is not done in time."""
+        try:
+            version = self._future.result(timeout_seconds)
+        finally:
+            self.seen = self._future.done()
+        return version
+
+
+class Run:
+    """One execution of code. Any number of threads, and forked children, may log and use through it."""
+
+    def __init__(
+        self, connection: Connection, project: ProjectName, display_name: str, job_type: str, config: dict[str, Any]
+    ) -> None:
+        """Use `modelkeep.init`."""
+        self._connection = connection
+        self._project = project
+        self._run = RunName(project.team, project.project, secrets.token_hex(8))
+        self.name = display_name
+        self.job_type = job_type
+        self.config = config
+        self._finished = False
+        self.forget()
+        gate.members.add(self)
+
+    def forget(self) -> None:
+        """Begin anew in a forked child: what its parent uploads in the background is its parent's business."""
+        self._lock = threading.Lock()
+        self._uploads: ThreadPoolExecutor | None = None
+        self._pending: list[PendingVersion] = []
+
+    def close_channels(self) -> bool:
+        """There are none here; they are the connection's."""
+        return False
+
+    @property
+    def id(self) -> str:
+        """Drawn at random; unique without asking anybody."""
+        return self._run.run
+
+    @property
+    def resource_name(self) -> str:
+        """`teams/{team}/projects/{project}/runs/{id}`."""
+        return str(self._run)
+
+    @property
+    def team(self) -> str:
+        """The team."""
+        return self._project.team
+
+    @property
+    def project(self) -> str:
+        """The project."""
+        return self._project.project
+
+    def __repr__(self) -> str:
+        return f"<Run {self.name!r} {self._run}>"
+
+    @overload
+    def log_artifact(
+        self,
+        artifact: Artifact | str | os.PathLike[str],
+        name: str | None = None,
+        type: str | None = None,
+        *,
+        aliases: Iterable[str] = (),
+        tags: Iterable[str] = (),
+        wait: Literal[True] = True,
+    ) -> Version: ...
+
+    @overload
+    def log_artifact(
+        self,
+        artifact: Artifact | str | os.PathLike[str],
+        name: str | None = None,
+        type: str | None = None,
+        *,
+        aliases: Iterable[str] = (),
+        tags: Iterable[str] = (),
+        wait: Literal[False],
+    ) -> PendingVersion: ...
+
+    def log_artifact(
+        self,
+        artifact: Artifact | str | os.PathLike[str],
+        name: str | None = None,
+        type: str | None = None,  # noqa: A002 - the word that users know
+        *,
+        aliases: Iterable[str] = (),
+        tags: Iterable[str] = (),
+        wait: bool = True,
+    ) -> Version | PendingVersion:
+        """Make a version of an artifact, or of a file or folder with a `name` and a `type`.
+
+        Content that the collection has already makes no new version: `deduplicated` says so, and only the aliases are applied.
+        With `wait=False` it goes up in the background, and `finish` raises what fails; files that are written to before they
+        were read make it fail.
+
+        Raises FileUnreadable, FileChanged, CollectionTypeMismatch, InvalidAlias, InvalidTag, InvalidMetadata, StorageFull.
+        """
+        self._require_open()
+        artifact = _as_artifact(artifact, name, type)
+        artifact.seal()
+        words = Words.of(artifact, aliases, tags, self._run, self.name)
+        if wait:
+            return log_artifact(self._connection, self._project, artifact, words)
+        log = partial(log_artifact, self._connection, self._project, artifact, words, stamps_of(artifact.sources()))
+        with self._lock:
+            if self._uploads is None:
+                self._uploads = ThreadPoolExecutor(UPLOADS_AT_ONCE, "modelkeep-log")
+                atexit.register(self.finish)  # a script that forgets to finish still hears of what failed
+            pending = PendingVersion(self._uploads.submit(log))
+            self._pending.append(pending)
+        return pending
+
+    def use_artifact(self, artifact: str | Artifact | Version) -> Version:
+        """Find a version by its address, and note that this run uses it. An artifact that is no version yet is logged first.
+
+        Raises as `Api.artifact` does.
+        """
+        self._require_open()
+        alias_text = ""
+        if isinstance(artifact, Version):
+            version = artifact
+        elif isinstance(artifact, Artifact):
+            version = log_artifact(self._connection, self._project, artifact, Words.of(artifact))
+        else:
+            alias_text = artifact
+            Address.parse(artifact, self.team, self.project)
+            request = pb.ResolveRequest(parent=str(self._project), address=artifact)
+            version = Version.from_pb(self._connection.metadata.Resolve(request), self._connection)
+        version.record_use(self.resource_name, self.name, alias_text)
+        return version
+
+    def finish(self) -> None:
+        """Wait for what goes up in the background. Raises what failed there; of several failures the first, with notes."""
+        atexit.unregister(self.finish)
+        with self._lock:
+            pending, self._pending = self._pending, []
+            uploads, self._uploads = self._uploads, None
+            self._finished = True
+        failures: list[Exception] = []
+        for one in pending:
+            seen = one.seen
+            try:
+                one.result()
+            except Exception as error:  # noqa: BLE001 - whatever it was, it is raised below
+                if not seen:
+                    failures.append(error)
+        if uploads is not None:
+            uploads.shutdown()
+        if failures:
+            for other in failures[1:]:
+                failures[0].add_note(f"another upload failed too: {other}")
+            raise failures[0]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        try:
+            self.finish()
+        except Exception as failed:
+            if error is None:
+                raise
+            error.add_note(f"an upload in the background failed too: {failed}")
+
+    def _require_open(self) -> None:
+        if self._finished:
+            raise InvalidArgument(f"the run {self.name!r} is finished; begin another one with modelkeep.init()", field="run")
+
+
+def _as_artifact(
+    artifact: Artifact | str | os.PathLike[str],
+    name: str | None,
+    type: str | None,  # noqa: A002 - as in `log_artifact`
+) -> Artifact:
+    if isinstance(artifact, Artifact):
+        if name is not None or type is not None:
+            raise InvalidArgument("an Artifact has its name and type already; give them only with a path", field="name")
+        return artifact
+    if name is None or type is None:
+        message = f"say what {os.fspath(artifact)!r} is: a name for its versions, and a type such as 'model' or 'dataset'"
+        raise InvalidArgument(message, field="name" if name is None else "type")
+    made = Artifact(name, type)
+    (made.add_dir if os.path.isdir(artifact) else made.add_file)(artifact)
+    return made
+
+
+def memorable_name(job_type: str = "") -> str:
+    """A display name for a run. Drawn by the operating system: a fork, or a seed, never gives one twice."""
+    words = [job_type] if job_type else []
+    return "-".join(
+        (*words, secrets.choice(_ADJECTIVES.split()), secrets.choice(_ANIMALS.split()), str(secrets.randbelow(900) + 100))
+    )

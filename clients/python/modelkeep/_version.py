@@ -1,0 +1,258 @@
+"""A version: immutable content, and words about it that may be edited."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelkeep import _progress
+from modelkeep import metadata as json_metadata
+from modelkeep._download import Download, manifest_of
+from modelkeep._entries import entry_of
+from modelkeep._folder import Clearance, require_equal
+from modelkeep._target import Target
+from modelkeep._wire import moment, moment_if_set, pages
+from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
+from modelkeep.api.metadata.v1 import version_pb2
+from modelkeep.errors import EntryNotFound
+from modelkeep.manifest import parse_path
+from modelkeep.names import TeamName, VersionName, parse_tag
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Iterator, Mapping
+    from datetime import datetime
+
+    from modelkeep._channel import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file of a version."""
+
+    path: str
+    size_bytes: int | None
+    """None for a reference whose size is not known."""
+    digest: str
+    executable: bool
+    uri: str
+    """Where the content is kept, when it is a reference; else empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Uses:
+    """Who used a version, in short."""
+
+    run_count: int
+    first_use_time: datetime | None
+    last_use_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """What is left of a deleted version."""
+
+    actor: str
+    reason: str
+    delete_time: datetime
+    purge_time: datetime
+    """Until when it can be restored."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Version:
+    """A version as it was when it was asked for. Editing answers with a new object."""
+
+    team: str
+    project: str
+    collection: str
+    number: int
+    resource_name: str
+    uid: str
+    """The identity for good: it outlives a rename of the collection."""
+    type: str
+    state: str
+    """`COMMITTED`, `DELETED` or `PURGED`."""
+    digest: str
+    """`sha256:<hex>` of the canonical manifest."""
+    aliases: tuple[str, ...]
+    tags: tuple[str, ...]
+    description: str
+    notes: str
+    metadata: dict[str, Any]
+    entry_count: int
+    stored_bytes: int
+    referenced_bytes: int
+    create_time: datetime
+    update_time: datetime
+    verified_time: datetime | None
+    """When the digests of all files were proven against the stored bytes."""
+    creator: str
+    """The API key that committed it."""
+    run: str
+    """The run that first produced it; empty when there was none."""
+    run_display_name: str
+    uses: Uses
+    tombstone: Tombstone | None
+    etag: str
+    deduplicated: bool = False
+    """Set by logging: the content was there already."""
+    ignored_fields: tuple[str, ...] = ()
+    """Set by logging: what was given along and not applied, as the content was there already."""
+    sent_bytes: int = 0
+    """Set by logging: how many bytes the server did not have."""
+    _connection: Connection = field(kw_only=True, compare=False)
+
+    @classmethod
+    def from_pb(cls, message: version_pb2.Version, connection: Connection, **logged: Any) -> Version:
+        """Read a message; `logged` is what only logging knows."""
+        name = VersionName.parse(message.name)
+        uses = message.uses
+        return cls(
+            team=name.team,
+            project=name.project,
+            collection=name.collection,
+            number=name.number,
+            resource_name=message.name,
+            uid=message.uid,
+            type=message.type,
+            state=version_pb2.VersionState.Name(message.state).removeprefix("VERSION_STATE_"),
+            digest=message.digest,
+            aliases=tuple(message.aliases),
+            tags=tuple(message.tags),
+            description=message.description,
+            notes=message.notes,
+            metadata=json_metadata.decode(message.metadata_json),
+            entry_count=message.entry_count,
+            stored_bytes=message.stored_bytes,
+            referenced_bytes=message.referenced_bytes,
+            create_time=moment(message.create_time),
+            update_time=moment(message.update_time),
+            verified_time=moment_if_set(message, "verified_time"),
+            creator=message.creator,
+            run=message.run,
+            run_display_name=message.run_display_name,
+            uses=Uses(uses.run_count, moment_if_set(uses, "first_use_time"), moment_if_set(uses, "last_use_time")),
+            tombstone=_tombstone(message) if message.HasField("tombstone") else None,
+            etag=message.etag,
+            _connection=connection,
+            **logged,
+        )
+
+    @property
+    def name(self) -> str:
+        """As people write it: `inceptionV3:v0`."""
+        return f"{self.collection}:{self.version}"
+
+    @property
+    def version(self) -> str:
+        """`v0`."""
+        return f"v{self.number}"
+
+    def __repr__(self) -> str:
+        return f"<Version {self.name} type={self.type!r} digest={self.digest[:19]}>"
+
+    def files(self, path: str = "") -> Iterator[File]:
+        """The files, by path; only `path`, or what lies under it, if given. Raises InvalidPath."""
+        request = pb.ListEntriesRequest(parent=self.resource_name, prefix=_filter(path), page_size=1000)
+        for message in pages(self._connection.metadata.ListEntries, request, lambda page: page.entries):
+            entry = entry_of(message)
+            uri = entry.reference.uri if entry.reference else ""
+            yield File(entry.path, entry.size_bytes, str(entry.digest), entry.executable, uri)
+
+    def download(self, root: str | os.PathLike[str] | None = None, *, path: str = "", durable: bool = False) -> Path:
+        """Fetch the files into the folder `root`, by default `artifacts/<name>:<version>`, and answer where they are.
+
+        Every chunk and file is checked before it gets its name. Files that are there already are kept; what else is in the
+        folder is left alone. `path` fetches only that file, or what lies under that folder. One sync at the end makes all of it
+        durable; `durable` syncs each file before it gets its name.
+
+        Raises TargetUnusable, DiskFull; ChunkCorrupt, DigestMismatch, ChunkNotFound (the version is damaged); EntryNotFound.
+        """
+        return self._fetch(root, path, durable=durable, checkout=False)
+
+    def checkout(self, root: str | os.PathLike[str] | None = None, *, durable: bool = False) -> Path:
+        """Make the folder `root` equal to the version: as `download`, and what the version does not have is removed."""
+        return self._fetch(root, "", durable=durable, checkout=True)
+
+    def verify(self, root: str | os.PathLike[str]) -> None:
+        """Check that the folder is what the version says, to the last byte.
+
+        Raises VerificationFailed: the metadata of the error has all differences as `problems`, one a line.
+        """
+        with manifest_of(self._connection, self._version_name, self.digest) as entries, Target(root, make=False) as target:
+            require_equal(entries, target, self.name)
+
+    def edit(
+        self, *, description: str | None = None, notes: str | None = None, metadata: Mapping[str, Any] | None = None
+    ) -> Version:
+        """Change words; what is None stays. Metadata is replaced as a whole.
+
+        Raises EtagMismatch when somebody edited the version since this object was made; InvalidMetadata.
+        """
+        request = pb.UpdateVersionRequest()
+        request.version.name, request.version.etag = self.resource_name, self.etag
+        values = {"description": description, "notes": notes}
+        values["metadata_json"] = None if metadata is None else json_metadata.encode(metadata)
+        for name, value in values.items():
+            if value is not None:
+                setattr(request.version, name, value)
+                request.update_mask.paths.append(name)
+        return self._again(self._connection.metadata.UpdateVersion(request))
+
+    def tag(self, add: Iterable[str] = (), remove: Iterable[str] = ()) -> Version:
+        """Add tags, and take tags off. Raises InvalidTag."""
+        request = pb.EditTagsRequest(name=self.resource_name, add=_tags(add), remove=_tags(remove))
+        return self._again(self._connection.metadata.EditTags(request))
+
+    def delete(self, *, delete_aliases: bool = False, reason: str = "") -> Version:
+        """Delete the version; for a time it can be restored. Raises VersionAliased unless `delete_aliases`."""
+        request = pb.DeleteVersionRequest(name=self.resource_name, delete_aliases=delete_aliases, reason=reason)
+        return self._again(self._connection.metadata.DeleteVersion(request))
+
+    def record_use(self, run: str, run_display_name: str = "", alias_text: str = "") -> None:
+        """Note that a run, by its resource name, uses this version. Once per run and version, whatever is repeated."""
+        request = pb.RecordUseRequest(
+            version=self.resource_name,
+            run=run,
+            run_display_name=run_display_name,
+            alias_text=alias_text,
+        )
+        self._connection.metadata.RecordUse(request)
+
+    @property
+    def _version_name(self) -> VersionName:
+        return VersionName(self.team, self.project, self.collection, self.number)
+
+    def _again(self, message: version_pb2.Version) -> Version:
+        return Version.from_pb(message, self._connection)
+
+    def _fetch(self, root: str | os.PathLike[str] | None, path: str, *, durable: bool, checkout: bool) -> Path:
+        root = Path("artifacts", self.name) if root is None else root
+        with manifest_of(self._connection, self._version_name, self.digest, _filter(path)) as entries:
+            if path and not entries.entry_count:
+                message = f"{self.name} has neither a file nor a folder {path!r}"
+                raise EntryNotFound(message, path=path, version=self.name)
+            with Target(root) as target, _progress.bar(f"{self.name} ↓", entries.file_bytes) as advance:
+                clearance = Clearance(entries, target) if checkout else None
+                if clearance is not None:
+                    clearance.clear_way()
+                trusted = self.verified_time is not None
+                Download(self._connection, TeamName(self.team), target, trusted=trusted, durable=durable).run(entries, advance)
+                if clearance is not None:
+                    clearance.clear_rest()
+        return Path(root)
+
+
+def _filter(path: str) -> str:
+    return parse_path(path.rstrip("/")) if path else ""
+
+
+def _tags(tags: Iterable[str]) -> list[str]:
+    return [parse_tag(tag) for tag in ([tags] if isinstance(tags, str) else tags)]
+
+
+def _tombstone(message: version_pb2.Version) -> Tombstone:
+    tombstone = message.tombstone
+    return Tombstone(tombstone.actor, tombstone.reason, moment(tombstone.delete_time), moment(tombstone.purge_time))
