@@ -13,6 +13,7 @@ from modelkeep_server.blob.backends.metered import MeteredBackend
 from modelkeep_server.blob.backends.s3 import S3Backend
 from modelkeep_server.blob.backends.verifying import VerifyingBackend
 from modelkeep_server.blob.ports import Backend
+
 from tests.conformance.blob_backends import BackendSuite, leases, objects
 from tests.servers import S3, seaweedfs
 

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from modelkeep.api.blob.v1 import blob_maintenance_service_pb2_grpc as maintenance_rpc
 from modelkeep.api.blob.v1 import blob_service_pb2_grpc as rpc
+from modelkeep.errors import ModelkeepError
 
 from modelkeep_server.blob.app.admission import Pending, Streams
 from modelkeep_server.blob.app.check import Inspection
@@ -38,7 +39,6 @@ from modelkeep_server.runtime.server import Service
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from modelkeep_server.blob.domain import Problem
     from modelkeep_server.blob.ports import Backend
     from modelkeep_server.blob.settings import BlobSettings
     from modelkeep_server.runtime.server import Wiring
@@ -64,13 +64,17 @@ ACCESS: Final = {
 
 async def build(settings: BlobSettings, wiring: Wiring) -> Service:
     """The service, with its store made ready. Raises CannotStart, ServiceUnavailable."""
-    database = Database(settings.database_url)
-    index = SqlIndex(database, wiring.clock)
     backend = open_backend(settings)
     try:
         await backend.open()
     except UnsafeStoreError as error:
+        await backend.close()
         raise CannotStart(str(error)) from error
+    except ModelkeepError:
+        await backend.close()
+        raise
+    database = Database(settings.database_url)
+    index = SqlIndex(database, wiring.clock)
     terms = terms_of(settings)
     reaper = Reaper(index, backend, terms)
     uploads = Uploads(index, backend, terms, reaper)
@@ -98,6 +102,7 @@ async def build(settings: BlobSettings, wiring: Wiring) -> Service:
         access=ACCESS,
         check=check,
         close=close,
+        gauges={"database_connections_in_use": database.in_use},
     )
 
 
@@ -115,13 +120,6 @@ async def inspection(settings: BlobSettings) -> AsyncIterator[Inspection]:
     finally:
         await backend.close()
         await database.close()
-
-
-async def fsck(settings: BlobSettings, *, deep: bool) -> AsyncIterator[Problem]:
-    """All problems of index and store; with `deep` every object is read and hashed."""
-    async with inspection(settings) as everything:
-        async for problem in everything.problems(deep=deep):
-            yield problem
 
 
 def open_backend(settings: BlobSettings) -> Backend:
