@@ -13,8 +13,9 @@ from typing import Annotated, Final
 
 import typer
 from modelkeep.config import config_home
-from modelkeep.errors import ModelkeepError
+from modelkeep.errors import ModelkeepError, ServiceUnavailable
 from pydantic import SecretStr
+from sqlalchemy.exc import DBAPIError
 
 from modelkeep_server import embedded, suite
 from modelkeep_server.database.migrate import MigrationError
@@ -247,5 +248,10 @@ def main() -> None:
     """The program."""
     try:
         app()
+    except ServiceUnavailable as error:
+        sys.exit(f"modelkeep-server: {error}; is database_url right, and did `modelkeep-server migrate` run?")
     except (CannotStart, MigrationError, ModelkeepError) as error:
         sys.exit(f"modelkeep-server: {error}")
+    except DBAPIError as error:
+        words = logs.Hiding()(str(error.orig))
+        sys.exit(f"modelkeep-server: the database answers with an error: {words}; did `modelkeep-server migrate` run?")

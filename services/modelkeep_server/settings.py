@@ -15,6 +15,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from modelkeep_server.blob.settings import BlobSettings
+from modelkeep_server.database.engine import driver_url
 from modelkeep_server.metadata.settings import MetadataSettings
 from modelkeep_server.runtime.lifecycle import CannotStart
 from modelkeep_server.runtime.settings import DATA_DIR, RuntimeSettings
@@ -94,9 +95,21 @@ def load(flags: Layer | None = None, *, file: Path | None = None, defaults: Laye
     layers.insert(0, (_defaults_in(data_dir.expanduser().absolute()), "default"))
     merged, origins = _merged(layers)
     try:
-        return Loaded(Settings.model_validate(merged), origins)
+        settings = Settings.model_validate(merged)
     except ValidationError as error:
         raise BadSettings(_explained(error, origins)) from None
+    for section, name, value in fields(settings):
+        if name == "database_url":
+            _check_database_url(f"{section}.{name}", value)
+    return Loaded(settings, origins)
+
+
+def _check_database_url(setting: str, url: str) -> None:
+    try:
+        driver_url(url)
+    except (ValueError, ArgumentError):  # without the URL, which may hold a password
+        message = f"{setting} does not name a database: write sqlite:///file or postgresql://user:password@host/database"
+        raise BadSettings(message) from None
 
 
 def secrets_in(settings: Settings) -> set[str]:

@@ -20,9 +20,10 @@ from modelkeep_server.runtime.channels import Channels, TokenSource, connect, ex
 from modelkeep_server.runtime.lifecycle import CannotStart, FolderLock, refuse_network_file_system
 from modelkeep_server.runtime.listening import Address, peer_credentials
 from modelkeep_server.runtime.metrics import Metrics, MetricsServer
-from modelkeep_server.runtime.server import Server, Service, Wiring
+from modelkeep_server.runtime.server import Server, Service
 from modelkeep_server.runtime.settings import RuntimeSettings
 from modelkeep_server.runtime.tokens import Signer
+from modelkeep_server.runtime.wiring import Wiring
 from modelkeep_server.settings import Layer, Settings
 
 log = structlog.get_logger()
@@ -47,10 +48,15 @@ WHOLE: Final[Layer] = {"runtime": {"metrics_port": 0}}
 
 
 async def migrate(settings: Settings, names: Sequence[str]) -> None:
-    """Bring the databases of services up to date. Raises MigrationError, ServiceUnavailable."""
+    """Bring the databases of services up to date. Raises MigrationError, CannotStart."""
     for name in names:
-        _refuse_network_file_systems(settings, name)
-        await PARTS[name].migrate(getattr(settings, name))
+        url = make_url(getattr(settings, name).database_url)
+        if url.get_backend_name() == "sqlite" and url.database:
+            refuse_network_file_system(Path(url.database))
+        try:
+            await PARTS[name].migrate(getattr(settings, name))
+        except ServiceUnavailable as error:
+            raise CannotStart(f"{name} at {url.render_as_string()}: {error.message}") from error
 
 
 @asynccontextmanager
@@ -128,12 +134,6 @@ def _keeps_files(settings: Settings, name: str) -> bool:
     return any(url.startswith(("sqlite:", "file:")) for url in urls)
 
 
-def _refuse_network_file_systems(settings: Settings, name: str) -> None:
-    url = make_url(getattr(settings, name).database_url)
-    if url.get_backend_name() == "sqlite" and url.database:
-        refuse_network_file_system(Path(url.database))
-
-
 @dataclass(frozen=True)
 class Finding:
     """Something that a check of the services found."""
@@ -148,3 +148,5 @@ async def findings(settings: Settings, *, deep: bool) -> AsyncIterator[Finding]:
     async with blob.inspection(settings.blob) as chunks:
         async for problem in chunks.problems(deep=deep):
             yield Finding(f"blob: {problem.kind}: {problem.what}: {problem.detail}", problem.breaks_invariant)
+        async for fault in metadata.fsck(settings.metadata, chunks.sizes):
+            yield Finding(f"metadata: {fault.kind}: {fault.what}: {fault.detail}", is_broken=True)

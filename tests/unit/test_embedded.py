@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import grpc
 import pytest
+import structlog
 from modelkeep._status import from_rpc_error
 from modelkeep.api.blob.v1 import blob_service_pb2 as blob_pb
 from modelkeep.api.blob.v1 import blob_service_pb2_grpc as blob_rpc
@@ -23,6 +24,12 @@ from modelkeep_server.main import main
 from modelkeep_server.runtime import logs
 from modelkeep_server.runtime.lifecycle import CannotStart
 from modelkeep_server.settings import load
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_before() -> Iterator[None]:
+    yield
+    structlog.reset_defaults()
 
 
 def authorized(channel: grpc.Channel, api_key: str) -> Any:
@@ -145,6 +152,8 @@ def test_one_service_needs_its_keys_and_tables_first(run):
         (["fsck", "--config", "gone.toml"], "gone.toml"),
         (["api-key", "create", "--team", "a/b"], "a/b"),
         (["signing-key", "rotate"], "signing-key init"),
+        (["fsck"], "modelkeep-server migrate"),
+        (["migrate", "--set", "blob.database_url=postgresql://u:pw@127.0.0.1:1/d"], "blob at postgresql://u:***@127.0.0.1:1/d"),
     ],
 )
 def test_what_is_wrong_is_one_clear_line(run, arguments: list[str], words: str):

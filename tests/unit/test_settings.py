@@ -99,6 +99,8 @@ WRONG = {
     "a list that is no JSON": (environment("MODELKEEP_RUNTIME__PUBLIC_KEY_FILES", "/a.pem"), "JSON|valid tuple"),
     "out of range": (environment("MODELKEEP_RUNTIME__TOKEN_SECONDS", "61"), r"runtime\.token_seconds.*60.*environment"),
     "not a number": (environment("MODELKEEP_RUNTIME__TOKEN_SECONDS", "soon"), r"runtime\.token_seconds.*integer"),
+    "no database": (environment("MODELKEEP_BLOB__DATABASE_URL", f"mysql://u:{CANARY}@h/d"), r"blob\.database_url.*postgresql:"),
+    "no URL": (environment("MODELKEEP_METADATA__DATABASE_URL", CANARY), r"metadata\.database_url.*postgresql:"),
     "not one of the choices": (environment("MODELKEEP_RUNTIME__LOG_LEVEL", "loud"), r"runtime\.log_level.*'debug'"),
 }
 
@@ -106,8 +108,9 @@ WRONG = {
 @pytest.mark.parametrize(("prepare", "words"), WRONG.values(), ids=WRONG)
 def test_what_is_wrong_is_named_with_its_source(monkeypatch: pytest.MonkeyPatch, prepare, words: str):
     prepare(monkeypatch)
-    with pytest.raises(BadSettings, match=words):
+    with pytest.raises(BadSettings, match=words) as caught:
         load()
+    assert CANARY not in str(caught.value)
 
 
 def test_a_named_file_that_is_not_there_is_an_error(tmp_path: Path):

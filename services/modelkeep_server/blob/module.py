@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from modelkeep_server.blob.ports import Backend
     from modelkeep_server.blob.settings import BlobSettings
-    from modelkeep_server.runtime.server import Wiring
+    from modelkeep_server.runtime.wiring import Wiring
 
 MIGRATIONS: Final = Path(__file__).parent / "store" / "migrations"
 

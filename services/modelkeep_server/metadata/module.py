@@ -43,7 +43,8 @@ from modelkeep_server.metadata.settings import MetadataSettings
 from modelkeep_server.metadata.store.unit_of_work import SqlTransactions
 from modelkeep_server.runtime.callers import Role
 from modelkeep_server.runtime.lifecycle import CannotStart
-from modelkeep_server.runtime.server import Service, Wiring
+from modelkeep_server.runtime.server import Service
+from modelkeep_server.runtime.wiring import Wiring
 
 MIGRATIONS: Final = Path(__file__).parent / "store" / "migrations"
 

@@ -1,4 +1,4 @@
-"""The gRPC server of a process, and what it and its services give each other."""
+"""The gRPC server of a process, and what a service gives to it."""
 
 from __future__ import annotations
 
@@ -15,16 +15,15 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2_grpc
 from grpc_reflection.v1alpha._async import ReflectionServicer
 
-from modelkeep_server.database.clock import Clock
 from modelkeep_server.runtime import health
 from modelkeep_server.runtime.callers import Access
-from modelkeep_server.runtime.channels import MAX_MESSAGE_BYTES, Channels
+from modelkeep_server.runtime.channels import MAX_MESSAGE_BYTES
 from modelkeep_server.runtime.interceptors import Interceptor
 from modelkeep_server.runtime.lifecycle import CannotStart
 from modelkeep_server.runtime.listening import Address, refuse_exposure, server_credentials
 from modelkeep_server.runtime.metrics import Metrics
 from modelkeep_server.runtime.settings import RuntimeSettings
-from modelkeep_server.runtime.tokens import Signer, Verifier
+from modelkeep_server.runtime.tokens import Verifier
 
 log = structlog.get_logger()
 
@@ -34,18 +33,6 @@ Context = grpc.aio.ServicerContext[Any, Any]
 _REFLECTION: Final = "grpc.reflection.v1alpha.ServerReflection"
 _CANCELLED_CALLS_SECONDS: Final = 5
 """How long calls that were cancelled at the end of a drain may take to notice."""
-
-
-@dataclass(frozen=True)
-class Wiring:
-    """What a service's `build` gets from its process."""
-
-    channels: Channels
-    """How to reach other services."""
-    clock: Clock
-    """Where the time comes from."""
-    signer: Signer | None = None
-    """Signs access tokens; only where metadata runs."""
 
 
 @dataclass(frozen=True)

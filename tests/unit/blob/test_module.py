@@ -18,7 +18,7 @@ from modelkeep_server.blob.module import ACCESS, build, inspection, migrate, ope
 from modelkeep_server.blob.settings import BlobSettings
 from modelkeep_server.database.clock import Clock
 from modelkeep_server.runtime.lifecycle import CannotStart
-from modelkeep_server.runtime.server import Wiring
+from modelkeep_server.runtime.wiring import Wiring
 from pydantic import ValidationError
 
 from tests.unit.blob.lenient_s3 import LenientS3, lenient_s3
