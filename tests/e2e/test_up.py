@@ -110,7 +110,7 @@ def test_the_demo(tmp_path: Path):
         "fetched and verified",
         "measured here",
         "was there already",
-        " 0 of them sent",
+        " 0 of them sent", "is new",
         "the server is stopped",
     ):
         assert words in done.stdout, done.stdout

@@ -19,7 +19,7 @@ MIGRATIONS = "/store/migrations/versions/"
 
 UNFINISHED = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X)\b")
 # A path of somebody's machine, or the address of a package registry.
-MACHINES = re.compile(r"(?<![\w.}*$/-])/(root|home|work|Users)/\w|\b(pypi|pythonhosted|npmjs)\.(org|com)\b")
+MACHINES = re.compile(r"(?<![\w.}*$/-])/((root|work|Users)/\w|home/(?!me/)\w)|\b(pypi|pythonhosted|npmjs)\.(org|com)\b")
 TEXT = {".py", ".proto", ".md", ".toml", ".txt", ".yaml", ".yml", ".json", ".ini", ".mako", ".sh", ""}
 
 

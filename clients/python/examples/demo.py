@@ -1,0 +1,109 @@
+"""The main job from end to end, as processes that know each other only through Modelkeep.
+
+python demo.py        starts a server in ./.demo, trains, fetches and predicts, logs again, stops the server
+"""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic, sleep
+
+HERE = Path(__file__).parent
+PROGRAMS = Path(sys.executable).parent
+FOLDER = Path(".demo")
+START_SECONDS = 60
+
+
+def say(text: str) -> None:
+    print(f"\n{text}", flush=True)
+
+
+@contextlib.contextmanager
+def server(environment: dict[str, str]) -> Iterator[None]:
+    """`modelkeep-server serve all` on a free port; clients find it by the file that it writes."""
+    running = FOLDER / "config" / "server.json"
+    running.unlink(missing_ok=True)
+    with (FOLDER / "server.log").open("wb") as log:
+        command = [str(PROGRAMS / "modelkeep-server"), "serve", "all", "--data", str(FOLDER / "data"), "--port", "0"]
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    try:
+        end = monotonic() + START_SECONDS
+        while not running.exists():
+            if process.poll() is not None or monotonic() > end:
+                sys.exit("the server did not start:\n" + (FOLDER / "server.log").read_text())
+            sleep(0.05)
+        yield
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+@dataclass(frozen=True)
+class Shell:
+    """Other processes, in one environment."""
+
+    environment: dict[str, str]
+
+    def modelkeep(self, *arguments: str) -> str:
+        command = [str(PROGRAMS / "modelkeep"), *arguments]
+        return subprocess.run(command, env=self.environment, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+    def example(self, script: str, *arguments: str) -> None:
+        subprocess.run([sys.executable, str(HERE / script), *arguments], env=self.environment, check=True)
+
+
+def log_again(shell: Shell) -> None:
+    """What dedup saves: of the same content, and of content that is nearly the same."""
+
+    def put(folder: str) -> str:
+        logged = json.loads(shell.modelkeep("put", folder, "--name", "digits", "--type", "model", "--json"))
+        what = "was there already" if logged["deduplicated"] else "is new"
+        return f"{logged['name']} {what}: {logged['stored_bytes']:,} bytes, {logged['sent_bytes']:,} of them sent"
+
+    with tempfile.TemporaryDirectory() as folder:
+        shell.modelkeep("get", "digits:best", folder)
+        print(f"  the same:            {put(folder)}")
+        Path(folder, "README.md").write_text("The best of the demo.\n")
+        print(f"  with a README added: {put(folder)}", flush=True)
+
+
+def main() -> None:
+    (FOLDER / "config").mkdir(parents=True, exist_ok=True)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MODELKEEP_")}
+    environment |= {"MODELKEEP_CONFIG_HOME": str((FOLDER / "config").absolute()), "MODELKEEP_PROJECT": "digits"}
+    shell = Shell(environment)
+
+    say("1. A server starts in ./.demo: every service in one process, SQLite and the local disk.")
+    with server(environment):
+        say("2. A process trains on scikit-learn's digits. Every epoch is a version; `best` stays on the best.")
+        shell.example("train_digits.py", *sys.argv[1:])
+
+        say("3. Another process fetches `digits:best`, checks it, and predicts.")
+        shell.example("predict_digits.py")
+
+        say("4. The best is logged again: what is known is neither sent nor stored.")
+        log_again(shell)
+
+        say("5. What is there now: modelkeep ls digits; modelkeep history digits best")
+        print(shell.modelkeep("ls", "digits"))
+        print(shell.modelkeep("history", "digits", "best"))
+
+    program, here = os.path.relpath(PROGRAMS / "modelkeep"), os.path.relpath(HERE)
+    say(
+        f"Done; the server is stopped, and everything is kept in {FOLDER}. To look further, start it again in one terminal:\n"
+        f"  {program} up --data {FOLDER}/data\n"
+        "and in another:\n"
+        f"  {program} show digits:best --project digits\n"
+        f"  {program} get digits:best model --project digits\n"
+        f"The scripts are {here}/train_digits.py and {here}/predict_digits.py."
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""How the command line answers: results on stdout, as tables or as JSON; messages on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from modelkeep.errors import ModelkeepError
+
+ROWS_AT_ONCE: Final = 500
+"""A table is laid out this many rows at a time, so that a list of any length can be shown."""
+PIPE_WIDTH: Final = 10_000
+"""Nothing is folded or cut for a program that reads."""
+
+
+class Output:
+    """The answer of one command."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+
+    def answer(self, data: Mapping[str, Any], *lines: str) -> None:
+        """One result: `data` as JSON, or the lines for people."""
+        if self.as_json:
+            sys.stdout.write(_json(data) + "\n")
+        else:
+            sys.stdout.writelines(f"{line}\n" for line in lines)
+
+    def details(self, data: Mapping[str, Any], shown: Mapping[str, str]) -> None:
+        """One result: `data` as JSON, or the non-empty lines of `shown`, name by name."""
+        width = max(map(len, shown), default=0)
+        self.answer(data, *(_indented(f"{name:{width}}  ", text) for name, text in shown.items() if text))
+
+    def table(
+        self,
+        items: Iterable[Any],
+        to_json: Callable[[Any], Mapping[str, Any]],
+        columns: Mapping[str, Callable[[Any], str]],
+        empty: str,
+    ) -> None:
+        """A list: a JSON array of `to_json`, or a table with a column per name. `empty` is the note when there is none."""
+        if self.as_json:
+            _write_array(to_json(item) for item in items)
+            return
+        console, remaining, first = _console(), iter(items), True
+        while batch := list(islice(remaining, ROWS_AT_ONCE)):
+            console.print(_table(batch, columns, header=first))
+            first = False
+        if first:
+            self.note(empty)
+
+    def note(self, text: str) -> None:
+        """A message for people."""
+        sys.stderr.write(f"{text}\n")
+
+    def error(self, error: ModelkeepError) -> None:
+        """What went wrong, on stderr: one JSON object, or one line."""
+        if self.as_json:
+            code = error.code.name
+            about = {"code": code, "reason": getattr(error, "reason", code), "message": error.message}
+            self.note(_json({"error": {**about, "metadata": error.metadata, "request_id": error.request_id}}))
+        else:
+            self.note(f"error: {error}")
+
+
+def _json(data: Mapping[str, Any]) -> str:
+    return json.dumps(data, indent=2, ensure_ascii=False, default=_plain)
+
+
+def _plain(value: Any) -> str:
+    return when(value) if isinstance(value, datetime) else str(value)
+
+
+def _write_array(items: Iterator[Mapping[str, Any]]) -> None:
+    mark = "["
+    for item in items:
+        sys.stdout.write(f"{mark}\n{_json(item)}")
+        mark = ","
+    sys.stdout.write("[]\n" if mark == "[" else "\n]\n")
+
+
+def _console() -> Console:
+    from rich.console import Console  # noqa: PLC0415 - JSON and help need no tables
+
+    return Console(file=sys.stdout, highlight=False, markup=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+
+
+def _table(items: Sequence[Any], columns: Mapping[str, Callable[[Any], str]], *, header: bool) -> Any:
+    from rich.table import Table  # noqa: PLC0415 - as above
+    from rich.text import Text  # noqa: PLC0415 - as above
+
+    table = Table(box=None, show_header=header, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    for item in items:
+        table.add_row(*(Text(printable(cell(item))) for cell in columns.values()))
+    return table
+
+
+def _indented(prefix: str, text: str) -> str:
+    return prefix + f"\n{' ' * len(prefix)}".join(printable(text, lines=True).splitlines())
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    """The text without what would steer a terminal: names and notes come from other people."""
+    return "".join(c if c.isprintable() or (lines and c == "\n") else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def when(moment: datetime | None) -> str:
+    """A time in RFC 3339, UTC; an empty text when there is none."""
+    return "" if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def shown_when(moment: datetime | None) -> str:
+    """A time for people, in their own zone."""
+    return "" if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def size(count: float) -> str:
+    """A number of bytes for people: `1.5 MiB`."""
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if count < 1024 or unit == "TiB":
+            break
+        count /= 1024
+    return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"

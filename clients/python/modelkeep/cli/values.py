@@ -1,0 +1,164 @@
+"""What the command line shows of things: as JSON for scripts, whose names never change, and as words for people."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from modelkeep.cli.output import shown_when, size, when
+
+if TYPE_CHECKING:
+    from modelkeep import Alias, AliasChange, ApiKey, Collection, File, Project, Version
+
+
+def version_json(version: Version) -> dict[str, Any]:
+    """A version."""
+    tombstone, uses = version.tombstone, version.uses
+    return {
+        "name": version.name,
+        "resource_name": version.resource_name,
+        "uid": version.uid,
+        "version": version.version,
+        "collection": version.collection,
+        "type": version.type,
+        "state": version.state,
+        "digest": version.digest,
+        "aliases": list(version.aliases),
+        "tags": list(version.tags),
+        "description": version.description,
+        "notes": version.notes,
+        "metadata": dict(version.metadata),
+        "entry_count": version.entry_count,
+        "stored_bytes": version.stored_bytes,
+        "referenced_bytes": version.referenced_bytes,
+        "create_time": when(version.create_time),
+        "update_time": when(version.update_time),
+        "verified_time": when(version.verified_time),
+        "creator": version.creator,
+        "run": version.run,
+        "run_display_name": version.run_display_name,
+        "uses": {
+            "run_count": uses.run_count,
+            "first_use_time": when(uses.first_use_time),
+            "last_use_time": when(uses.last_use_time),
+        },
+        "tombstone": tombstone
+        and {
+            "actor": tombstone.actor,
+            "reason": tombstone.reason,
+            "delete_time": when(tombstone.delete_time),
+            "purge_time": when(tombstone.purge_time),
+        },
+    }
+
+
+def version_details(version: Version) -> dict[str, str]:
+    """A version, line by line."""
+    uses, tombstone = version.uses, version.tombstone
+    used = f"by {uses.run_count:,} runs, last {shown_when(uses.last_use_time)}" if uses.run_count else ""
+    referenced = f", and {size(version.referenced_bytes)} referenced" if version.referenced_bytes else ""
+    return {
+        "name": f"{version.name}  ({version.type}, {version.state.lower()})",
+        "digest": str(version.digest),
+        "aliases": ", ".join(version.aliases),
+        "tags": ", ".join(version.tags),
+        "content": f"{version.entry_count:,} files, {size(version.stored_bytes)}{referenced}",
+        "created": f"{shown_when(version.create_time)} by {version.creator}",
+        "run": version.run_display_name or version.run,
+        "used": used,
+        "deleted": f"{shown_when(tombstone.delete_time)} by {tombstone.actor}: {tombstone.reason}" if tombstone else "",
+        "metadata": json.dumps(version.metadata, indent=2, ensure_ascii=False) if version.metadata else "",
+        "description": version.description,
+        "notes": version.notes,
+    }
+
+
+def first_line(text: str) -> str:
+    """As much of a longer text as a table holds."""
+    line = text.strip().partition("\n")[0]
+    return line if len(line) <= 60 else line[:59] + "…"
+
+
+def logged_json(logged: Version) -> dict[str, Any]:
+    """A version that was just logged, and what logging it took."""
+    return version_json(logged) | {"deduplicated": logged.deduplicated, "sent_bytes": logged.sent_bytes}
+
+
+def collection_json(collection: Collection) -> dict[str, Any]:
+    """A collection."""
+    return {
+        "name": collection.name,
+        "resource_name": collection.resource_name,
+        "type": collection.type,
+        "description": collection.description,
+        "latest_version": collection.latest_version,
+        "version_count": collection.version_count,
+        "create_time": when(collection.create_time),
+        "update_time": when(collection.update_time),
+    }
+
+
+def file_json(file: File) -> dict[str, Any]:
+    """A file of a version."""
+    return {"path": file.path, "size_bytes": file.size_bytes, "digest": str(file.digest), "executable": file.executable}
+
+
+def alias_json(alias: Alias) -> dict[str, Any]:
+    """An alias."""
+    return {
+        "alias": alias.alias,
+        "collection": alias.collection,
+        "version": alias.version,
+        "seq": alias.seq,
+        "update_time": when(alias.update_time),
+        "actor": alias.actor,
+        "reason": alias.reason,
+    }
+
+
+def change_json(change: AliasChange) -> dict[str, Any]:
+    """A line of the history of an alias."""
+    return {
+        "alias": change.alias,
+        "seq": change.seq,
+        "from_version": change.from_version,
+        "to_version": change.to_version,
+        "change_time": when(change.change_time),
+        "actor": change.actor,
+        "reason": change.reason,
+    }
+
+
+def project_json(project: Project) -> dict[str, Any]:
+    """A project."""
+    return {
+        "name": project.name,
+        "resource_name": project.resource_name,
+        "description": project.description,
+        "create_time": when(project.create_time),
+        "update_time": when(project.update_time),
+    }
+
+
+def project_details(project: Project) -> dict[str, str]:
+    """A project, line by line."""
+    return {
+        "name": project.name,
+        "created": shown_when(project.create_time),
+        "edited": shown_when(project.update_time),
+        "description": project.description,
+    }
+
+
+def key_json(key: ApiKey) -> dict[str, Any]:
+    """An API key, without its secret."""
+    return {
+        "id": key.id,
+        "resource_name": key.resource_name,
+        "display_name": key.display_name,
+        "role": key.role,
+        "readable_teams": list(key.readable_teams),
+        "create_time": when(key.create_time),
+        "expire_time": when(key.expire_time),
+        "revoke_time": when(key.revoke_time),
+    }

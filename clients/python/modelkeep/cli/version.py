@@ -1,0 +1,158 @@
+"""Versions: `put`, `get`, `show`, `verify`, `edit`, `rm`, `restore`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from modelkeep.cli import values
+from modelkeep.cli.call import Call, command
+from modelkeep.cli.output import size
+from modelkeep.errors import InvalidArgument, NotFound
+
+Address = Annotated[str, typer.Argument(help="[[team/]project/]name[:alias|:vN][@digest|@moment]", show_default=False)]
+Reason = Annotated[str, typer.Option(help="Why; kept in the history.", show_default=False)]
+Metadata = Annotated[
+    str, typer.Option(metavar="JSON|@FILE", help="A JSON object, or @ and a file that holds one; @- is stdin.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    command(app, "put")(put)
+    command(app, "get")(get)
+    command(app, "show")(show)
+    command(app, "verify")(verify)
+    command(app, "edit")(edit)
+    command(app, "rm")(rm)
+    command(app, "restore")(restore)
+
+
+def put(
+    call: Call,
+    *,
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Files and folders.", show_default=False)],
+    name: Annotated[str, typer.Option(help="The collection; it is made when it is missing.", show_default=False)],
+    type: Annotated[str, typer.Option(help="What kind of thing it is: model, dataset, code, …", show_default=False)],  # noqa: A002 - the option's name
+    alias: Annotated[list[str] | None, typer.Option(help="An alias to move to the version; may be repeated.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="A tag for the version; may be repeated.")] = None,
+    metadata: Metadata = "",
+    description: Annotated[str, typer.Option(help="What it is, in Markdown.")] = "",
+) -> None:
+    """Log files and folders as a version.
+
+    One folder gives its content; of several paths each keeps its own name. Content that is there already makes no new version.
+    """
+    import modelkeep  # noqa: PLC0415 - help needs no client
+
+    artifact = modelkeep.Artifact(name, type=type, metadata=read_metadata(metadata), description=description)
+    for path in paths:
+        if not path.is_dir():
+            artifact.add_file(path)
+        elif len(paths) == 1:
+            artifact.add_dir(path)
+        else:
+            artifact.add_dir(path, name=path.resolve().name)
+    logged = call.api.log_artifact(artifact, aliases=alias or [], tags=tag or [])
+    what = "was there already" if logged.deduplicated else "logged"
+    call.out.answer(
+        values.logged_json(logged), f"{logged.name} {what}: {logged.entry_count:,} files, {size(logged.stored_bytes)}"
+    )
+
+
+def get(
+    call: Call,
+    address: Address,
+    *,
+    folder: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="Where to write; else artifacts/name:vN.")] = None,
+    path: Annotated[str, typer.Option(help="Only this file, or what lies under this folder.")] = "",
+    checkout: Annotated[bool, typer.Option("--checkout", help="Remove from DIR what the version does not have.")] = False,
+    durable: Annotated[bool, typer.Option("--durable", help="Sync every file to disk before it gets its name.")] = False,
+) -> None:
+    """Fetch a version; every byte is checked."""
+    if checkout and path:
+        raise InvalidArgument("--checkout makes DIR equal to the whole version, so it takes no --path", field="path")
+    version = call.api.artifact(address)
+    fetched = version.checkout(folder, durable=durable) if checkout else version.download(folder, path=path, durable=durable)
+    call.out.answer(values.version_json(version) | {"path": str(fetched)}, f"{version.name} is in {fetched}")
+
+
+def show(call: Call, address: Address) -> None:
+    """Show a version: what it is, who made it, who used it."""
+    version = call.api.artifact(address)
+    call.out.details(values.version_json(version), values.version_details(version))
+
+
+def verify(
+    call: Call,
+    address: Address,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to compare.", show_default=False)],
+) -> None:
+    """Check that a folder is what a version says.
+
+    Every missing, extra and changed file is told; any of them is exit code 1.
+    """
+    version = call.api.artifact(address)
+    version.verify(folder)
+    call.out.answer(values.version_json(version) | {"path": str(folder)}, f"{folder} is {version.name}, file by file")
+
+
+def edit(
+    call: Call,
+    address: Address,
+    *,
+    description: Annotated[str | None, typer.Option(help="What it is, in Markdown.", show_default=False)] = None,
+    notes: Annotated[str | None, typer.Option(help="What was noted about it, in Markdown.", show_default=False)] = None,
+    metadata: Annotated[
+        str | None, typer.Option(metavar="JSON|@FILE", help="Its metadata, all of it.", show_default=False)
+    ] = None,
+) -> None:
+    """Edit the words of a version. Its content never changes."""
+    given: dict[str, Any] = {"description": description, "notes": notes}
+    if metadata is not None:
+        given["metadata"] = read_metadata(metadata)
+    changes = {name: value for name, value in given.items() if value is not None}
+    if not changes:
+        raise InvalidArgument("nothing to edit; give --description, --notes or --metadata", field="edit")
+    version = call.api.artifact(address).edit(**changes)
+    call.out.answer(values.version_json(version), f"{version.name} edited")
+
+
+def rm(
+    call: Call,
+    address: Address,
+    *,
+    delete_aliases: Annotated[bool, typer.Option("--delete-aliases", help="Delete the aliases that point to it too.")] = False,
+    reason: Reason = "",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete a version; for a time, `restore` brings it back."""
+    version = call.api.artifact(address)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise InvalidArgument(f"this would delete {version.name}; nobody can be asked here, so say --yes", field="yes")
+        typer.confirm(f"Delete {version.name} ({', '.join(version.aliases) or 'no aliases'})?", abort=True, err=True)
+    deleted = version.delete(delete_aliases=delete_aliases, reason=reason)
+    call.out.answer(values.version_json(deleted), f"{deleted.name} deleted; `modelkeep restore {deleted.name}` brings it back")
+
+
+def restore(call: Call, address: Annotated[str, typer.Argument(help="The version: name:vN.", show_default=False)]) -> None:
+    """Bring a deleted version back under its number."""
+    version = call.api.restore(address)
+    call.out.answer(values.version_json(version), f"{version.name} restored")
+
+
+def read_metadata(text: str) -> dict[str, Any]:
+    """The object that `--metadata` gives: JSON, or the file after an @. Raises InvalidMetadata, NotFound."""
+    from modelkeep import metadata  # noqa: PLC0415 - only a command that needs it
+
+    if text.startswith("@"):
+        source = text[1:]
+        try:
+            text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise NotFound(f"{source!r} cannot be read as metadata: {error}", path=source) from None
+    return metadata.decode(text)
