@@ -44,8 +44,8 @@ class Backend(Protocol):
 
     What every backend guarantees, and its conformance suite proves: an object has exactly the bytes that its digest names, or
     does not exist; it never changes; once `store` returned, it survives the death of this process and, where the medium can,
-    a power cut; it is read and listed at once. A failure leaves no object behind, and no temporary file that `leases` does
-    not tell of. Errors are StorageFull when the medium is full, and ServiceUnavailable for anything else that is not the
+    a power cut; it is read and listed at once. A failure leaves no object that no grant names, and no temporary file that
+    `leases` does not tell of. Errors are StorageFull when the medium is full, and ServiceUnavailable for anything else that is not the
     caller's fault.
     """
 
@@ -76,10 +76,11 @@ class Backend(Protocol):
         """
 
     async def store(self, batch: Sequence[tuple[Writer, ObjectName]]) -> None:
-        """Make objects of complete chunks: durable when it returns. All or none of the batch.
+        """Make objects of complete chunks: all of them durable when it returns.
 
         The writers are closed. An object that is there already, from an attempt that was cut short, is left as it is.
-        Raises StorageFull, ServiceUnavailable, and GrantExpired when the lease ended; then nothing of the batch is kept.
+        Raises StorageFull, ServiceUnavailable, and GrantExpired when the lease ended; what it made by then is found by its
+        grant, and storing it again is fine.
         """
 
     def leases(self) -> AsyncIterator[set[LeaseName]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
@@ -131,6 +132,19 @@ async def test_every_system_call_may_fail(tmp_path: Path, number: int, expected:
             break
         failed_calls.append(failed)
     assert {*failed_calls} == {"create", "write", "sync", "sync_folder", "make_folder", "rename", "link", "remove", "read"}
+
+
+async def test_a_stream_that_fails_takes_nothing_from_another_one(tmp_path: Path) -> None:
+    """Two streams bring the same chunks under one lease; whichever fails, what the other published stays."""
+    disk = FaultyDisk(errno.EIO)
+    async with rig(sqlite_url(tmp_path), FilesystemBackend(tmp_path / "blobs", disk=disk, threads=4)) as blob:
+        for fail_at in range(1, 60, 2):
+            datas = [fail_at.to_bytes(4, "big") * size for size in (100, 200, 300)]
+            lease, _ = await blob.prepare(datas)
+            disk.arm(fail_at)
+            await asyncio.gather(*(blob.write(parts_of(lease, datas)) for _ in range(2)), return_exceptions=True)
+            disk.disarm()
+            assert [problem for problem in await blob.problems() if problem.breaks_invariant] == []
 
 
 async def test_a_failed_flush_is_not_tried_again(tmp_path: Path) -> None:

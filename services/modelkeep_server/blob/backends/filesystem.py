@@ -8,6 +8,7 @@ again: the kernel may have dropped the bytes and forgotten that it did, so the f
 from __future__ import annotations
 
 import asyncio
+import threading
 from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
@@ -51,6 +52,7 @@ class FilesystemBackend:
         self._open: WeakValueDictionary[tuple[LeaseName, Digest], FileWriter] = WeakValueDictionary()
         self._handover = asyncio.Lock()
         """Held while a chunk passes from one stream to the next: at no time may two of them write one file."""
+        self._linking = threading.Lock()
         self._durable: set[Path] = set()
         """Folders that are known to survive a power cut; at most 65,795."""
 
@@ -172,6 +174,11 @@ class FilesystemBackend:
                 self._disk.remove(self._incoming / entry.name)
 
     def _link(self, files: Sequence[tuple[FileWriter, Path]]) -> None:
+        """One batch at a time: what another stream finds linked is durable, and is never taken away again."""
+        with self._linking:
+            self._link_all(files)
+
+    def _link_all(self, files: Sequence[tuple[FileWriter, Path]]) -> None:
         linked: list[Path] = []
         try:
             folders: set[Path] = set()

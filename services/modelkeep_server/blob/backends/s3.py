@@ -12,7 +12,6 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import structlog
-from modelkeep.errors import ModelkeepError
 
 from modelkeep_server.blob.backends import layout
 from modelkeep_server.blob.backends.bucket import Bucket, S3Address, refused
@@ -74,12 +73,12 @@ class S3Backend:
         return SpoolWriter(incoming, self._threads)
 
     async def store(self, batch: Sequence[tuple[Writer, ObjectName]]) -> None:
-        """Make objects of complete chunks, many at a time."""
+        """Make objects of complete chunks, many at a time.
+
+        What a failure leaves is not deleted: another stream may just have published the same object.
+        """
         try:
             await self._threads.each(self._put, batch)
-        except ModelkeepError:
-            await self.delete([name for _, name in batch])
-            raise
         finally:
             for writer, _ in batch:
                 await writer.close(keep=False)
