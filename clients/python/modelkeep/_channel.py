@@ -226,6 +226,7 @@ class Connection:
 
     def stream(self, service: str, method: str, request: Any, timeout_seconds: float, request_id: str) -> Iterator[Any]:
         """One call with many responses. Raises ModelkeepError, also midway."""
+        gate.require_usable()
         token = self._token.get()
         with gate.call():
             stub = getattr(getattr(self._stubs(), service), method)
@@ -305,6 +306,7 @@ def retrying(connection: Connection, attempt: Callable[[float, str], T], timeout
 
     Only for what is harmless to repeat. A token that was refused is renewed once.
     """
+    gate.require_usable()
     retry, request_id, renewed = Retry(timeout_seconds), uuid4().hex, False
     while True:
         try:

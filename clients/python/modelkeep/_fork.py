@@ -54,15 +54,18 @@ class Gate:
         self._under_way = 0
         self._closed = False
 
-    @contextmanager
-    def call(self) -> Iterator[None]:
-        """Hold off forks during one call, and the call during a fork. Raises ServiceUnavailable in an unlucky child."""
+    def require_usable(self) -> None:
+        """Raise ServiceUnavailable in a child in which gRPC would hang, whatever is tried."""
         if self.inherited_threads:
             message = (
                 "this process was forked while gRPC was at work in it, so it cannot talk to a server;"
                 " start it with multiprocessing's 'spawn' or 'forkserver' instead"
             )
             raise ServiceUnavailable(message)
+
+    @contextmanager
+    def call(self) -> Iterator[None]:
+        """Hold off forks during one call, and the call during a fork."""
         with self._changed:
             while self._closed:
                 self._changed.wait()
