@@ -110,14 +110,13 @@ class Running:
 
 
 def start(settings: Settings | None = None, *, data_dir: Path | None = None) -> Running:
-    """Start the whole suite in a thread, on a free port of the loopback, for this process alone: no file tells others of it.
+    """Start the whole suite in a thread, for this process alone: no file tells others of it.
 
-    `settings` are those to run with; else the defaults, in `data_dir`. Raises CannotStart.
+    `settings` are those to run with; else the defaults in `data_dir`, on a free port of the loopback, whatever the environment
+    and `modelkeep.toml` say. Raises CannotStart.
     """
     logs.configure_as_library()
     if settings is None:
-        runtime: dict[str, object] = {"listen": "127.0.0.1:0", "reflection": False, "metrics_port": 0}
-        if data_dir is not None:
-            runtime["data_dir"] = data_dir
-        settings = load({"runtime": runtime}, defaults=suite.WHOLE).settings
+        runtime: dict[str, object] = {"listen": "127.0.0.1:0", **({} if data_dir is None else {"data_dir": data_dir})}
+        settings = load({"runtime": runtime}, defaults=suite.WHOLE, alone=True).settings
     return Running(settings)

@@ -82,12 +82,16 @@ class Loaded:
     """By section and field: `default`, the name of a file, `environment` or `flag`."""
 
 
-def load(flags: Layer | None = None, *, file: Path | None = None, defaults: Layer | None = None) -> Loaded:
+def load(flags: Layer | None = None, *, file: Path | None = None, defaults: Layer | None = None, alone: bool = False) -> Loaded:
     """Read the settings. `defaults` are those of a command, where they differ from the fields' own.
+
+    `alone` reads neither file nor environment: a suite for tests must not write to what somebody configured for real.
 
     Raises BadSettings for an unknown name, a bad value, or a named file that is not there.
     """
-    layers = [(defaults or {}, "default"), (_from_file(file), str(file or FILE)), (_from_environment(), "environment")]
+    layers = [(defaults or {}, "default")]
+    if not alone:
+        layers += [(_from_file(file), str(file or FILE)), (_from_environment(), "environment")]
     layers.append((flags or {}, "flag"))
     data_dir = RuntimeSettings().data_dir
     for layer, _origin in layers:

@@ -11,6 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import grpc
+import pytest
+from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
+from modelkeep.api.metadata.v1 import metadata_service_pb2_grpc as rpc
+
 from tests.servers import wait_until
 from tests.unit.test_embedded import create_project, projects
 
@@ -20,12 +25,13 @@ SERVER = str(Path(sys.executable).with_name("modelkeep-server"))
 class Process:
     """A `modelkeep-server serve all`."""
 
-    def __init__(self, folder: Path, home: Path, *options: str) -> None:
+    def __init__(self, folder: Path, home: Path, **settings: str) -> None:
         env = {name: value for name, value in os.environ.items() if not name.startswith("MODELKEEP_")}
         self.home, self.log = home, folder.with_suffix(".log")
-        command = [SERVER, "serve", "all", "--data", str(folder), *options]
+        env |= {"MODELKEEP_CONFIG_HOME": str(home), **settings}
+        command = [SERVER, "serve", "all", "--port", "0", "--data", str(folder)]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, env=env | {"MODELKEEP_CONFIG_HOME": str(home)}, stderr=log, stdout=log)
+            self.process = subprocess.Popen(command, env=env, stderr=log, stdout=log)
         self.own = folder / "server.json"
         wait_until(lambda: self.process.poll() is not None or self._is_up(), "the start of the server")
         assert self.process.poll() is None, self.log.read_text()
@@ -40,8 +46,8 @@ class Process:
 
 
 @contextmanager
-def process(folder: Path, home: Path, *options: str) -> Iterator[Process]:
-    server = Process(folder, home, "--port", "0", *options)
+def process(folder: Path, home: Path, **settings: str) -> Iterator[Process]:
+    server = Process(folder, home, **settings)
     try:
         yield server
     finally:
@@ -90,3 +96,55 @@ def test_kill_9_loses_nothing_and_the_next_start_takes_over(tmp_path: Path):
     with process(tmp_path / "data", home) as server:
         assert json.loads((home / "server.json").read_text()) == server.content
         assert name in projects(server.content["url"], server.content["api_key"])
+
+
+@pytest.mark.peer("M-SEC-1")
+def test_a_canary_in_every_credential_slot_is_in_no_log_and_in_no_argument(tmp_path: Path):
+    """Whatever fails, and however much is logged."""
+    canary = "c4n4rySw0rdfish0123456789"
+    slots = {
+        "MODELKEEP_BLOB__S3_SECRET_KEY": canary,
+        "MODELKEEP_RUNTIME__SERVICE_KEY": canary,
+        "MODELKEEP_RUNTIME__LOG_LEVEL": "debug",
+        "MODELKEEP_RUNTIME__LOG_CALLS": "all",
+    }
+    with process(tmp_path / "data", tmp_path / "home", **slots) as server:
+        channel = grpc.insecure_channel(server.content["url"].removeprefix("grpc://"))
+        stub = rpc.MetadataServiceStub(channel)
+        for secret in (canary, f"mk_abcd1234_{canary}", server.content["api_key"][:-1]):
+            with pytest.raises(grpc.RpcError):
+                stub.ExchangeApiKey(pb.ExchangeApiKeyRequest(secret=secret), timeout=20)
+        for header in (f"Bearer {canary}", canary, f"Bearer eyJhbGciOiJub25lIn0.{canary}.x"):
+            with pytest.raises(grpc.RpcError):
+                stub.ListTeams(pb.ListTeamsRequest(), metadata=(("authorization", header),), timeout=20)
+        token = stub.ExchangeApiKey(pb.ExchangeApiKeyRequest(secret=server.content["api_key"]), timeout=20).access_token
+        stub.ListTeams(pb.ListTeamsRequest(), metadata=(("authorization", f"Bearer {token}"),), timeout=20)
+        channel.close()
+        arguments = Path(f"/proc/{server.process.pid}/cmdline").read_text()
+        assert server.end() == 0
+    log = server.log.read_text()
+    assert log.count("MetadataService/ExchangeApiKey") == 4
+    for secret in (canary, server.content["api_key"].split("_")[2], token.split(".")[1]):
+        assert secret not in log + arguments
+
+
+@pytest.mark.peer("M-SEC-1")
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("METADATA__DATABASE_URL", "postgresql://user:{}@127.0.0.1:1/db"),
+        ("BLOB__DATABASE_URL", "postgresql://user:{}@127.0.0.1:1/db"),
+        ("BLOB__S3_SECRET_KEY", "{}"),
+    ],
+)
+def test_a_server_that_cannot_start_does_not_say_its_secrets(tmp_path: Path, setting: str, value: str):
+    canary = "c4n4rySw0rdfish0123456789"
+    env = {name: value for name, value in os.environ.items() if not name.startswith("MODELKEEP_")}
+    env |= {f"MODELKEEP_{setting}": value.format(canary), "MODELKEEP_CONFIG_HOME": str(tmp_path)}
+    if "S3" in setting:
+        env |= {"MODELKEEP_BLOB__STORE_URL": "s3://bucket", "MODELKEEP_BLOB__S3_ENDPOINT": "http://127.0.0.1:1"}
+    command = [SERVER, "serve", "all", "--port", "0", "--data", str(tmp_path / "data")]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 1
+    assert canary not in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr

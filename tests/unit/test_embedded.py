@@ -16,14 +16,19 @@ import structlog
 from modelkeep._status import from_rpc_error
 from modelkeep.api.blob.v1 import blob_service_pb2 as blob_pb
 from modelkeep.api.blob.v1 import blob_service_pb2_grpc as blob_rpc
+from modelkeep.api.blob.v1.digest_pb2 import Digest
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
 from modelkeep.api.metadata.v1 import metadata_service_pb2_grpc as rpc
-from modelkeep.errors import ApiKeyInvalid
+from modelkeep.api.metadata.v1.draft_pb2 import Draft
+from modelkeep.api.metadata.v1.entry_pb2 import Entry, Segment
+from modelkeep.errors import ApiKeyInvalid, ChunksMissing
 from modelkeep_server import embedded
 from modelkeep_server.main import main
 from modelkeep_server.runtime import logs
 from modelkeep_server.runtime.lifecycle import CannotStart
 from modelkeep_server.settings import load
+
+from tests.unit.runtime.certificates import Authority
 
 
 @pytest.fixture(autouse=True)
@@ -97,6 +102,35 @@ def test_a_suite_that_cannot_start_says_why_and_leaves_nothing_behind(tmp_path: 
     with pytest.raises(CannotStart, match="ftp"):
         embedded.start(broken)
     embedded.start(settings).stop()
+
+
+def test_a_suite_with_tls_reaches_itself_without(tmp_path: Path):
+    """Its certificate may name only the host that clients use; metadata asks blob over the loopback."""
+    authority = Authority(tmp_path)
+    certificate, key = authority.issue("server")
+    tls = {"tls_certificate_file": certificate, "tls_key_file": key, "tls_client_ca_file": authority.file}
+    settings = load({"runtime": {"data_dir": tmp_path / "d", "listen": "127.0.0.1:0", "metrics_port": 0, **tls}}, alone=True)
+    running = embedded.start(settings.settings)
+    try:
+        files = [authority.file, *reversed(authority.issue("client"))]
+        credentials = grpc.ssl_channel_credentials(*(file.read_bytes() for file in files))
+        with grpc.secure_channel(running.url.removeprefix("grpcs://"), credentials) as channel:
+            with pytest.raises(grpc.RpcError) as caught:
+                commit_of_a_missing_chunk(channel, authorized(channel, running.api_key))
+            assert isinstance(from_rpc_error(caught.value), ChunksMissing)
+    finally:
+        running.stop()
+
+
+def commit_of_a_missing_chunk(channel: grpc.Channel, metadata: Any) -> None:
+    stub, parent = rpc.MetadataServiceStub(channel), "teams/default/projects/p"
+    wish = Draft(collection=f"{parent}/collections/c", type="model")
+    request = pb.CreateDraftRequest(parent=parent, draft=wish, request_id=str(uuid4()))
+    draft = stub.CreateDraft(request, metadata=metadata, timeout=20).name
+    digest = Digest(sha256=bytes(32))
+    entry = Entry(path="a", digest=digest, size_bytes=1, segments=[Segment(chunk=digest, length=1)])
+    stub.AddEntries(iter([pb.AddEntriesRequest(draft=draft, entries=[entry])]), metadata=metadata, timeout=20)
+    stub.CommitDraft(pb.CommitDraftRequest(name=draft), metadata=metadata, timeout=20)
 
 
 @pytest.fixture

@@ -118,6 +118,14 @@ def test_a_named_file_that_is_not_there_is_an_error(tmp_path: Path):
         load(file=tmp_path / "gone.toml")
 
 
+def test_a_suite_for_tests_reads_nothing_from_outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    Path("modelkeep.toml").write_text("[blob]\nstore_url = 's3://production'\n")
+    monkeypatch.setenv("MODELKEEP_METADATA__DATABASE_URL", "postgresql://production/db")
+    settings = load({"runtime": {"data_dir": tmp_path / "d"}}, alone=True).settings
+    assert settings.metadata.database_url == f"sqlite:///{tmp_path}/d/metadata.sqlite"
+    assert settings.blob.store_url.startswith("file:")
+
+
 def test_variables_of_the_clients_are_no_settings(monkeypatch: pytest.MonkeyPatch):
     for name in ("URL", "API_KEY", "TEAM", "PROJECT", "BLOB_URL", "CONFIG_HOME"):
         monkeypatch.setenv(f"MODELKEEP_{name}", "x")
