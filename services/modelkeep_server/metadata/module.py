@@ -34,7 +34,7 @@ from modelkeep_server.metadata.domain.problem import Problem
 from modelkeep_server.metadata.peers import BlobChunks
 from modelkeep_server.metadata.ports.chunks import Chunks
 from modelkeep_server.metadata.ports.signer import Signer
-from modelkeep_server.metadata.ports.transactions import Transactions, Work
+from modelkeep_server.metadata.ports.transactions import Transactions
 from modelkeep_server.metadata.servicer import MetadataServicer
 from modelkeep_server.metadata.servicer.access import ACCESS
 from modelkeep_server.metadata.servicer.base import Apps
@@ -65,7 +65,7 @@ async def build(settings: MetadataSettings, wiring: Wiring) -> Service:
     servicer, maintenance = MetadataServicer(apps), MetadataMaintenanceServicer(apps)
 
     async def check() -> None:
-        await transactions.read(Work.now)
+        await transactions.read(lambda work: work.now())
 
     return Service(
         name="metadata",
