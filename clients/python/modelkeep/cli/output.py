@@ -10,14 +10,10 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from modelkeep.errors import ModelkeepError
 
 ROWS_AT_ONCE: Final = 500
 """A table is laid out this many rows at a time, so that a list of any length can be shown."""
-PIPE_WIDTH: Final = 10_000
-"""Nothing is folded or cut for a program that reads."""
 
 
 class Output:
@@ -49,9 +45,9 @@ class Output:
         if self.as_json:
             _write_array(to_json(item) for item in items)
             return
-        console, remaining, first = _console(), iter(items), True
+        remaining, first = iter(items), True
         while batch := list(islice(remaining, ROWS_AT_ONCE)):
-            console.print(_table(batch, columns, header=first))
+            sys.stdout.writelines(_table(batch, columns, header=first))
             first = False
         if first:
             self.note(empty)
@@ -60,6 +56,11 @@ class Output:
         """A message for people."""
         sys.stderr.write(f"{text}\n")
 
+    def note_each(self, lines: str) -> None:
+        """Lines for people; with JSON the error that follows holds them."""
+        if not self.as_json:
+            self.note(printable(lines, lines=True))
+
     def error(self, error: ModelkeepError) -> None:
         """What went wrong, on stderr: one JSON object, or one line."""
         if self.as_json:
@@ -67,7 +68,7 @@ class Output:
             about = {"code": code, "reason": getattr(error, "reason", code), "message": error.message}
             self.note(_json({"error": {**about, "metadata": error.metadata, "request_id": error.request_id}}))
         else:
-            self.note(f"error: {error}")
+            self.note(f"error: {printable(str(error), lines=True)}")
 
 
 def _json(data: Mapping[str, Any]) -> str:
@@ -86,22 +87,15 @@ def _write_array(items: Iterator[Mapping[str, Any]]) -> None:
     sys.stdout.write("[]\n" if mark == "[" else "\n]\n")
 
 
-def _console() -> Console:
-    from rich.console import Console  # noqa: PLC0415 - JSON and help need no tables
+def _table(items: Sequence[Any], columns: Mapping[str, Callable[[Any], str]], *, header: bool) -> Iterator[str]:
+    """The lines of a table, each column as wide as its widest cell on a terminal."""
+    from rich.cells import cell_len  # noqa: PLC0415 - JSON and help need no tables
 
-    return Console(file=sys.stdout, highlight=False, markup=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
-
-
-def _table(items: Sequence[Any], columns: Mapping[str, Callable[[Any], str]], *, header: bool) -> Any:
-    from rich.table import Table  # noqa: PLC0415 - as above
-    from rich.text import Text  # noqa: PLC0415 - as above
-
-    table = Table(box=None, show_header=header, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for name in columns:
-        table.add_column(name, overflow="fold")
-    for item in items:
-        table.add_row(*(Text(printable(cell(item))) for cell in columns.values()))
-    return table
+    rows = [[printable(cell(item)) for cell in columns.values()] for item in items]
+    rows = [list(columns), *rows] if header else rows
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(text + " " * (width - cell_len(text)) for text, width in zip(row, widths, strict=True)).rstrip() + "\n"
 
 
 def _indented(prefix: str, text: str) -> str:

@@ -11,7 +11,7 @@ import typer
 from modelkeep.cli import values
 from modelkeep.cli.call import Call, command
 from modelkeep.cli.output import size
-from modelkeep.errors import InvalidArgument, NotFound
+from modelkeep.errors import InvalidArgument, NotFound, VerificationFailed
 
 Address = Annotated[str, typer.Argument(help="[[team/]project/]name[:alias|:vN][@digest|@moment]", show_default=False)]
 Reason = Annotated[str, typer.Option(help="Why; kept in the history.", show_default=False)]
@@ -96,7 +96,11 @@ def verify(
     Every missing, extra and changed file is told; any of them is exit code 1.
     """
     version = call.api.artifact(address)
-    version.verify(folder)
+    try:
+        version.verify(folder)
+    except VerificationFailed as failed:
+        call.out.note_each(failed.metadata["problems"])
+        raise
     call.out.answer(values.version_json(version) | {"path": str(folder)}, f"{folder} is {version.name}, file by file")
 
 
