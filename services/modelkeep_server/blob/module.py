@@ -64,15 +64,7 @@ ACCESS: Final = {
 
 async def build(settings: BlobSettings, wiring: Wiring) -> Service:
     """The service, with its store made ready. Raises CannotStart, ServiceUnavailable."""
-    backend = open_backend(settings)
-    try:
-        await backend.open()
-    except UnsafeStoreError as error:
-        await backend.close()
-        raise CannotStart(str(error)) from error
-    except ModelkeepError:
-        await backend.close()
-        raise
+    backend = await _ready(open_backend(settings))
     database = Database(settings.database_url)
     index = SqlIndex(database, wiring.clock)
     terms = terms_of(settings)
@@ -120,6 +112,18 @@ async def inspection(settings: BlobSettings) -> AsyncIterator[Inspection]:
     finally:
         await backend.close()
         await database.close()
+
+
+async def _ready(backend: Backend) -> Backend:
+    try:
+        await backend.open()
+    except UnsafeStoreError as error:
+        await backend.close()
+        raise CannotStart(str(error)) from error
+    except ModelkeepError:
+        await backend.close()
+        raise
+    return backend
 
 
 def open_backend(settings: BlobSettings) -> Backend:

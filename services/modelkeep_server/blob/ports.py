@@ -45,8 +45,8 @@ class Backend(Protocol):
     What every backend guarantees, and its conformance suite proves: an object has exactly the bytes that its digest names, or
     does not exist; it never changes; once `store` returned, it survives the death of this process and, where the medium can,
     a power cut; it is read and listed at once. A failure leaves no object that no grant names, and no temporary file that
-    `leases` does not tell of. Errors are StorageFull when the medium is full, and ServiceUnavailable for anything else that is not the
-    caller's fault.
+    `leases` does not tell of. Errors are StorageFull when the medium is full, and ServiceUnavailable for anything else that
+    is not the caller's fault.
     """
 
     @property
