@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import structlog
 from modelkeep.errors import ServiceUnavailable
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 
 from modelkeep_server.blob import module as blob
 from modelkeep_server.database.clock import Clock
@@ -50,13 +50,11 @@ WHOLE: Final[Layer] = {"runtime": {"metrics_port": 0}}
 async def migrate(settings: Settings, names: Sequence[str]) -> None:
     """Bring the databases of services up to date. Raises MigrationError, CannotStart."""
     for name in names:
-        url = make_url(getattr(settings, name).database_url)
-        if url.get_backend_name() == "sqlite" and url.database:
-            refuse_network_file_system(Path(url.database))
+        _refuse_network_file_system(settings, name)
         try:
             await PARTS[name].migrate(getattr(settings, name))
         except ServiceUnavailable as error:
-            raise CannotStart(f"{name} at {url.render_as_string()}: {error.message}") from error
+            raise CannotStart(f"{name} at {_database(settings, name).render_as_string()}: {error.message}") from error
 
 
 @asynccontextmanager
@@ -68,6 +66,8 @@ async def serving(settings: Settings, names: Sequence[str]) -> AsyncIterator[str
     runtime = settings.runtime
     is_whole = set(names) == set(PARTS)
     async with AsyncExitStack() as stack:
+        for name in names:
+            _refuse_network_file_system(settings, name)
         locks = [stack.enter_context(FolderLock(runtime.data_dir, name)) for name in names if _keeps_files(settings, name)]
         if is_whole:
             signing_keys.ensure(runtime.signing_key_file, runtime.public_key_files[0])
@@ -132,6 +132,16 @@ def _keeps_files(settings: Settings, name: str) -> bool:
     section = getattr(settings, name)
     urls = (section.database_url, getattr(section, "store_url", ""))
     return any(url.startswith(("sqlite:", "file:")) for url in urls)
+
+
+def _refuse_network_file_system(settings: Settings, name: str) -> None:
+    url = _database(settings, name)
+    if url.get_backend_name() == "sqlite" and url.database:
+        refuse_network_file_system(Path(url.database))
+
+
+def _database(settings: Settings, name: str) -> URL:
+    return make_url(getattr(settings, name).database_url)
 
 
 @dataclass(frozen=True)

@@ -105,10 +105,11 @@ class Interceptor:
         serve: Any = handler.stream_stream if handler.request_streaming else handler.unary_stream
         request_of = self._watched if handler.request_streaming else _well_formed
 
-        async def call(request: Any, context: Any) -> AsyncIterator[Any]:
+        # Not a generator itself: cancelled while a slow reader holds up a write, it must end here and now.
+        async def call(request: Any, context: Any) -> None:
             async with _Call(self, rpc, context), aclosing(serve(request_of(request), context)) as responses:
                 async for response in responses:
-                    yield response
+                    await context.write(response)
 
         return call
 

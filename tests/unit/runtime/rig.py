@@ -48,6 +48,7 @@ class Rig(rpc.BlobServiceServicer, maintenance_rpc.BlobMaintenanceServiceService
     check: Callable[[], Awaitable[None]] = _nothing
     callers: list[Caller] = field(default_factory=list)
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+    read_closed: asyncio.Event = field(default_factory=asyncio.Event)
     closed: bool = False
     metrics: Metrics = field(default_factory=Metrics)
     signer: Signer = field(default_factory=lambda: Signer(private_key_pem()))
@@ -119,8 +120,13 @@ class Rig(rpc.BlobServiceServicer, maintenance_rpc.BlobMaintenanceServiceService
         return pb.WriteResponse(published_count=count)
 
     async def Read(self, request: pb.ReadRequest, context: Any) -> AsyncIterator[pb.ReadResponse]:
-        for index in range(3):
-            yield pb.ReadResponse(range_index=index, data=b"x")
+        try:
+            for index in range(len(request.ranges) or 3):
+                yield pb.ReadResponse(
+                    range_index=index, data=b"x" * max(1, request.ranges[index].length if request.ranges else 1)
+                )
+        finally:
+            self.read_closed.set()
         await self._work()
 
     async def ConfirmChunks(self, request_iterator: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:

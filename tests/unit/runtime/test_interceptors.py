@@ -152,6 +152,29 @@ async def test_a_client_that_goes_away_stops_the_work(rig: Rig, call: Kind):
     assert rig.server._interceptor.in_flight <= 1
 
 
+MUCH = pb.ReadRequest(ranges=[pb.ReadRange(length=1 << 20)] * 200)
+
+
+async def test_a_reader_that_goes_away_while_it_holds_up_a_write_ends_the_work(rig: Rig):
+    """R12, M-DOS-2: what a slow reader held is given back when it goes."""
+    call = rig.blob.Read(MUCH, metadata=rig.token())
+    assert (await call.read()).range_index == 0
+    assert not rig.read_closed.is_set()
+    call.cancel()
+    await rig.read_closed.wait()
+    await rig.server._interceptor.idle()
+
+
+async def test_a_reader_that_does_not_read_is_ended_by_the_servers_deadline(start):
+    rig = await start(max_stream_seconds=0.3)
+    call = rig.blob.Read(MUCH, metadata=rig.token())
+    await rig.read_closed.wait()
+    await rig.server._interceptor.idle()
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        _ = [answer async for answer in call]
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
 @each_kind
 async def test_full_means_too_busy_with_a_time_to_come_back(start, call: Kind):
     """M-UP-5: admission answers RESOURCE_EXHAUSTED and says when to try again."""
