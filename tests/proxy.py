@@ -82,11 +82,10 @@ class Proxy:
     async def _stop(self) -> None:
         assert self._server is not None
         self._server.close()
+        self.resume()
         self._break_all()
-        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks := [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]:
+            await asyncio.wait(tasks, timeout=5)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1

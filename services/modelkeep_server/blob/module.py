@@ -16,6 +16,7 @@ from modelkeep_server.blob.app.admission import Pending, Streams
 from modelkeep_server.blob.app.check import Inspection
 from modelkeep_server.blob.app.confirm import Confirmations
 from modelkeep_server.blob.app.download import Downloads
+from modelkeep_server.blob.app.endings import Endings
 from modelkeep_server.blob.app.reap import Reaper
 from modelkeep_server.blob.app.upload import Uploads
 from modelkeep_server.blob.app.write import Writes
@@ -69,8 +70,9 @@ async def build(settings: BlobSettings, wiring: Wiring) -> Service:
     index = SqlIndex(database, wiring.clock)
     terms = terms_of(settings)
     reaper = Reaper(index, backend, terms)
-    uploads = Uploads(index, backend, terms, reaper)
-    writes = Writes(index, backend, terms, Streams(settings.max_streams), Pending(settings.max_pending_bytes))
+    endings, pending = Endings(), Pending(settings.max_pending_bytes)
+    uploads = Uploads(index, backend, terms, reaper, endings)
+    writes = Writes(index, backend, terms, Streams(settings.max_streams), pending=pending, endings=endings)
     downloads = Downloads(index, backend, terms, Streams(settings.max_streams))
     servicer, maintenance = BlobServicer(uploads, writes, downloads), BlobMaintenanceServicer(Confirmations(index))
     reaper.soon()
@@ -80,7 +82,7 @@ async def build(settings: BlobSettings, wiring: Wiring) -> Service:
         await backend.check()
 
     async def close() -> None:
-        await writes.close()
+        await endings.close()
         await reaper.close()
         await backend.close()
         await database.close()

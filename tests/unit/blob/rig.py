@@ -15,6 +15,7 @@ from modelkeep_server.blob.app.admission import Pending, Streams
 from modelkeep_server.blob.app.check import Inspection
 from modelkeep_server.blob.app.confirm import Confirmations
 from modelkeep_server.blob.app.download import Downloads
+from modelkeep_server.blob.app.endings import Endings
 from modelkeep_server.blob.app.reap import Reaper
 from modelkeep_server.blob.app.upload import Uploads
 from modelkeep_server.blob.app.write import Writes
@@ -81,6 +82,7 @@ class Rig:
     max_streams: int = 8
     pending_bytes: int = 64 * MIB
     patience_seconds: float = 30
+    endings: Endings = field(default_factory=Endings)
     reaper: Reaper = field(init=False)
     uploads: Uploads = field(init=False)
     writes: Writes = field(init=False)
@@ -88,9 +90,9 @@ class Rig:
 
     def __post_init__(self) -> None:
         self.reaper = Reaper(self.index, self.backend, self.terms)
-        self.uploads = Uploads(self.index, self.backend, self.terms, self.reaper)
+        self.uploads = Uploads(self.index, self.backend, self.terms, self.reaper, self.endings)
         streams, pending = Streams(self.max_streams), Pending(self.pending_bytes, self.patience_seconds)
-        self.writes = Writes(self.index, self.backend, self.terms, streams, pending)
+        self.writes = Writes(self.index, self.backend, self.terms, streams, pending=pending, endings=self.endings)
         self.downloads = Downloads(self.index, self.backend, self.terms, Streams(self.max_streams))
         self.confirmations = Confirmations(self.index)
         self.inspection = Inspection(self.index, self.backend)
@@ -138,7 +140,7 @@ async def rig(url: str, backend: Backend | None = None, **options: object) -> As
         yield service
         assert [problem for problem in await service.problems() if problem.breaks_invariant] == []
     finally:
-        await service.writes.close()
+        await service.endings.close()
         await service.reaper.close()
         await store.close()
         await database.close()

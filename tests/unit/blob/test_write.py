@@ -84,7 +84,7 @@ async def test_a_cancelled_call_publishes_what_was_complete(blob_on_disk: Rig) -
     await arrived.wait()
     call.cancel()
     await asyncio.gather(call, return_exceptions=True)
-    await blob.writes.close()
+    # Who asks at once, while it is still being published, is not told to send it again (M-UP-6).
     assert (await blob.prepare([first, second], lease))[1] == [Present(), ByStream(MIB)]
 
 

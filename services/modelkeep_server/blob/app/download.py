@@ -79,6 +79,8 @@ def _readable(chunk: StoredChunk | None, wanted: Range, team: TeamName) -> Store
     if chunk is None:
         raise ChunkNotFound(f"{team} holds no chunk {wanted.digest}", digest=str(wanted.digest), team=team.team)
     if not chunk.readable:
-        message = f"the stored bytes of chunk {wanted.digest} are damaged; upload the content again to heal it"
+        message = (
+            f"the stored bytes of chunk {wanted.digest} are damaged; ask the operator to run `modelkeep-server fsck --deep`"
+        )
         raise ChunkCorrupt(message, digest=str(wanted.digest))
     return chunk

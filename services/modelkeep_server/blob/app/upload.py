@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from modelkeep.digest import Digest
     from modelkeep.names import LeaseName, TeamName
 
+    from modelkeep_server.blob.app.endings import Endings
     from modelkeep_server.blob.app.reap import Reaper
     from modelkeep_server.blob.domain import Chunk, Lease, StoredChunk, Terms, UploadPlan
     from modelkeep_server.blob.ports import Backend, Index, Rows
@@ -36,11 +37,12 @@ if TYPE_CHECKING:
 class Uploads:
     """Asks, and answers, about chunks on their way in."""
 
-    def __init__(self, index: Index, backend: Backend, terms: Terms, reaper: Reaper) -> None:
+    def __init__(self, index: Index, backend: Backend, terms: Terms, reaper: Reaper, endings: Endings) -> None:
         self._index = index
         self._backend = backend
         self._terms = terms
         self._reaper = reaper
+        self._endings = endings
         self._publisher = Publisher(index, backend, terms)
 
     def capabilities(self) -> Capabilities:
@@ -59,6 +61,8 @@ class Uploads:
         check_batch(len(chunks), "chunks")
         if lease is not None and lease.team != team.team:
             raise LeaseNotFound(f"{lease} is not a lease of {team}; open one with PrepareUpload", lease=str(lease))
+        if lease is not None:
+            await self._endings.settled(lease)
         wanted = _by_digest(chunks)
         by_url = self._backend.direct_upload and not stream_only
 

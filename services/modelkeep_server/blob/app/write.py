@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from modelkeep.names import LeaseName
 
     from modelkeep_server.blob.app.admission import Pending, Streams
+    from modelkeep_server.blob.app.endings import Endings
     from modelkeep_server.blob.domain import Chunk, ObjectName, Terms, WritePart
     from modelkeep_server.blob.ports import Backend, Index, Writer
     from modelkeep_server.runtime.callers import Caller
@@ -31,14 +32,16 @@ _GROUP_CHUNKS: Final = 64
 class Writes:
     """Takes Write streams."""
 
-    def __init__(self, index: Index, backend: Backend, terms: Terms, streams: Streams, pending: Pending) -> None:
+    def __init__(
+        self, index: Index, backend: Backend, terms: Terms, streams: Streams, *, pending: Pending, endings: Endings
+    ) -> None:
         self._index = index
         self._backend = backend
         self._terms = terms
         self._streams = streams
         self._pending = pending
+        self._endings = endings
         self._publisher = Publisher(index, backend, terms)
-        self._ending: set[asyncio.Task[None]] = set()
 
     async def write(self, messages: AsyncIterator[WritePart], caller: Caller) -> int:
         """Publish the chunks of a stream; how many they are.
@@ -61,19 +64,8 @@ class Writes:
                     part = await self._next(messages)
                 return await stream.finish()
             except BaseException:
-                await self._end(stream)
+                await self._endings.run(lease, stream.break_off())
                 raise
-
-    async def close(self) -> None:
-        """Wait for streams that were cut off to be put away."""
-        await asyncio.gather(*self._ending, return_exceptions=True)
-
-    async def _end(self, stream: _Stream) -> None:
-        """Put a broken stream away, also when the call is cancelled meanwhile."""
-        task = asyncio.create_task(stream.break_off())
-        self._ending.add(task)
-        task.add_done_callback(self._ending.discard)
-        await asyncio.shield(task)
 
     async def _next(self, messages: AsyncIterator[WritePart]) -> WritePart | None:
         """The next message; None at the end of the stream. Raises DeadlineExceeded."""

@@ -26,7 +26,9 @@ def taken_over(incoming: Incoming) -> GrantExpired:
 
 def damaged(chunk: StoredChunk) -> ChunkCorrupt:
     """The stored bytes are not what the index says."""
-    message = f"the stored bytes of chunk {chunk.chunk.digest} are damaged; upload the content again to heal it"
+    message = (
+        f"the stored bytes of chunk {chunk.chunk.digest} are damaged; ask the operator to run `modelkeep-server fsck --deep`"
+    )
     return ChunkCorrupt(message, digest=str(chunk.chunk.digest))
 
 
