@@ -32,13 +32,23 @@ class Api:
     """
 
     def __init__(
-        self, url: str | None = None, api_key: str | None = None, *, team: str | None = None, project: str | None = None
+        self,
+        url: str | None = None,
+        api_key: str | None = None,
+        *,
+        team: str | None = None,
+        project: str | None = None,
+        timeout_seconds: float | None = None,
     ) -> None:
         """What is not given comes from the environment, from `modelkeep login`, or from the server that runs here.
 
+        `timeout_seconds` is the deadline of a call with all its tries (120 s); a transfer gets more, by its size.
+
         Raises NotConfigured, InvalidArgument.
         """
-        self._connection = connect(config.load(url or "", api_key or "", team=team or "", project=project or ""))
+        self._connection = connect(
+            config.load(url or "", api_key or "", team=team or "", project=project or "", timeout_seconds=timeout_seconds)
+        )
 
     @property
     def team(self) -> str:

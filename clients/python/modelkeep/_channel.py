@@ -46,8 +46,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-CALL_SECONDS: Final = 120.0
-"""The deadline of a call with all its tries, unless it says otherwise."""
 FIRST_CONTACT_SECONDS: Final = 5.0
 """How long to try to reach a server that never answered yet: that is a wrong address more often than a restart."""
 STREAM_SECONDS: Final = 120.0
@@ -286,11 +284,12 @@ class _Door:
         setattr(self, name, bound)
         return bound
 
-    def _one(self, method: str, request: Message, *, timeout: float = CALL_SECONDS) -> Any:
+    def _one(self, method: str, request: Message) -> Any:
         """A unary call, with its tries."""
         if "request_id" in request.DESCRIPTOR.fields_by_name and not cast("Any", request).request_id:
             cast("Any", request).request_id = str(uuid4())  # the same for each try: whatever came through counts once
-        return retrying(self._connection, partial(self._connection.attempt, self._service, method, request), timeout)
+        attempt = partial(self._connection.attempt, self._service, method, request)
+        return retrying(self._connection, attempt, self._connection.config.timeout_seconds)
 
     def _sent(self, method: str, requests: Iterator[Message], *, timeout: float = STREAM_SECONDS) -> Any:
         """A stream of requests, tried once: who made the stream knows whether and from where to repeat it."""

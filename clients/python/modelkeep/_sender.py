@@ -125,7 +125,8 @@ class Sender:
                 case "present":
                     self._done(piece)
                 case "stream":
-                    streams.append((piece, plan.stream.write_offset))
+                    offset = plan.stream.write_offset  # all of it without the end is as good as nothing
+                    streams.append((piece, offset if offset < piece.size_bytes else 0))
                 case _:
                     urls.append((piece, plan.url.url))
         missing, error = self._put(urls) if urls else ([], None)

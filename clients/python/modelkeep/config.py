@@ -8,6 +8,7 @@ the server that stands beside it in the file.
 from __future__ import annotations
 
 import json
+import math
 import os
 import socket
 import tempfile
@@ -21,6 +22,8 @@ from modelkeep.names import parse_identifier
 
 DEFAULT_PROJECT: Final = "default"
 """The project of those who name none (SEM-1)."""
+DEFAULT_TIMEOUT_SECONDS: Final = 120.0
+"""The deadline of a call with all its tries."""
 _HOW: Final = "start one with `modelkeep up`, or set MODELKEEP_URL and MODELKEEP_API_KEY, or run `modelkeep login`"
 _ENVIRONMENT: Final = {
     "url": "MODELKEEP_URL",
@@ -79,6 +82,8 @@ class Config:
     """This client's own certificate (PEM), where the server asks for one."""
     key_file: str = ""
     """The private key of that certificate (PEM)."""
+    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+    """The deadline of a call with all its tries; a transfer gets more, by its size."""
 
     def __post_init__(self) -> None:
         Endpoint.parse(self.url)
@@ -89,9 +94,14 @@ class Config:
         parse_identifier(self.project, "project name")
         if bool(self.cert_file) != bool(self.key_file):
             raise InvalidArgument("a client certificate and its key must be given together", field="cert_file")
+        if not 0 < self.timeout_seconds < math.inf:
+            message = f"the timeout is {self.timeout_seconds} seconds; it must be more than 0, and end"
+            raise InvalidArgument(message, field="timeout_seconds", value=str(self.timeout_seconds))
 
 
-def load(url: str = "", api_key: str = "", *, team: str = "", project: str = "") -> Config:
+def load(
+    url: str = "", api_key: str = "", *, team: str = "", project: str = "", timeout_seconds: float | None = None
+) -> Config:
     """The settings in force; an argument that is empty is looked up. Raises NotConfigured, InvalidArgument, InvalidName."""
     given = {"url": url, "api_key": api_key, "team": team, "project": project}
     stated = {name: given.get(name) or os.environ.get(variable, "") for name, variable in _ENVIRONMENT.items()}
@@ -109,7 +119,18 @@ def load(url: str = "", api_key: str = "", *, team: str = "", project: str = "")
         message = f"there is no API key for {values['url']}: set MODELKEEP_API_KEY, or run `modelkeep login`"
         raise NotConfigured(message, url=values["url"])
     values["project"] = values["project"] or DEFAULT_PROJECT
-    return Config(**values)
+    return Config(**values, timeout_seconds=_timeout(timeout_seconds))
+
+
+def _timeout(given: float | None) -> float:
+    if given is not None:
+        return given
+    text = os.environ.get("MODELKEEP_TIMEOUT_SECONDS", "")
+    try:
+        return float(text) if text else DEFAULT_TIMEOUT_SECONDS
+    except ValueError:
+        message = f"MODELKEEP_TIMEOUT_SECONDS is {text[:100]!r}; expected a number of seconds"
+        raise InvalidArgument(message, field="MODELKEEP_TIMEOUT_SECONDS", value=text[:100]) from None
 
 
 def config_home() -> Path:

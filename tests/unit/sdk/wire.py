@@ -95,6 +95,7 @@ class Blob(blob_rpc.BlobServiceServicer):
         self.block_bytes = 1000
         self.upload_url: Callable[[bytes], str] | None = None
         self.download_url: Callable[[bytes], str] | None = None
+        self.forget_sent = False
         self.completed: dict[bytes, bytes] = {}
         self.read: Callable[[list[blob_pb.ReadResponse]], list[blob_pb.ReadResponse]] = lambda messages: messages
         self.break_write_after: int | None = None
@@ -132,7 +133,7 @@ class Blob(blob_rpc.BlobServiceServicer):
                 first = False
             if message.HasField("chunk"):
                 sha256, size = message.chunk.digest.sha256, message.chunk.size_bytes
-                data = self.partial.pop(sha256, b"")
+                data = self.partial.pop(sha256, b"")[: message.offset]
                 assert len(data) == message.offset
             data += message.data
             self.written.append(message.data)
@@ -148,6 +149,9 @@ class Blob(blob_rpc.BlobServiceServicer):
 
     def CompleteUpload(self, request: blob_pb.CompleteUploadRequest, context: grpc.ServicerContext) -> Any:
         self.calls.enter("CompleteUpload", request, context)
+        if self.forget_sent:
+            self.completed.clear()
+            self.forget_sent = False
         answer = blob_pb.CompleteUploadResponse()
         for digest in request.digests:
             data = self.completed.pop(digest.sha256, None)
