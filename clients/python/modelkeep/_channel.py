@@ -284,12 +284,12 @@ class _Door:
         setattr(self, name, bound)
         return bound
 
-    def _one(self, method: str, request: Message) -> Any:
+    def _one(self, method: str, request: Message, *, timeout: float | None = None) -> Any:
         """A unary call, with its tries."""
         if "request_id" in request.DESCRIPTOR.fields_by_name and not cast("Any", request).request_id:
             cast("Any", request).request_id = str(uuid4())  # the same for each try: whatever came through counts once
         attempt = partial(self._connection.attempt, self._service, method, request)
-        return retrying(self._connection, attempt, self._connection.config.timeout_seconds)
+        return retrying(self._connection, attempt, timeout or self._connection.config.timeout_seconds)
 
     def _sent(self, method: str, requests: Iterator[Message], *, timeout: float = STREAM_SECONDS) -> Any:
         """A stream of requests, tried once: who made the stream knows whether and from where to repeat it."""

@@ -112,7 +112,7 @@ def load(
         found = source(stated["url"])
         if found:
             break
-    values = {name: value or found.get(name, "") for name, value in stated.items()}
+    values: dict[str, Any] = {name: value or found.get(name, "") for name, value in stated.items()}
     if not values["url"]:
         raise NotConfigured(f"no Modelkeep server is configured and none is running here: {_HOW}")
     if not values["api_key"]:
@@ -146,7 +146,8 @@ def config_home() -> Path:
 def save_login(url: str, api_key: str, *, team: str = "", project: str = "") -> Path:
     """Write the file that later calls of `load` read, readable by its owner only, and answer where it is."""
     values = {"url": url, "api_key": api_key, "team": team, "project": project}
-    Config(**{name: value for name, value in values.items() if value or name == "api_key"})
+    checked: dict[str, Any] = {name: value for name, value in values.items() if value or name == "api_key"}
+    Config(**checked)
     path = config_home() / "config.toml"
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     lines = [f"{name} = {json.dumps(value)}\n" for name, value in values.items() if value]
