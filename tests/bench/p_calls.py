@@ -166,7 +166,7 @@ def _answers(url: str) -> bool:
 def _fill_mlflow(url: str) -> None:
     with httpx.Client(base_url=f"{url}/api/2.0/mlflow", timeout=60) as web:
         web.post("/registered-models/create", json={"name": "small"}).raise_for_status()
-        web.post("/model-versions/create", json={"name": "small", "source": "mlflow-artifacts:/x"}).raise_for_status()
+        web.post("/model-versions/create", json={"name": "small", "source": "s3://bucket/small"}).raise_for_status()
         web.post("/registered-models/alias", json={"name": "small", "alias": "best", "version": "1"}).raise_for_status()
 
 
