@@ -15,6 +15,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from uuid import uuid4
+from weakref import WeakValueDictionary
 
 import grpc
 
@@ -318,9 +319,9 @@ def retrying(connection: Connection, attempt: Callable[[float, str], T], timeout
             retry.pause(error, connection.patience_seconds)
 
 
-_connections: dict[Config, Connection] = {}
+_connections: WeakValueDictionary[Config, Connection] = WeakValueDictionary()
 
 
 def connect(config: Config) -> Connection:
-    """The connection of this process for these settings; asking again gives the same one."""
+    """The connection of this process for these settings; while somebody has it, asking again gives the same one."""
     return _connections.get(config) or _connections.setdefault(config, Connection(config))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import secrets
 import threading
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from modelkeep._channel import Connection
     from modelkeep.names import ProjectName
 
+_log: Final = logging.getLogger("modelkeep")
+
 UPLOADS_AT_ONCE: Final = 2
 """How many artifacts of one run go up in the background at the same time."""
 _ADJECTIVES: Final = (
@@ -40,6 +43,23 @@ _ANIMALS: Final = (
     "badger bear bison crane dingo eagle egret falcon ferret finch fox gecko heron ibex jackal koala lark lemur lynx marten"
     " moose newt otter owl panda puffin raven robin seal stork tapir wren"
 )
+
+
+_uploading: set[Run] = set()
+"""Runs that uploaded in the background and are not finished."""
+
+
+def _finish_forgotten() -> None:
+    """At the end of a script that forgot to: nothing that was to be logged is lost, and what failed is shown."""
+    for run in list(_uploading):
+        try:
+            run.finish()
+        except Exception:
+            _log.exception("the run %s was never finished, and an upload of it failed", run.name)
+
+
+# atexit comes too late: by then concurrent.futures takes no work any more, which an upload that goes on needs.
+getattr(threading, "_register_atexit", atexit.register)(_finish_forgotten)
 
 
 def init(
@@ -106,6 +126,7 @@ class Run:
 
     def forget(self) -> None:
         """Begin anew in a forked child: what its parent uploads in the background is its parent's business."""
+        _uploading.discard(self)
         self._lock = threading.Lock()
         self._uploads: ThreadPoolExecutor | None = None
         self._pending: list[PendingVersion] = []
@@ -189,7 +210,7 @@ class Run:
         with self._lock:
             if self._uploads is None:
                 self._uploads = ThreadPoolExecutor(UPLOADS_AT_ONCE, "modelkeep-log")
-                atexit.register(self.finish)  # a script that forgets to finish still hears of what failed
+                _uploading.add(self)
             pending = PendingVersion(self._uploads.submit(log))
             self._pending.append(pending)
         return pending
@@ -215,7 +236,7 @@ class Run:
 
     def finish(self) -> None:
         """Wait for what goes up in the background. Raises what failed there; of several failures the first, with notes."""
-        atexit.unregister(self.finish)
+        _uploading.discard(self)
         with self._lock:
             pending, self._pending = self._pending, []
             uploads, self._uploads = self._uploads, None

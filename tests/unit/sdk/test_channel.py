@@ -154,8 +154,9 @@ def test_a_method_that_does_not_exist_is_no_call(connection: Connection) -> None
 
 def test_the_same_settings_give_the_same_connection() -> None:
     one = Config("grpc://host:1", "mk_one")
-    assert connect(one) is connect(Config("grpc://host:1", "mk_one"))
-    assert connect(one) is not connect(Config("grpc://host:1", "mk_two"))
+    first = connect(one)
+    assert connect(Config("grpc://host:1", "mk_one")) is first
+    assert connect(Config("grpc://host:1", "mk_two")) is not first
 
 
 def test_closed_channels_are_opened_again(wire: Wire, connection: Connection) -> None:
