@@ -17,6 +17,8 @@ DEFAULT_SIZE: Final = 50
 MAX_SIZE: Final = 1000
 MAX_TOKEN_CHARACTERS: Final = 8192
 
+_LARGEST: Final = 253_402_300_799_999_999
+"""The last moment of the year 9999 in microseconds; no number in a position is larger."""
 _UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
 
 T = TypeVar("T")
@@ -83,7 +85,7 @@ def _is_a(value: object, expected: type[int | str]) -> bool:
         case bool():
             return False
         case int():
-            return expected is int and 0 <= value < 1 << 63
+            return expected is int and 0 <= value <= _LARGEST
         case str():
             return expected is str and _UNSTORABLE.search(value) is None
     return False

@@ -207,6 +207,7 @@ async def test_a_missing_alias_names_what_exists_and_what_is_nearest(rig: Rig) -
     assert len(await history(rig, "best")) == 2  # history is kept for ever
 
 
+@pytest.mark.peer("M-DOS-1")
 async def test_an_error_shows_a_bounded_number_of_names(rig: Rig) -> None:
     """M-DOS-1."""
     v0, _ = await logged(rig)
@@ -287,6 +288,7 @@ async def test_what_is_missing_around_an_alias(rig: Rig) -> None:
     assert await history(rig) == []
 
 
+@pytest.mark.peer("M-AUTHZ-1")
 async def test_another_team_learns_nothing(rig: Rig) -> None:
     """M-AUTHZ-1: the same answer whether it exists or not."""
     v0, _ = await logged(rig)

@@ -61,6 +61,7 @@ def test_a_request_id_is_a_uuid4(request_id: str) -> None:
     assert len(raised.value.message) < 300
 
 
+@pytest.mark.peer("M-DOS-1")
 def test_a_page_is_bounded() -> None:
     """M-DOS-1: 0 means 50, more than 1,000 means 1,000."""
     assert [page_from_pb(pb.ListAliasesRequest(page_size=size)).size for size in (0, 1, 1000, 1001, 2**31 - 1)] == [
@@ -156,6 +157,7 @@ def test_what_is_no_moment(stamp: Timestamp) -> None:
         from_timestamp(stamp, "x")
 
 
+@pytest.mark.peer("M-DOS-1")
 def test_a_text_is_bounded_in_bytes() -> None:
     """M-DOS-1: so that a page of a thousand lines fits into one message of 4 MiB."""
     assert parse_text("é" * 512, "reason") == "é" * 512

@@ -98,6 +98,7 @@ async def test_heads_of_all_projects_by_pages(rig: Rig) -> None:
     assert heads == [EventHead(one, 0), EventHead(two, 4), EventHead(three, 0)]
 
 
+@pytest.mark.peer("M-AUTHZ-1")
 async def test_heads_are_for_services_only(rig: Rig) -> None:
     """M-AUTHZ-1."""
     with pytest.raises(PermissionDenied):

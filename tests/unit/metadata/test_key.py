@@ -17,12 +17,13 @@ from modelkeep.errors import (
     ApiKeyNotFound,
     InvalidArgument,
     InvalidName,
+    InvalidPageToken,
     LimitExceeded,
     PermissionDenied,
     TeamNotFound,
 )
 from modelkeep.names import ApiKeyName, TeamName
-from modelkeep_server.database.paging import Page
+from modelkeep_server.database.paging import Page, token
 from modelkeep_server.metadata.app.key import KeyApp, issue_embedded_key, issue_key, issue_service_key
 from modelkeep_server.metadata.domain.key import ApiKey, KeyRole, KeyWish, Secret
 from modelkeep_server.metadata.store.tables import ApiKeyRow
@@ -155,6 +156,7 @@ async def test_unknown_wrong_and_revoked_are_one_answer(rig: Rig) -> None:
     assert len(messages) == 1
 
 
+@pytest.mark.peer("M-AUTHZ-1")
 async def test_nobody_makes_a_key_that_may_do_more_than_he_may(rig: Rig) -> None:
     """M-AUTHZ-1: only an admin, only in his team, and no reader of teams that he may not read."""
     await teams(rig, "lab", "rivals")
@@ -197,6 +199,9 @@ async def test_the_keys_of_a_team_oldest_first_by_pages(rig: Rig) -> None:
     second = await keys(rig).list_api_keys(ADMIN, ACME, Page(3, first.next_token))
     assert [*first.items, *second.items] == made
     assert second.next_token == ""
+    for forged in ([2**62, "a"], [-1, "a"], [1.5, "a"], [True, "a"], ["1", "a"], [1]):
+        with pytest.raises(InvalidPageToken):
+            await keys(rig).list_api_keys(ADMIN, ACME, Page(3, token(forged, "keys", ACME)))
 
 
 async def test_the_operator_makes_the_first_key_and_its_team(rig: Rig) -> None:

@@ -107,6 +107,7 @@ async def test_settings_become_limits() -> None:
             MetadataSettings.model_validate(wrong)
 
 
+@pytest.mark.peer("M-AUTHZ-1")
 async def test_one_sees_the_teams_that_one_may_read(rig: Rig) -> None:
     """SEM-1, M-AUTHZ-1: no other team, and none that does not exist."""
     for name in ("zeta", "lab", "rivals"):

@@ -266,6 +266,7 @@ async def test_an_address_survives_a_rename(rig: Rig) -> None:
         await resolve(rig, "digits:best")
 
 
+@pytest.mark.peer("M-AUTHZ-1")
 async def test_another_team_learns_nothing_and_a_reader_reads(rig: Rig) -> None:
     """M-AUTHZ-1: the address decides which team is meant, not the parent."""
     await rig.log()

@@ -91,20 +91,27 @@ class AliasRepository:
 
         Raises TeamNotFound, ProjectNotFound, CollectionNotFound; AliasNotFound when the alias never was.
         """
-        key = (col(AliasChangeRow.change_time), col(AliasChangeRow.alias))
-        statement = _history(collection).order_by(*(column.desc() for column in key))
-        if alias:
-            statement = statement.where(col(AliasChangeRow.alias) == alias)
-        if position := page.position("alias history", collection, alias, of=(int, str)):
-            statement = statement.where(tuple_(*key) < (from_micros(position[0]), position[1]))
+        query = ("alias history", collection, alias)
+        statement = _history(collection)
+        if alias:  # in the order of its numbers, which is that of its stamps, and of the primary key
+            statement = statement.where(col(AliasChangeRow.alias) == alias).order_by(col(AliasChangeRow.seq).desc())
+            if position := page.position(*query, of=(int,)):
+                statement = statement.where(col(AliasChangeRow.seq) < position[0])
+        else:
+            key = (col(AliasChangeRow.change_time), col(AliasChangeRow.alias))
+            statement = statement.order_by(*(column.desc() for column in key))
+            if position := page.position(*query, of=(int, str)):
+                statement = statement.where(tuple_(*key) < (from_micros(position[0]), position[1]))
         rows = (await self._session.execute(statement.limit(page.size + 1))).all()
         if not rows and not await _exists(self._session, collection):
             raise await collection_not_found(self._session, collection)
         if not rows and alias and not page.token:
             raise await alias_not_found(self._session, collection.alias(alias))
         items = tuple(_line(collection, row) for row in rows[: page.size])
-        last = [to_micros(items[-1].change_time), items[-1].alias.alias] if len(rows) > page.size else None
-        return Listing(items, token(last, "alias history", collection, alias) if last else "")
+        if len(rows) <= page.size:
+            return Listing(items)
+        last = items[-1]
+        return Listing(items, token([last.seq] if alias else [to_micros(last.change_time), last.alias.alias], *query))
 
     async def _targets(
         self, collection: CollectionName, wishes: Mapping[str, VersionName | None], current: Mapping[str, Alias]
