@@ -89,12 +89,17 @@ def channel_of(suite: Suite) -> Iterator[Callable[[Rpc], grpc.Channel]]:
 
 
 @pytest.fixture(scope="module")
-def callers(suite: Suite, channel_of: Callable[[Rpc], grpc.Channel]) -> dict[str, Metadata]:
-    """What each kind of caller sends along."""
+def keys(suite: Suite) -> dict[str, str]:
+    """The key of each kind of caller."""
+    own = {f"own {role}": suite.key(OWN, role) for role in ("read", "write", "admin")}
+    others = {"other": suite.key(OTHER), "other that may read": suite.key(OTHER, readable_teams=(OWN,))}
+    return own | others | {"service": service_key(suite)}
+
+
+@pytest.fixture
+def callers(keys: dict[str, str], channel_of: Callable[[Rpc], grpc.Channel]) -> dict[str, Metadata]:
+    """What each kind of caller sends along: tokens that are good for a minute."""
     exchange = next(rpc for rpc in rpcs() if rpc.name == "ExchangeApiKey")
-    keys = {f"own {role}": suite.key(OWN, role) for role in ("read", "write", "admin")}
-    keys |= {"other": suite.key(OTHER), "other that may read": suite.key(OTHER, readable_teams=(OWN,))}
-    keys["service"] = service_key(suite)
 
     def token(secret: str) -> Metadata:
         answer = call(channel_of(exchange), exchange, {"secret": secret}, ())

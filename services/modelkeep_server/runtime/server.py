@@ -136,7 +136,7 @@ class Server:
             self._readiness.cancel()
             with suppress(asyncio.CancelledError):
                 await self._readiness
-        await asyncio.sleep(self._settings.drain_notice_seconds)
+            await asyncio.sleep(self._settings.drain_notice_seconds)
         await self._server.stop(self._settings.drain_seconds)
         with suppress(TimeoutError):
             async with asyncio.timeout(_CANCELLED_CALLS_SECONDS):
