@@ -23,13 +23,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "one_topology: what it proves does not depend on how the servers run")
     if not config.option.markexpr:
         config.option.markexpr = "not soak"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "suite" in metafunc.fixturenames:
-        metafunc.parametrize("suite", metafunc.config.getoption("--topology").split(","), indirect=True, scope="session")
+        topologies = metafunc.config.getoption("--topology").split(",")
+        enough = topologies[:1] if metafunc.definition.get_closest_marker("one_topology") else topologies
+        metafunc.parametrize("suite", enough, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,11 +7,23 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from tests.e2e.conftest import PROGRAM, Cli
 from tests.servers import free_port
+from tests.suites import Suite
+
+pytestmark = pytest.mark.one_topology
+
+
+@pytest.fixture(scope="module")
+def prepared(suite: Suite, tmp_path_factory: pytest.TempPathFactory) -> Cli:
+    """A project that has `m:v0`, which is `m:best`; the tests that share it change nothing."""
+    cli = Cli(suite.client(f"t-{uuid4().hex[:12]}"), tmp_path_factory.mktemp("prepared"))
+    cli.put("m", "--alias", "best")
+    return cli
 
 
 @pytest.mark.parametrize(
@@ -43,18 +55,16 @@ from tests.servers import free_port
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else None,
 )
-def test_each_fault_has_its_reason_and_exit_code(cli: Cli, arguments: list[str], code: int, reason: str):
-    cli.put("m", "--alias", "best")
-    done = cli(*arguments, "--json")
+def test_each_fault_has_its_reason_and_exit_code(prepared: Cli, arguments: list[str], code: int, reason: str):
+    done = prepared(*arguments, "--json")
     assert (done.code, done.error["reason"], done.out) == (code, reason, "")
-    plain = cli(*arguments)
-    assert plain.code == code
-    assert plain.err.startswith("error: ")
 
 
 def test_what_exists_is_said_and_the_nearest_suggested(cli: Cli):
     cli.put("digits", "--alias", "production")
-    assert "production" in cli("show", "digits:prodution").err
+    wrong = cli("show", "digits:prodution")
+    assert (wrong.code, wrong.err.startswith("error: "), wrong.err.count("\n")) == (3, True, 1)
+    assert "production" in wrong.err
     assert "v0" in cli("show", "digits:v7").err
     assert "digits" in cli("show", "digit").err
 
@@ -62,8 +72,8 @@ def test_what_exists_is_said_and_the_nearest_suggested(cli: Cli):
 @pytest.mark.parametrize(
     "arguments", [["nosuch"], ["show"], ["show", "m", "--nosuch"], ["put", "f"], ["key", "create", "--role", "god"]]
 )
-def test_a_command_used_wrongly_is_2(cli: Cli, arguments: list[str]):
-    done = cli(*arguments)
+def test_a_command_used_wrongly_is_2(prepared: Cli, arguments: list[str]):
+    done = prepared(*arguments)
     assert (done.code, done.out) == (2, "")
     assert done.err
 
@@ -158,14 +168,14 @@ def test_nothing_is_configured(cli: Cli, tmp_path: Path):
 
 
 @pytest.mark.parametrize("api_key", ["", "nonsense", "mk_abcdefgh_" + "x" * 49])
-def test_a_wrong_key(cli: Cli, api_key: str):
-    done = cli("ls", "--json", MODELKEEP_API_KEY=api_key)
+def test_a_wrong_key(prepared: Cli, api_key: str):
+    done = prepared("ls", "--json", MODELKEEP_API_KEY=api_key)
     assert (done.code, done.error["code"]) in {(4, "UNAUTHENTICATED"), (5, "FAILED_PRECONDITION")}
 
 
 @pytest.mark.parametrize("url", ["nonsense", "http://127.0.0.1:1", "grpc://", "grpc://127.0.0.1:notaport"])
-def test_a_wrong_url(cli: Cli, url: str):
-    assert cli("ls", MODELKEEP_URL=url).code in {2, 5}
+def test_a_wrong_url(prepared: Cli, url: str):
+    assert prepared("ls", MODELKEEP_URL=url).code in {2, 5}
 
 
 def test_a_reader_that_stops_reading_is_no_error_of_ours(cli: Cli):

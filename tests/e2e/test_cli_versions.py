@@ -162,7 +162,7 @@ def test_an_address_reaches_into_another_project(cli: Cli, project: str):
 
 def test_lists(cli: Cli):
     """SEM-53."""
-    assert cli("ls", "--json").json == []
+    assert cli("ls", "--json").error["reason"] == "PROJECT_NOT_FOUND"
     for name in ("a", "b"):
         for content in ("1", "2"):
             cli.put(name, type=f"kind-{name}", f=content)

@@ -54,7 +54,9 @@ def test_up_is_found_from_anywhere_and_leaves_nothing_behind(up: tuple[subproces
     found = config / "server.json"
     assert found.stat().st_mode & 0o777 == 0o600
     assert Path(json.loads(found.read_text())["data"]) == (config.parent / "home/.modelkeep")
+    assert cli("ls", "--json").json == []
     cli.put("m", f="x")
+    assert [collection["name"] for collection in cli("ls", "--json").json] == ["m"]
     process.send_signal(signal.SIGINT)
     assert process.wait(60) in {0, 130}
     assert not found.exists()
@@ -110,7 +112,8 @@ def test_the_demo(tmp_path: Path):
         "fetched and verified",
         "measured here",
         "was there already",
-        " 0 of them sent", "is new",
+        " 0 of them sent",
+        "is new",
         "the server is stopped",
     ):
         assert words in done.stdout, done.stdout

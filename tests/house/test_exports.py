@@ -28,10 +28,11 @@ NAMES = {
     "init",
 }
 MODULES = {"address", "api", "cli", "config", "digest", "errors", "manifest", "metadata", "names", "testing"}
-API = set(
-    "aliases artifact collection collections create_key create_project default_project delete_alias describe edit_project "
-    "history keys log_artifact project projects promote rename restore revoke_key set_type team versions".split()
-)
+API = {
+    *("aliases", "artifact", "collection", "collections", "create_key", "create_project", "default_project", "delete_alias"),
+    *("describe", "edit_project", "history", "keys", "log_artifact", "project", "projects", "promote", "rename", "restore"),
+    *("revoke_key", "set_type", "team", "versions"),
+}
 METHODS = {
     "Api": API,
     "Artifact": {"add_dir", "add_file", "new_file"},

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from modelkeep.cli import values
 from modelkeep.cli.call import Call, command
 from modelkeep.cli.output import shown_when, size
-from modelkeep.errors import InvalidArgument
+from modelkeep.config import DEFAULT_PROJECT
+from modelkeep.errors import InvalidArgument, ProjectNotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from modelkeep import Collection
 
 
 def register(app: typer.Typer) -> None:
@@ -50,7 +56,17 @@ def _list_collections(call: Call, type_: str) -> None:
         "CREATED": lambda c: shown_when(c.create_time),
         "DESCRIPTION": lambda c: values.first_line(c.description),
     }
-    call.out.table(call.api.collections(type=type_), values.collection_json, columns, empty="no collections here yet")
+    call.out.table(
+        _collections(call, type_), values.collection_json, columns, empty="no collections here yet; `put` logs the first"
+    )
+
+
+def _collections(call: Call, type_: str) -> Iterator[Collection]:
+    try:
+        yield from call.api.collections(type=type_)
+    except ProjectNotFound:
+        if call.api.default_project != DEFAULT_PROJECT:
+            raise  # somebody named it, so it may be a slip of the pen; the default one is only not made yet
 
 
 def _list_versions(call: Call, name: str, *, deleted: bool) -> None:
