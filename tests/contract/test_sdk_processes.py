@@ -132,6 +132,12 @@ def test_children_that_are_spawned_work(client_env: dict[str, str], tmp_path: Pa
     modelkeep.Api().log_artifact(artifact(tmp_path / "in", {"x": b"1"}))
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         assert pool.map(_digest_of, ["digits:v0"] * 4) == [modelkeep.Api().artifact("digits").digest] * 4
+        # A version may be handed to another process, and finds its server there.
+        assert pool.apply(_download, (modelkeep.Api().artifact("digits"), tmp_path / "out")) == {"x": b"1"}
+
+
+def _download(version: modelkeep.Version, root: Path) -> dict[str, bytes]:
+    return read(version.download(root))
 
 
 def _digest_of(address: str) -> str:
@@ -191,6 +197,22 @@ def test_a_client_needs_no_sdk(client_env: dict[str, str], tmp_path: Path) -> No
     version = modelkeep.Api().artifact("stubs:best")
     assert version.metadata == {"made_with": "stubs alone"}
     assert read(version.download(tmp_path / "out")) == {"weights.bin": (tmp_path / "weights.bin").read_bytes()}
+
+
+@pytest.mark.peer("M-UP-2")
+@pytest.mark.parametrize(
+    ("count", "size"), [(60, 16 << 20), pytest.param(1000, 64 << 20, marks=[pytest.mark.soak, pytest.mark.timeout(3600)])]
+)
+def test_many_large_files_do_not_block_each_other(tmp_path: Path, count: int, size: int) -> None:
+    """They are sparse, so all their chunks are one, which is sent once."""
+    made = modelkeep.Artifact("sparse", "model")
+    for number in range(count):
+        with (tmp_path / f"{number}").open("wb") as file:
+            file.truncate(size)
+        made.add_file(tmp_path / f"{number}")
+    version = modelkeep.Api().log_artifact(made)
+    assert version.stored_bytes == count * size
+    assert version.sent_bytes <= 1 << 20
 
 
 def test_memory_does_not_grow_with_the_file(client_env: dict[str, str], tmp_path: Path) -> None:

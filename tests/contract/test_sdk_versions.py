@@ -230,6 +230,12 @@ def test_keys_are_made_and_revoked(suite: Suite, tmp_path: Path) -> None:
         api.create_key(role="god")
 
 
+def test_a_wrong_key_is_told_when_the_run_begins() -> None:
+    """And not after hours of training."""
+    with pytest.raises(modelkeep.ApiKeyInvalid):
+        modelkeep.init(api_key="mk_nobody")
+
+
 def test_names_that_do_not_exist_suggest_others(tmp_path: Path) -> None:
     api = modelkeep.Api()
     log(tmp_path / "0", aliases=["production"])

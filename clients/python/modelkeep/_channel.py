@@ -155,6 +155,9 @@ class Connection:
         self.forget()
         gate.members.add(self)
 
+    def __reduce__(self) -> tuple[object, tuple[Config]]:
+        return connect, (self.config,)  # a version that is sent to another process finds its server there
+
     def forget(self) -> None:
         """Begin anew, with fresh locks; for a forked child."""
         self._lock = threading.Lock()

@@ -54,7 +54,7 @@ def _finish_forgotten() -> None:
     for run in list(_uploading):
         try:
             run.finish()
-        except Exception:
+        except Exception:  # noqa: BLE001 - there is nobody to raise it to any more
             _log.exception("the run %s was never finished, and an upload of it failed", run.name)
 
 

@@ -15,9 +15,9 @@ from modelkeep._channel import Connection
 from modelkeep._status import DETAILS_HEADER, REQUEST_ID_HEADER, to_status
 from modelkeep.api.blob.v1 import blob_service_pb2 as blob_pb
 from modelkeep.api.blob.v1 import blob_service_pb2_grpc as blob_rpc
+from modelkeep.api.metadata.v1 import collection_pb2, draft_pb2, project_pb2
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
 from modelkeep.api.metadata.v1 import metadata_service_pb2_grpc as rpc
-from modelkeep.api.metadata.v1 import project_pb2
 from modelkeep.config import Config
 from modelkeep.errors import AccessTokenInvalid, LeaseExpired, ModelkeepError
 
@@ -57,6 +57,8 @@ class Metadata(rpc.MetadataServiceServicer):
         self.calls = calls
         self.entries: list[pb.StreamEntriesResponse] = []
         self.hang = threading.Event()
+        self.lose: Callable[[], None] = lambda: None
+        """What happens to the chunks before a commit."""
 
     def ExchangeApiKey(self, request: pb.ExchangeApiKeyRequest, context: grpc.ServicerContext) -> pb.ExchangeApiKeyResponse:
         self.calls.enter("ExchangeApiKey", request, context)
@@ -78,6 +80,30 @@ class Metadata(rpc.MetadataServiceServicer):
     def CreateProject(self, request: pb.CreateProjectRequest, context: grpc.ServicerContext) -> Any:
         self.calls.enter("CreateProject", request, context)
         return request.project
+
+    def GetCollection(self, request: pb.GetCollectionRequest, context: grpc.ServicerContext) -> Any:
+        self.calls.enter("GetCollection", request, context)
+        return collection_pb2.Collection(name=request.name, type="model")
+
+    def CreateDraft(self, request: pb.CreateDraftRequest, context: grpc.ServicerContext) -> Any:
+        self.calls.enter("CreateDraft", request, context)
+        return draft_pb2.Draft(name=f"{request.parent}/drafts/{uuid4()}")
+
+    def AddEntries(self, requests: Iterator[pb.AddEntriesRequest], context: grpc.ServicerContext) -> pb.AddEntriesResponse:
+        received = list(requests)
+        self.calls.enter("AddEntries", received, context)
+        return pb.AddEntriesResponse(entry_count=sum(len(request.entries) for request in received))
+
+    def CommitDraft(self, request: pb.CommitDraftRequest, context: grpc.ServicerContext) -> pb.CommitDraftResponse:
+        self.lose()
+        self.calls.enter("CommitDraft", request, context)
+        answer = pb.CommitDraftResponse()
+        answer.version.name = "teams/t/projects/default/collections/digits/versions/v0"
+        return answer
+
+    def AbortDraft(self, request: pb.AbortDraftRequest, context: grpc.ServicerContext) -> Any:
+        self.calls.enter("AbortDraft", request, context)
+        return draft_pb2.Draft(name=request.name)
 
     def StreamEntries(self, request: Any, context: grpc.ServicerContext) -> Iterator[pb.StreamEntriesResponse]:
         self.calls.enter("StreamEntries", request, context)
