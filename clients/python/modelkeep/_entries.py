@@ -6,8 +6,10 @@ A manifest may have a million entries and an entry a million segments, so nothin
 from __future__ import annotations
 
 import errno
+import os
 import struct
 import tempfile
+import threading
 from typing import TYPE_CHECKING, Final, Self
 
 from modelkeep.api.blob.v1 import digest_pb2
@@ -43,6 +45,7 @@ class Spool:
 
     def __init__(self) -> None:
         self._file = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES, prefix="modelkeep-")  # noqa: SIM115 - closed by close()
+        self._moving = threading.Lock()
         self.entry_count = 0
         self.file_bytes = 0
 
@@ -50,7 +53,9 @@ class Spool:
         """Keep a message. Raises DiskFull."""
         data = message.SerializeToString()
         try:
-            self._file.write(_LENGTH.pack(len(data)) + data)
+            with self._moving:
+                self._file.seek(0, os.SEEK_END)
+                self._file.write(_LENGTH.pack(len(data)) + data)
         except OSError as error:
             if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
                 raise
@@ -61,10 +66,24 @@ class Spool:
             self.file_bytes += max(message.size_bytes, 0)
 
     def __iter__(self) -> Iterator[entry_pb2.Entry]:
-        """The messages, from the beginning."""
-        self._file.seek(0)
-        while header := self._file.read(_LENGTH.size):
-            yield entry_pb2.Entry.FromString(self._file.read(_LENGTH.unpack(header)[0]))
+        """The messages, from the beginning.
+
+        Each iterator has a place of its own: when a stream breaks, gRPC may still be reading from the old one while the next
+        try reads from another.
+        """
+        position = 0
+        while data := self._message_at(position):
+            position += _LENGTH.size + len(data)
+            yield entry_pb2.Entry.FromString(data)
+
+    def _message_at(self, position: int) -> bytes:
+        """The message that begins there; nothing at the end, or when the spool was closed."""
+        with self._moving:
+            if self._file.closed:
+                return b""
+            self._file.seek(position)
+            header = self._file.read(_LENGTH.size)
+            return self._file.read(_LENGTH.unpack(header)[0]) if header else b""
 
     def __enter__(self) -> Self:
         return self
@@ -74,7 +93,8 @@ class Spool:
 
     def close(self) -> None:
         """Give up what was kept."""
-        self._file.close()
+        with self._moving:
+            self._file.close()
 
 
 def entry_messages(

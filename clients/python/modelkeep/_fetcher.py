@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, Self
 
 from modelkeep._channel import stream_seconds
@@ -113,16 +113,22 @@ class Fetcher:
         """Get ranges from their URLs, many at once."""
         futures = [self._gets.submit(self._get_one, piece, url, sizes[piece.sha256], wants[piece]) for piece, url in urls]
         got, failure, corrupt = 0, None, None
-        for (piece, _), future in zip(urls, futures, strict=True):
-            try:
-                future.result()
-            except StoreFailed as failed:
-                failure = failed
-            except ChunkCorrupt as error:
-                corrupt = error
-            else:
-                got += 1
-                del wants[piece]
+        try:
+            for (piece, _), future in zip(urls, futures, strict=True):
+                try:
+                    future.result()
+                except StoreFailed as failed:
+                    failure = failed
+                except ChunkCorrupt as error:
+                    corrupt = error
+                else:
+                    got += 1
+                    del wants[piece]
+        finally:
+            # Nobody may still be writing to a file when what failed here closes it: its descriptor may be another file's soon.
+            for future in futures:
+                future.cancel()
+            wait(futures)
         self._get_worked = self._get_worked or got > 0
         if failure is not None and not got:
             # Not one came. If none ever did, or another round brings none either, the server gives the bytes.

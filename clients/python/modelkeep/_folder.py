@@ -80,7 +80,8 @@ class Clearance:
 
     def __init__(self, entries: Spool, target: Target) -> None:
         """Raises TargetUnusable for a folder that nobody can mean to empty."""
-        if Path(target.path).resolve() in {Path("/"), Path.home()}:
+        home, folder = Path.home().resolve(), Path(target.path).resolve()
+        if folder == Path("/") or folder == home or folder in home.parents:
             raise TargetUnusable(f"{target.path!r} would be emptied by a checkout; choose another folder", path=target.path)
         self._target = target
         self._wanted = {m.path for m in entries if m.HasField("digest") and not m.HasField("reference")}

@@ -15,7 +15,14 @@ from modelkeep._entries import requests
 from modelkeep._upload import Upload
 from modelkeep._version import Version
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
-from modelkeep.errors import ChunksMissing, CollectionNotFound, CollectionTypeMismatch, ModelkeepError, ProjectNotFound
+from modelkeep.errors import (
+    ChunksMissing,
+    CollectionNotFound,
+    CollectionTypeMismatch,
+    InternalError,
+    ModelkeepError,
+    ProjectNotFound,
+)
 from modelkeep.names import LATEST, CollectionName, TeamName, parse_alias, parse_tag
 
 if TYPE_CHECKING:
@@ -118,20 +125,27 @@ def _commit(
     request.draft.collection, request.draft.type = str(collection), artifact.type
     draft = connection.metadata.CreateDraft(request).name
     try:
-        limits = connection.metadata_limits()
-        # The same entries may come again, so a broken stream is simply repeated.
-        retrying(
-            connection,
-            lambda seconds, request_id: connection.attempt(
-                "metadata", "AddEntries", requests(upload.entries, draft, limits), seconds, request_id
-            ),
-            ENTRIES_SECONDS,
-        )
+        _add_entries(connection, draft, upload)
         return _commit_draft(partial(connection.metadata.CommitDraft, _commit_request(draft, words)), artifact, upload)
     except BaseException:
         with suppress(ModelkeepError):  # it ends by itself too
             connection.metadata.AbortDraft(pb.AbortDraftRequest(name=draft), timeout=5)
         raise
+
+
+def _add_entries(connection: Connection, draft: str, upload: Upload) -> None:
+    """Send the entries. The same ones may come again, so a broken stream is simply repeated."""
+    limits = connection.metadata_limits()
+
+    def attempt(seconds: float, request_id: str) -> pb.AddEntriesResponse:
+        stream = requests(upload.entries, draft, limits)
+        response: pb.AddEntriesResponse = connection.attempt("metadata", "AddEntries", stream, seconds, request_id)
+        return response
+
+    taken, sent = retrying(connection, attempt, ENTRIES_SECONDS).entry_count, upload.entries.entry_count
+    if taken != sent:
+        message = f"the server took {taken} of {sent} entries, so nothing was committed; log it again"
+        raise InternalError(message, taken=taken, sent=sent)
 
 
 def _commit_draft(commit: partial[pb.CommitDraftResponse], artifact: Artifact, upload: Upload) -> pb.CommitDraftResponse:

@@ -117,7 +117,7 @@ class Sender:
 
     def _try(self, pieces: list[Piece]) -> tuple[list[Piece], ModelkeepError | None]:
         """Ask and send once; answers what is still missing, and why."""
-        plans = self._prepare(pieces)
+        lease, plans = self._prepare(pieces)
         streams: list[tuple[Piece, int]] = []
         urls: list[tuple[Piece, str]] = []
         for piece, plan in zip(pieces, plans, strict=True):
@@ -129,38 +129,40 @@ class Sender:
                     streams.append((piece, offset if offset < piece.size_bytes else 0))
                 case _:
                     urls.append((piece, plan.url.url))
-        missing, error = self._put(urls) if urls else ([], None)
+        missing, error = self._put(lease, urls) if urls else ([], None)
         if streams:
-            failed = self._write(streams)
+            failed = self._write(lease, streams)
             if failed is not None:
                 return missing + [piece for piece, _ in streams], failed
         return missing, error
 
-    def _prepare(self, pieces: list[Piece]) -> Sequence[pb.UploadPlan]:
+    def _prepare(self, pieces: list[Piece]) -> tuple[str, Sequence[pb.UploadPlan]]:
+        """What to do with each piece, and the lease under which it is to be done: another one may have begun by then."""
         request = pb.PrepareUploadRequest(parent=str(self._team), stream_only=self._stream_only)
         for piece in pieces:
             request.chunks.add(size_bytes=piece.size_bytes).digest.sha256 = piece.sha256
         for _ in range(3):
             request.lease = self._lease
             try:
-                if request.lease:
-                    return self._connection.blob.PrepareUpload(request).plans
-                return self._prepare_first(request)
+                send = self._connection.blob.PrepareUpload if request.lease else self._prepare_first
+                response: pb.PrepareUploadResponse = send(request)
             except (LeaseExpired, LeaseNotFound):
                 self._drop_lease(request.lease)  # this machine slept, or the network was away: begin another one
+            else:
+                return response.lease.name, response.plans
         raise ServiceUnavailable("leases end as soon as they begin; check the server's clock and its lease time")
 
-    def _prepare_first(self, request: pb.PrepareUploadRequest) -> Sequence[pb.UploadPlan]:
+    def _prepare_first(self, request: pb.PrepareUploadRequest) -> pb.PrepareUploadResponse:
         with self._leasing:  # one of the batches opens the lease, the others wait for it
             request.lease = self._lease
-            response = self._connection.blob.PrepareUpload(request)
+            response: pb.PrepareUploadResponse = self._connection.blob.PrepareUpload(request)
             if not self._lease:
                 self._lease = response.lease.name
                 seconds = self._connection.limits().lease_seconds / 3
                 keeper = threading.Thread(target=self._keep_lease, args=(self._lease, seconds), daemon=True)
                 keeper.name = "modelkeep-lease"
                 keeper.start()
-            return response.plans
+            return response
 
     def _keep_lease(self, lease: str, seconds: float) -> None:
         while not self._stop.wait(seconds):
@@ -177,11 +179,11 @@ class Sender:
             if self._lease == lease:
                 self._lease = ""
 
-    def _write(self, streams: list[tuple[Piece, int]]) -> ModelkeepError | None:
+    def _write(self, lease: str, streams: list[tuple[Piece, int]]) -> ModelkeepError | None:
         """Send chunks in one stream through the server; answers what went wrong."""
         size = sum(piece.size_bytes - offset for piece, offset in streams)
         try:
-            self._connection.blob.Write(self._messages(streams), timeout=stream_seconds(size))
+            self._connection.blob.Write(self._messages(lease, streams), timeout=stream_seconds(size))
         except ModelkeepError as error:
             return error
         with self._counting:
@@ -190,9 +192,8 @@ class Sender:
             self._done(piece)
         return None
 
-    def _messages(self, streams: list[tuple[Piece, int]]) -> Iterator[pb.WriteRequest]:
+    def _messages(self, lease: str, streams: list[tuple[Piece, int]]) -> Iterator[pb.WriteRequest]:
         most = self._connection.limits().max_data_bytes
-        lease = self._lease
         for piece, offset in streams:
             message = pb.WriteRequest(lease=lease, offset=offset)
             message.chunk.digest.sha256 = piece.sha256
@@ -205,7 +206,7 @@ class Sender:
                 yield message
                 message = pb.WriteRequest()
 
-    def _put(self, urls: list[tuple[Piece, str]]) -> tuple[list[Piece], ModelkeepError | None]:
+    def _put(self, lease: str, urls: list[tuple[Piece, str]]) -> tuple[list[Piece], ModelkeepError | None]:
         """Send chunks to their URLs and publish them; answers which are still missing, and why."""
         futures = [(piece, self._puts.submit(self._connection.direct.put, url, piece.data)) for piece, url in urls]
         sent: list[Piece] = []
@@ -224,19 +225,19 @@ class Sender:
             self._stream_only = self._stream_only or not failure.reached or not self._put_worked
             self._put_worked = False
         if sent:
-            missing += self._complete(sent)
+            missing += self._complete(lease, sent)
         error = failure.as_error() if failure else ServiceUnavailable("the store lost what was sent to it")
         return missing, error if missing else None
 
-    def _complete(self, sent: list[Piece]) -> list[Piece]:
+    def _complete(self, lease: str, sent: list[Piece]) -> list[Piece]:
         """Publish what was sent to URLs; answers what has to be sent again."""
-        request = pb.CompleteUploadRequest(lease=self._lease)
+        request = pb.CompleteUploadRequest(lease=lease)
         for piece in sent:
             request.digests.add().sha256 = piece.sha256
         try:
             results = self._connection.blob.CompleteUpload(request).results
         except (LeaseExpired, LeaseNotFound):
-            self._drop_lease(request.lease)
+            self._drop_lease(lease)
             return sent
         missing = []
         for piece, result in zip(sent, results, strict=True):

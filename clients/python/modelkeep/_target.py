@@ -116,8 +116,15 @@ class Target:
             return Draft(self, path, os.dup(folder), temporary, descriptor)
 
     def others(self, wanted: Container[str]) -> Iterator[str]:
-        """What lies in the folder besides the files `wanted`: files, links and whatever else, never folders."""
-        for where, folders, files in os.walk(self.path):
+        """What lies in the folder besides the files `wanted`: files, links and whatever else, never folders.
+
+        Raises TargetUnusable for a folder that cannot be read: what is in it is not known.
+        """
+
+        def unreadable(error: OSError) -> None:
+            raise self._unusable(os.path.relpath(error.filename, self.path), error)
+
+        for where, folders, files in os.walk(self.path, onerror=unreadable):
             prefix = os.path.relpath(where, self.path)
             prefix = "" if prefix == "." else prefix + "/"
             links = [name for name in folders if os.path.islink(os.path.join(where, name))]

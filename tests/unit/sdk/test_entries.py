@@ -68,6 +68,21 @@ def test_a_spool_gives_back_what_it_got_however_often_also_from_disk() -> None:
         assert sum(1 for _ in spool) == 20_000
 
 
+def test_two_readers_of_a_spool_do_not_disturb_each_other() -> None:
+    """When a stream of entries breaks, gRPC may still read from the old one while the next try has begun."""
+    with Spool() as spool:
+        for number in range(1000):
+            spool.add(file(f"{number:04}"))
+        old = iter(spool)
+        assert [next(old).path for _ in range(10)] == [f"{number:04}" for number in range(10)]
+        paths = []
+        for message in spool:
+            paths.append(message.path)
+            next(old, None)
+        assert paths == [f"{number:04}" for number in range(1000)]
+    assert next(old, None) is None
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 def test_a_full_disk_under_the_spool_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with Spool() as spool:

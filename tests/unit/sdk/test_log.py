@@ -15,6 +15,7 @@ from modelkeep.errors import (
     CollectionNotFound,
     CollectionTypeMismatch,
     FileChanged,
+    InternalError,
     InvalidAlias,
     InvalidPath,
     ServiceUnavailable,
@@ -49,6 +50,15 @@ def artifact(tmp_path: Path) -> Artifact:
 
 def log(connection: Connection, artifact: Artifact) -> None:
     log_artifact(connection, PROJECT, artifact, Words.of(artifact, ["best"]))
+
+
+def test_entries_that_got_lost_are_never_committed(wire: Wire, connection: Connection, artifact: Artifact) -> None:
+    """I3: what the server took is counted before the commit."""
+    wire.metadata.overlooks = 1
+    with pytest.raises(InternalError, match="took 0 of 1 entries"):
+        log(connection, artifact)
+    assert wire.calls.count("CommitDraft") == 0
+    assert wire.calls.count("AbortDraft") == 1
 
 
 @pytest.mark.peer("M-GC-1")

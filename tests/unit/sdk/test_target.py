@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from modelkeep._download import check_names, with_executable
+from modelkeep._entries import Spool
+from modelkeep._folder import Clearance
 from modelkeep._target import OPEN_FOLDERS, TEMPORARY, Target, fold
 from modelkeep.errors import DiskFull, ModelkeepError, TargetUnusable
 
@@ -256,3 +258,16 @@ def test_names_that_the_target_takes_for_one_are_refused(one: str, other: str, n
 )
 def test_the_executable_bit_is_put_right(before: int, executable: bool, after: int) -> None:
     assert with_executable(before, executable=executable) == after
+
+
+def test_a_checkout_never_empties_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it is called: on many clusters the home folder is reached by a link."""
+    real = tmp_path / "disks" / "user"
+    real.mkdir(parents=True)
+    (real / "thesis").write_text("untouched")
+    (tmp_path / "home").symlink_to(real)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for folder in (tmp_path / "home", real, real.parent):
+        with Spool() as entries, Target(folder) as target, pytest.raises(TargetUnusable, match="would be emptied"):
+            Clearance(entries, target)
+    assert (real / "thesis").read_text() == "untouched"

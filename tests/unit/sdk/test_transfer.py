@@ -186,6 +186,20 @@ def test_a_lease_that_ended_is_replaced(wire: Wire, connection: Connection, arti
         assert len(wire.blob.leases) == 1
 
 
+def test_what_was_prepared_under_a_lease_is_sent_under_it(wire: Wire, connection: Connection, artifact: Artifact) -> None:
+    """SEM-25: the lease may have been given up meanwhile, by another batch or by what keeps it."""
+    with Upload(connection, TEAM, lambda _: None) as going:
+        going.send(artifact.sources())
+        [lease] = wire.blob.leases
+        wire.blob.chunks.clear()
+        wire.blob.prepared = lambda: going._sender._drop_lease(lease)
+        going.send_missing(artifact)
+        assert stored(artifact, wire)
+    written = [message.lease for method, message, _ in wire.calls.seen if method == "Write"]
+    assert written
+    assert "" not in written
+
+
 @pytest.mark.peer("M-GC-1")
 def test_chunks_that_got_lost_are_sent_again(wire: Wire, connection: Connection, artifact: Artifact) -> None:
     with Upload(connection, TEAM, lambda _: None) as going:

@@ -59,6 +59,8 @@ class Metadata(rpc.MetadataServiceServicer):
         self.hang = threading.Event()
         self.lose: Callable[[], None] = lambda: None
         """What happens to the chunks before a commit."""
+        self.overlooks = 0
+        """How many of the entries it does not take."""
 
     def ExchangeApiKey(self, request: pb.ExchangeApiKeyRequest, context: grpc.ServicerContext) -> pb.ExchangeApiKeyResponse:
         self.calls.enter("ExchangeApiKey", request, context)
@@ -92,7 +94,8 @@ class Metadata(rpc.MetadataServiceServicer):
     def AddEntries(self, requests: Iterator[pb.AddEntriesRequest], context: grpc.ServicerContext) -> pb.AddEntriesResponse:
         received = list(requests)
         self.calls.enter("AddEntries", received, context)
-        return pb.AddEntriesResponse(entry_count=sum(len(request.entries) for request in received))
+        count = sum(entry.HasField("digest") for request in received for entry in request.entries)
+        return pb.AddEntriesResponse(entry_count=count - self.overlooks)
 
     def CommitDraft(self, request: pb.CommitDraftRequest, context: grpc.ServicerContext) -> pb.CommitDraftResponse:
         self.lose()
@@ -118,6 +121,8 @@ class Blob(blob_rpc.BlobServiceServicer):
         self.chunks: dict[bytes, bytes] = {}
         self.written: list[bytes] = []
         self.leases: set[str] = set()
+        self.prepared: Callable[[], None] = lambda: None
+        """What happens between the preparation of an upload and its answer."""
         self.block_bytes = 1000
         self.upload_url: Callable[[bytes], str] | None = None
         self.download_url: Callable[[bytes], str] | None = None
@@ -149,6 +154,7 @@ class Blob(blob_rpc.BlobServiceServicer):
                 plan.url.url = self.upload_url(sha256)
             else:
                 plan.stream.write_offset = len(self.partial.get(sha256, b""))
+        self.prepared()
         return answer
 
     def Write(self, requests: Iterator[blob_pb.WriteRequest], context: grpc.ServicerContext) -> blob_pb.WriteResponse:
