@@ -7,11 +7,12 @@ python -m tests.bench.client fetch FOLDER       its newest version
 from __future__ import annotations
 
 import json
-import resource
 import sys
 from time import perf_counter
 
 import modelkeep
+
+from tests.bench.measure import peak_bytes
 
 
 def log(path: str) -> None:
@@ -31,8 +32,7 @@ def main() -> None:
     start = perf_counter()
     {"log": log, "fetch": fetch}[sys.argv[1]](sys.argv[2])
     seconds = perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"seconds": seconds, "peak_bytes": peak}))
+    print(json.dumps({"seconds": seconds, "peak_bytes": peak_bytes("self")}))
 
 
 if __name__ == "__main__":

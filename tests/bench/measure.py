@@ -72,6 +72,13 @@ def client(*arguments: str, env: dict[str, str]) -> Cost:
     return run([sys.executable, "-m", "tests.bench.client", *arguments], env={**os.environ, **env})
 
 
+def peak_bytes(pid: int | str) -> int:
+    """The most memory that a process had so far. Not `ru_maxrss`: that begins with what its parent had."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
+
+
 def interleave(rounds: int, ours: Callable[[int], float], peer: Callable[[int], float]) -> tuple[float, float]:
     """Medians of A B A B …"""
     first: list[float] = []

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.bench.measure import peak_bytes
 from tests.servers import S3, wait_until
 
 SERVER = str(Path(sys.executable).with_name("modelkeep-server"))
@@ -30,9 +31,7 @@ class Server:
     @property
     def peak_bytes(self) -> int:
         """The most memory that the process had so far."""
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
+        return peak_bytes(self.pid)
 
 
 @contextlib.contextmanager
