@@ -1,5 +1,7 @@
 """The wiring of the metadata service, and what its operator may do."""
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -72,6 +74,10 @@ async def test_a_service_is_not_ready_while_its_database_is_away(url: str, wirin
     with pytest.raises(ServiceUnavailable):
         await service.check()
     await service.close()
+    # The driver's thread tells the loop that it ended, also after a file that could not be opened: the loop must live so long.
+    for thread in threading.enumerate():
+        if "_connection_worker_thread" in thread.name:
+            await asyncio.to_thread(thread.join, 10)
 
 
 async def test_without_a_signing_key_it_does_not_start(settings: MetadataSettings, wiring: Wiring) -> None:
