@@ -49,7 +49,8 @@ class Database:
             options["connect_args"] = {"timeout": busy_seconds}
         else:
             options |= {"pool_pre_ping": True, "connect_args": {"timeout": 10, "server_settings": {"timezone": "UTC"}}}
-        self.engine: AsyncEngine = create_async_engine(self.url, **options)
+        # Parameters are what people wrote, and hashes of secrets: no error may carry them into a log.
+        self.engine: AsyncEngine = create_async_engine(self.url, hide_parameters=True, **options)
         if self.is_sqlite:
             event.listen(self.engine.sync_engine, "connect", _prepare_sqlite)
 
