@@ -1,9 +1,11 @@
 """Versions: shown, listed, edited, deleted and restored (SEM-8, 12, 13, 15, 18, 19, 40, 43, 44)."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
+from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
 from modelkeep.errors import (
     CollectionNotFound,
     DigestLive,
@@ -20,12 +22,19 @@ from modelkeep.errors import (
 )
 from modelkeep.names import CollectionName, VersionName
 from modelkeep_server.database.paging import Page
+from modelkeep_server.metadata.convert.version import version_to_pb
 from modelkeep_server.metadata.domain import event
 from modelkeep_server.metadata.domain.limits import Limits
 from modelkeep_server.metadata.domain.version import Version, VersionState, Words
-from modelkeep_server.metadata.store.tables import VersionAbsenceRow
+from modelkeep_server.metadata.store.tables import AliasRow, TagRow, VersionAbsenceRow, VersionRow
+from sqlalchemy import insert, select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from tests.unit.metadata.rig import CALLER, DIGITS, OTHER, PROJECT, Rig, call
+
+WIDE = "\U00010400"
+"""A letter that takes four bytes."""
+MANY_YEARS = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 async def get(rig: Rig, number: int = 0) -> Version:
@@ -110,6 +119,52 @@ async def test_a_page_ends_early_when_its_words_are_many(rig: Rig) -> None:
     empty = CollectionName("acme", "vision", "empty")
     await rig.collections.create_collection(call("CreateCollection"), empty, "model", "")
     assert await rig.versions.list_versions(CALLER, empty, Page(), show_deleted=False) == type(page)(())
+
+
+async def many_rows(rig: Rig, count: int, *, words: str, labels: int, table: type[AliasRow | TagRow]) -> None:
+    """Versions, straight in the database, as large as calls can make them: with so many tags, or aliases, of the longest."""
+    await rig.log()
+
+    async def write(session: AsyncSession) -> None:
+        first = (await session.execute(select(VersionRow.__table__))).one()._asdict()
+        reason = {
+            "description": words,
+            "run_display_name": words[:256],
+            "delete_reason": words[:256],
+            "delete_actor": "d" * 150,
+        }
+        longest = {"creator": "c" * 150, "run": "r" * 410, "delete_time": first["create_time"], "is_target": False}
+        for number in range(1, count):
+            ids = {"id": first["id"] + number, "uid": str(uuid4()), "number": number}
+            await session.execute(insert(VersionRow).values(first | reason | longest | ids | {"purge_time": MANY_YEARS}))
+            of_alias = {"collection_id": first["collection_id"], "seq": 1, "update_time": MANY_YEARS, "actor": "a"}
+            of_table = of_alias if table is AliasRow else {}
+            field = "alias" if table is AliasRow else "tag"
+            names = [f"{number:04}{label:04}".ljust(128, WIDE) for label in range(labels)]
+            rows = [of_table | {"version_id": ids["id"], field: name} for name in names]
+            if rows:
+                await session.execute(insert(table), rows)
+
+    await rig.database.write(write)
+
+
+@pytest.mark.parametrize(
+    ("count", "words", "labels", "table"),
+    [(12, "", 1000, AliasRow), (100, "", 100, TagRow), (1000, WIDE * 500, 0, TagRow)],
+)
+async def test_a_page_fits_into_a_message_whatever_a_version_carries(
+    rig: Rig, count: int, words: str, labels: int, table: type[AliasRow | TagRow]
+) -> None:
+    """SEM-27: tags, aliases, reasons and names count as well as words do, and no version is left out."""
+    await many_rows(rig, count, words=words, labels=labels, table=table)
+    numbers, token = [], ""
+    while not numbers or token:
+        page = await rig.versions.list_versions(CALLER, DIGITS, Page(1000, token), show_deleted=False)
+        message = pb.ListVersionsResponse(versions=map(version_to_pb, page.items), next_page_token=page.next_token)
+        assert message.ByteSize() < Limits().max_message_bytes
+        numbers += [version.name.number for version in page.items]
+        token = page.next_token
+    assert numbers == list(reversed(range(count)))
 
 
 async def test_words_are_edited_and_nothing_else(rig: Rig) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 MAX_CHARACTERS: Final = 512 * 1024
-"""Of all the words on one page: at most 2 MiB in UTF-8, well within a message."""
+"""Of all the rows of one page: at most 2 MiB in UTF-8, well within a message."""
 
 
 def fitting(characters: Sequence[int], size: int) -> int:

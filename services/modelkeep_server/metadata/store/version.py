@@ -10,7 +10,7 @@ from typing import Any, Final
 from modelkeep.digest import Digest
 from modelkeep.errors import NotFound, VersionNotFound
 from modelkeep.names import CollectionName, VersionName
-from sqlalchemy import Select, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Select, and_, bindparam, delete, func, insert, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -24,10 +24,22 @@ from modelkeep_server.metadata.store.ids import collection_id, version_id
 from modelkeep_server.metadata.store.listing import fitting
 from modelkeep_server.metadata.store.locate import collection_not_found
 from modelkeep_server.metadata.store.project import etag_mismatch, revision_of
-from modelkeep_server.metadata.store.tables import ManifestRow, TagRow, VersionAbsenceRow, VersionRow
+from modelkeep_server.metadata.store.tables import AliasRow, ManifestRow, TagRow, VersionAbsenceRow, VersionRow
 from modelkeep_server.metadata.store.version_view import place, to_version, view
 
 _LIVE: Final = col(VersionRow.state) == VersionState.COMMITTED.value
+_WORDS: Final = (
+    VersionRow.description,
+    VersionRow.notes,
+    VersionRow.metadata_json,
+    VersionRow.creator,
+    VersionRow.run,
+    VersionRow.run_display_name,
+    VersionRow.delete_actor,
+    VersionRow.delete_reason,
+)
+_FIXED_CHARACTERS: Final = 256
+"""Of a version, beside its words, tags and aliases: four bytes each, so room for 1 KiB of names, digest, times and numbers."""
 _BY_NUMBER: Final = view(col(VersionRow.number) == bindparam("number"))
 
 
@@ -209,9 +221,13 @@ def version_not_found(name: VersionName, latest: int | None) -> NotFound:
 
 
 def _lengths(collection: CollectionName, *, show_deleted: bool) -> Select[Any]:
-    """The numbers of the versions of a collection, newest first, and how many characters their words have."""
-    words = (VersionRow.description, VersionRow.notes, VersionRow.metadata_json)
-    total = sum((func.length(col(word)) for word in words[1:]), start=func.length(col(words[0])))
+    """The numbers of the versions of a collection, newest first, and how many characters they have on the wire, at most."""
+    total: Any = literal(_FIXED_CHARACTERS)
+    for word in _WORDS:
+        total = total + func.length(col(word))
+    for label, owner in ((col(TagRow.tag), col(TagRow.version_id)), (col(AliasRow.alias), col(AliasRow.version_id))):
+        lengths = select(func.coalesce(func.sum(func.length(label) + 1), 0)).where(owner == col(VersionRow.id))
+        total = total + lengths.correlate(VersionRow).scalar_subquery()
     statement = select(col(VersionRow.number), total).where(col(VersionRow.collection_id) == collection_id(collection))
     statement = statement if show_deleted else statement.where(_LIVE)
     return statement.order_by(col(VersionRow.number).desc())
