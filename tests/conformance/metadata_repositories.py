@@ -36,6 +36,8 @@ T = TypeVar("T")
 PROJECT = ProjectName("acme", "vision")
 DIGITS = CollectionName("acme", "vision", "digits")
 HOUR = timedelta(hours=1)
+MANY = 1 << 20
+"""More bytes than the lines of a test have."""
 
 
 def lines(*paths: str, content: bytes = b"1") -> dict[bytes, bytes]:
@@ -187,11 +189,24 @@ class RepositorySuite:
         some = lines("a/b", "a-b", "é", "Z", "a", content=b"22")
         await transactions.write(lambda work: work.drafts.add_lines(draft, some))
         assert (await self.read_draft(transactions, draft)).entry_count == 5
-        first = await transactions.read(lambda work: work.drafts.lines_after(draft, None, 3))
-        rest = await transactions.read(lambda work: work.drafts.lines_after(draft, first[-1][0], 3))
+        first = await transactions.read(lambda work: work.drafts.lines_after(draft, None, 3, MANY))
+        rest = await transactions.read(lambda work: work.drafts.lines_after(draft, first[-1][0], 3, MANY))
         assert [*first, *rest] == sorted(some.items())
         known = await transactions.read(lambda work: work.drafts.lines(draft, [b"a", b"nothing"]))
         assert known == {b"a": some[b"a"]}
+
+    @pytest.mark.parametrize(("size", "count"), [(1, 1), (1000, 1), (1001, 2), (3001, 4), (MANY, 5)])
+    async def test_lines_are_read_up_to_the_one_that_reaches_the_size(
+        self, write: object, transactions: Transactions, size: int, count: int
+    ) -> None:
+        """SEM-27: whatever their lengths are, at least one, and at most one more than was asked for."""
+        draft, other = await self.open(transactions), await self.open(transactions)
+        some = {path.encode(): bytes(1000) for path in "abcde"}
+        for name in (draft, other):
+            await transactions.write(lambda work, name=name: work.drafts.add_lines(name, {b"0": bytes(9)} | some))
+        found = await transactions.read(lambda work: work.drafts.lines_after(draft, b"0", 10, size))
+        assert found == sorted(some.items())[:count]
+        assert await transactions.read(lambda work: work.drafts.lines_after(draft, b"e", 10, size)) == []
 
     async def test_more_entries_take_a_seal_back(self, write: object, transactions: Transactions) -> None:
         """I3: a version is never committed with less than was added."""
@@ -213,7 +228,7 @@ class RepositorySuite:
         done = [await transactions.write(lambda work: work.drafts.sweep(draft, 2)) for _ in range(4)]
         assert done == [False, False, True, True]
         assert await transactions.read(lambda work: work.drafts.unswept(10)) == []
-        assert await transactions.read(lambda work: work.drafts.lines_after(draft, None, 10)) == []
+        assert await transactions.read(lambda work: work.drafts.lines_after(draft, None, 10, MANY)) == []
         kept = await self.read_draft(transactions, draft)
         assert (kept.state, kept.outcome, kept.layout) == (DraftState.COMMITTED, outcome, None)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 from uuid import uuid4
 
-from modelkeep.errors import LimitExceeded, TooBusy
+from modelkeep.errors import DraftNotOpen, LimitExceeded, TooBusy
 from modelkeep.names import DraftName, VersionName
 
 from modelkeep_server.metadata.app.alias import apply_moves
@@ -80,7 +80,10 @@ class CommitApp:
         if outcome := draft.answer_to(commit):
             return await self._transactions.read(lambda work: _recall(work, outcome))
         draft.require_open()
-        manifest = await seal(self._transactions, draft)
+        try:
+            manifest = await seal(self._transactions, draft, self._limits.draft_lifetime)
+        except DraftNotOpen:
+            return None  # it ended meanwhile, perhaps by a commit like this one: looking again tells
         if manifest is None:
             return None
         epoch = await self._transactions.read(lambda work: work.fence.epoch())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
 from functools import partial
 from typing import Final
 
@@ -14,17 +15,19 @@ from modelkeep_server.metadata.domain.page import Page
 from modelkeep_server.metadata.ports.transactions import Transactions, Work
 
 READ_BYTES: Final = 2 << 20
-"""About how much of the lines is read at once."""
+READ_ROWS: Final = 8192
+"""How much of the lines is read at once, up to the line that reaches it, and how many of them: whichever comes first."""
 WRITE_BYTES: Final = 4 << 20
 """About how much of the pages one transaction writes."""
 WRITE_ROWS: Final = 500
 """How many places of pages one transaction writes."""
 
 
-async def seal(transactions: Transactions, draft: Draft) -> Manifest | None:
+async def seal(transactions: Transactions, draft: Draft, life: timedelta) -> Manifest | None:
     """The manifest of an open draft, written page by page; None when more entries came meanwhile.
 
-    Writing it again is harmless: pages and manifests are named by their content. Raises InvalidPath when paths collide.
+    Whatever it writes gives the draft `life` from then on. Writing it again is harmless: pages and manifests are named by
+    their content. Raises InvalidPath when paths collide, and DraftNotOpen when the draft ended meanwhile.
     """
     if (layout := draft.layout) is not None:
         return await transactions.read(lambda work: work.manifests.get(layout))
@@ -36,39 +39,34 @@ async def seal(transactions: Transactions, draft: Draft) -> Manifest | None:
             pages.append(page)
             size += len(page.data)
         if size >= WRITE_BYTES:
-            await transactions.write(partial(_write_pages, draft.name, pages))
+            await transactions.write(partial(_write_pages, draft.name, life, pages))
             pages, size = [], 0
     if page := sealer.rest():
         pages.append(page)
     if sealer.manifest().entry_count != draft.entry_count:
         return None
-    return await _write_manifest(transactions, draft.name, sealer, pages)
+    return await _write_manifest(transactions, draft.name, life, sealer, pages)
 
 
 async def _lines(transactions: Transactions, name: DraftName) -> AsyncIterator[tuple[bytes, bytes]]:
     last: bytes | None = None
-    limit = 64
-    while True:
-        lines = await transactions.read(partial(_read_lines, name, last, limit))
+    while lines := await transactions.read(partial(_read_lines, name, last)):
         for line in lines:
             yield line
-        if len(lines) < limit:
-            return
         last = lines[-1][0]
-        average = sum(len(line) for _, line in lines) // len(lines) + 1
-        limit = max(64, min(READ_BYTES // average, 8192))
 
 
-async def _read_lines(name: DraftName, after: bytes | None, limit: int, work: Work) -> Sequence[tuple[bytes, bytes]]:
-    return await work.drafts.lines_after(name, after, limit)
+async def _read_lines(name: DraftName, after: bytes | None, work: Work) -> Sequence[tuple[bytes, bytes]]:
+    return await work.drafts.lines_after(name, after, READ_ROWS, READ_BYTES)
 
 
-async def _write_pages(name: DraftName, pages: Sequence[Page], work: Work) -> None:
+async def _write_pages(name: DraftName, life: timedelta, pages: Sequence[Page], work: Work) -> None:
+    await work.drafts.prolong(name, life)  # a draft that ended is swept once: what it got later would stay for ever
     await work.manifests.add_pages(name, pages)
 
 
 async def _write_manifest(
-    transactions: Transactions, name: DraftName, sealer: Sealer, pages: Sequence[Page]
+    transactions: Transactions, name: DraftName, life: timedelta, sealer: Sealer, pages: Sequence[Page]
 ) -> Manifest | None:
     """Write the last pages and what the manifest holds, and point the draft to it once all is there.
 
@@ -82,8 +80,10 @@ async def _write_manifest(
 
         async def step(work: Work, start: int = start, end: int = start + WRITE_ROWS) -> bool:
             if start == 0:
-                await work.manifests.add_pages(name, pages)
+                await _write_pages(name, life, pages, work)
                 await work.manifests.add(manifest)
+            else:
+                await work.drafts.prolong(name, life)
             await work.manifests.add_slots(manifest.layout, slots[start:end])
             await work.manifests.add_segment_pages(manifest.layout, segment_pages[start:end])
             return end >= rows and await work.drafts.seal(name, manifest.layout, manifest.entry_count)

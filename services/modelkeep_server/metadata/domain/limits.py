@@ -11,7 +11,7 @@ class Limits:
     """How much one call, draft or version may hold, and how long what ends lives."""
 
     draft_lifetime: timedelta = timedelta(days=1)
-    """From the last entries on."""
+    """From the last entries on, or from the last step of a commit that seals it."""
     restore_period: timedelta = timedelta(days=7)
     """From the deletion of a version on (SEM-44)."""
     max_entries: int = 10_000_000

@@ -39,8 +39,8 @@ class Drafts(Protocol):
         """Add lines for paths that a locked draft does not have, and take its seal back."""
         ...
 
-    async def lines_after(self, name: DraftName, path: bytes | None, limit: int) -> Sequence[tuple[bytes, bytes]]:
-        """The next paths and lines of a draft in byte order of path."""
+    async def lines_after(self, name: DraftName, path: bytes | None, limit: int, size: int) -> Sequence[tuple[bytes, bytes]]:
+        """The next paths and lines of a draft by path: at most `limit`, up to the one that reaches `size` bytes."""
         ...
 
     async def seal(self, name: DraftName, layout: Digest, entry_count: int) -> bool:

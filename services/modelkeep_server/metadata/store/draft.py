@@ -10,7 +10,7 @@ from typing import Any
 from modelkeep.digest import Digest
 from modelkeep.errors import DraftNotFound
 from modelkeep.names import CollectionName, DraftName
-from sqlalchemy import ColumnElement, Select, and_, case, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, case, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -88,12 +88,18 @@ class DraftRepository:
         count = col(DraftRow.entry_count) + len(rows)
         await self._session.execute(_update(name).values(entry_count=count, manifest=None))
 
-    async def lines_after(self, name: DraftName, path: bytes | None, limit: int) -> Sequence[tuple[bytes, bytes]]:
-        """The next paths and lines of a draft in byte order of path."""
-        statement = select(col(DraftEntryRow.path), col(DraftEntryRow.line)).where(col(DraftEntryRow.draft_id) == name.draft)
+    async def lines_after(self, name: DraftName, path: bytes | None, limit: int, size: int) -> Sequence[tuple[bytes, bytes]]:
+        """The next paths and lines of a draft by path: at most `limit`, up to the one that reaches `size` bytes."""
+        key, line = col(DraftEntryRow.path), col(DraftEntryRow.line)
+        following = [col(DraftEntryRow.draft_id) == name.draft]
         if path is not None:
-            statement = statement.where(col(DraftEntryRow.path) > path)
-        rows = await self._session.execute(statement.order_by(col(DraftEntryRow.path)).limit(limit))
+            following.append(key > path)
+        # Lengths are known without reading the lines, so only those that are asked for are ever loaded.
+        lengths = select(key, func.length(line).label("size")).where(*following).order_by(key).limit(limit).subquery()
+        up_to_here = func.sum(lengths.c.size).over(order_by=lengths.c.path)
+        places = select(lengths.c.path, (up_to_here - lengths.c.size).label("start")).subquery()
+        last = select(places.c.path).where(places.c.start < size).order_by(places.c.path.desc()).limit(1).scalar_subquery()
+        rows = await self._session.execute(select(key, line).where(*following, key <= last).order_by(key))
         return [(path, line) for path, line in rows]
 
     async def seal(self, name: DraftName, layout: Digest, entry_count: int) -> bool:
