@@ -126,6 +126,12 @@ class Leases(Protocol):
     async def ended(self, names: Collection[LeaseName]) -> set[LeaseName]:
         """Those of them that ended, or do not exist."""
 
+    async def reap(self, since: timedelta, limit: int) -> bool:
+        """Delete some of what ended at least `since` ago, at most `limit` rows: what leases protected, then leases themselves.
+
+        A lease with a grant stays. False when there is nothing left to delete.
+        """
+
 
 class Chunks(Protocol):
     """The chunks and who holds them, inside one transaction. Nobody learns of a chunk that the team does not hold (SEM-22)."""

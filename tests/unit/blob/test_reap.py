@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,8 +12,11 @@ from modelkeep.errors import ServiceUnavailable
 from modelkeep.names import LeaseName
 from modelkeep_server.blob.backends.memory import MemoryBackend
 from modelkeep_server.blob.domain import MIB, ByStream, ObjectName, ProblemKind, WritePart
+from modelkeep_server.blob.store.tables import LeaseChunkRow, LeaseRow
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from tests.unit.blob.rig import OTHER, TERMS, Rig, chunk_of, contents, parts_of, rig, sqlite_url
+from tests.unit.blob.rig import OTHER, TERMS, Rig, caller, chunk_of, contents, parts_of, rig, sqlite_url
 from tests.unit.blob.test_write import LARGE, Broken
 
 LATER = TERMS.lease + TERMS.reap_after + timedelta(seconds=1)
@@ -82,6 +86,48 @@ async def test_what_is_live_is_never_reaped(blob_anywhere: Rig) -> None:
     await blob.reaper.reap()
     assert await blob.objects() == 5
     assert [await blob.read(data) for data in datas] == datas
+
+
+async def rows_of_leases(blob: Rig) -> tuple[int, int]:
+    """How many leases there are, and how many chunks they protect."""
+
+    async def work(session: AsyncSession) -> tuple[int, int]:
+        leases, protected = [
+            (await session.execute(select(func.count()).select_from(row))).scalar_one() for row in (LeaseRow, LeaseChunkRow)
+        ]
+        return leases, protected
+
+    return await blob.database.read(work)
+
+
+async def test_leases_go_when_they_have_ended_for_long(blob_anywhere: Rig) -> None:
+    """I8: neither a lease nor what it protected stays; two replicas may reap at once."""
+    blob, datas = blob_anywhere, contents(5)
+    await blob.upload(datas)
+    await blob.prepare(datas)
+    blob.clock.offset = LATER - timedelta(minutes=1)
+    fresh, _ = await blob.prepare(datas[:2])
+    await blob.reaper.reap()
+    assert await rows_of_leases(blob) == (3, 12)
+    blob.clock.offset = LATER
+    await asyncio.gather(blob.reaper.reap(), blob.reaper.reap())
+    await blob.reaper.reap()  # what one of them passed over because the other had it
+    assert await rows_of_leases(blob) == (1, 2)
+    await blob.uploads.renew_lease(fresh, caller())
+    assert await blob.present(datas) == [True] * 5
+
+
+async def test_leases_go_bit_by_bit_and_never_before_their_grants(blob_anywhere: Rig) -> None:
+    blob, datas = blob_anywhere, contents(5)
+    await blob.upload(datas)
+    await blob.prepare([*contents(6)[5:], *datas[:1]])
+    blob.clock.offset = LATER
+    seen = []
+    while await blob.index.write(lambda rows: rows.leases.reap(TERMS.reap_after, 4)):
+        seen.append(await rows_of_leases(blob))
+    assert seen == [(2, 2), (2, 0), (1, 0)]
+    await blob.reaper.reap()
+    assert await rows_of_leases(blob) == (0, 0)
 
 
 class Stubborn(MemoryBackend):

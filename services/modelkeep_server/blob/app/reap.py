@@ -43,8 +43,10 @@ class Reaper:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def reap(self) -> None:
-        """Remove the objects of grants that ended, the objects under tombstones, and interrupted writes of ended leases."""
+        """Remove the objects of grants that ended, what is under tombstones, and ended leases with their interrupted writes."""
         while await self._index.write(self._bury):
+            pass
+        while await self._index.write(lambda rows: rows.leases.reap(self._terms.reap_after, _BATCH)):
             pass
         while names := await self._index.read(lambda rows: rows.tombstones.due(_BATCH)):
             await self._backend.delete(names)

@@ -7,11 +7,11 @@ from uuid import uuid4
 
 from modelkeep.errors import LeaseExpired, LeaseNotFound
 from modelkeep.names import LeaseName
-from sqlalchemy import select, update
+from sqlalchemy import delete, exists, select, tuple_, update
 
 from modelkeep_server.blob.domain import Lease
 from modelkeep_server.blob.store.statements import insert
-from modelkeep_server.blob.store.tables import LeaseChunkRow, LeaseRow
+from modelkeep_server.blob.store.tables import LeaseChunkRow, LeaseRow, UploadGrantRow
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 lease = LeaseRow.__table__  # type: ignore[attr-defined]
 lease_chunk = LeaseChunkRow.__table__  # type: ignore[attr-defined]
+grant = UploadGrantRow.__table__  # type: ignore[attr-defined]
 
 
 class LeaseRows:
@@ -83,3 +84,36 @@ class LeaseRows:
         statement = select(lease.c.id).where(lease.c.id.in_(ids), lease.c.expire_time > self._clock.sql())
         alive = set((await self._session.execute(statement)).scalars())
         return {name for name in names if name.lease not in alive}
+
+    async def reap(self, since: timedelta, limit: int) -> bool:
+        """Delete some of what ended at least `since` ago, at most `limit` rows: what leases protected, then leases themselves.
+
+        A lease with a grant stays, because the grant's object is found by it. False when there is nothing left to delete.
+        """
+        return await self._release(since, limit) or await self._delete(since, limit)
+
+    async def _release(self, since: timedelta, limit: int) -> bool:
+        key = (lease_chunk.c.lease_id, lease_chunk.c.digest)
+        over = (
+            select(*key)
+            .join_from(lease_chunk, lease, lease_chunk.c.lease_id == lease.c.id)
+            .where(lease.c.expire_time <= self._clock.sql(-since))
+            .limit(limit)
+            .with_for_update(of=lease_chunk, skip_locked=True)
+        )
+        statement = delete(LeaseChunkRow).where(tuple_(*key).in_(over)).returning(lease_chunk.c.lease_id)
+        return bool((await self._session.execute(statement)).all())
+
+    async def _delete(self, since: timedelta, limit: int) -> bool:
+        over = (
+            select(lease.c.id)
+            .where(
+                lease.c.expire_time <= self._clock.sql(-since),
+                ~exists().where(lease_chunk.c.lease_id == lease.c.id),
+                ~exists().where(grant.c.lease_id == lease.c.id),
+            )
+            .limit(limit)
+            .with_for_update(of=lease, skip_locked=True)
+        )
+        statement = delete(LeaseRow).where(lease.c.id.in_(over)).returning(lease.c.id)
+        return bool((await self._session.execute(statement)).all())
