@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
@@ -19,6 +20,8 @@ from modelkeep.errors import (
     SizeMismatch,
     TooBusy,
 )
+from modelkeep_server.blob.backends.disk import Disk
+from modelkeep_server.blob.backends.filesystem import FilesystemBackend
 from modelkeep_server.blob.domain import MIB, ByStream, Chunk, Present, WritePart
 from modelkeep_server.runtime.callers import Role
 
@@ -86,6 +89,33 @@ async def test_a_cancelled_call_publishes_what_was_complete(blob_on_disk: Rig) -
     await asyncio.gather(call, return_exceptions=True)
     # Who asks at once, while it is still being published, is not told to send it again (M-UP-6).
     assert (await blob.prepare([first, second], lease))[1] == [Present(), ByStream(MIB)]
+
+
+class Hesitant(Disk):
+    """Its renames, each the end of a chunk, wait until they may go on."""
+
+    def __init__(self) -> None:
+        self.begun, self.may_go_on = threading.Event(), threading.Event()
+
+    def rename(self, source: Path, target: Path) -> None:
+        self.begun.set()
+        self.may_go_on.wait()
+        super().rename(source, target)
+
+
+@pytest.mark.peer("M-UP-6")
+async def test_a_call_that_is_cancelled_while_the_last_bytes_are_written_publishes_the_chunk(tmp_path: Path) -> None:
+    disk = Hesitant()
+    async with rig(sqlite_url(tmp_path), FilesystemBackend(tmp_path / "blobs", disk=disk)) as blob:
+        lease, _ = await blob.prepare([LARGE])
+        call = asyncio.create_task(blob.write(parts_of(lease, [LARGE])))
+        await asyncio.to_thread(disk.begun.wait)
+        call.cancel()
+        disk.may_go_on.set()
+        await asyncio.gather(call, return_exceptions=True)
+        assert call.cancelled()
+        assert (await blob.prepare([LARGE], lease))[1] == [Present()]
+        assert list((tmp_path / "blobs" / "incoming").iterdir()) == []
 
 
 async def test_an_offset_that_was_not_kept_is_refused(blob_on_disk: Rig) -> None:
@@ -162,8 +192,6 @@ async def test_the_size_is_the_one_that_was_prepared(blob: Rig) -> None:
 
 @pytest.mark.peer("M-DOS-1")
 async def test_a_stream_that_idles_is_ended_and_can_be_resumed(tmp_path: Path) -> None:
-    from modelkeep_server.blob.backends.filesystem import FilesystemBackend
-
     terms = replace(TERMS, idle=timedelta(milliseconds=50))
     async with rig(sqlite_url(tmp_path), FilesystemBackend(tmp_path / "blobs"), terms=terms) as blob:
         lease, _ = await blob.prepare([LARGE])
@@ -197,7 +225,8 @@ async def test_bytes_that_wait_for_the_disk_have_a_limit(tmp_path: Path) -> None
         begun = asyncio.Event()
 
         async def slow() -> AsyncIterator[WritePart]:
-            yield parts_of(lease, [LARGE])[0]
+            for part in parts_of(lease, [LARGE])[:2]:
+                yield part
             begun.set()
             await silent.wait()
 
@@ -211,11 +240,53 @@ async def test_bytes_that_wait_for_the_disk_have_a_limit(tmp_path: Path) -> None
         assert await blob.write(parts_of(lease, [LARGE])) == 1
 
 
+@pytest.mark.peer("M-UP-5")
+async def test_streams_that_trickle_leave_room_for_others(tmp_path: Path) -> None:
+    """What counts is what came, not what was announced."""
+    async with rig(sqlite_url(tmp_path), pending_bytes=6 * MIB, patience_seconds=0.01) as blob:
+        *announced, data = [bytes([number]) * (3 * MIB) for number in range(8)]
+        lease, _ = await blob.prepare([*announced, data])
+        silent, begun = asyncio.Event(), asyncio.Semaphore(0)
+
+        async def trickle(announced: bytes) -> AsyncIterator[WritePart]:
+            yield WritePart(lease, chunk_of(announced), 0, announced[:1])
+            begun.release()
+            await silent.wait()
+
+        slow = [asyncio.create_task(blob.writes.write(trickle(data), caller())) for data in announced]
+        for task in slow:
+            begins = asyncio.create_task(begun.acquire())
+            await asyncio.wait({task, begins}, return_when=asyncio.FIRST_COMPLETED)
+            assert begins.done()
+        assert await blob.write(parts_of(lease, [data])) == 1
+        silent.set()
+        ends = await asyncio.gather(*slow, return_exceptions=True)
+        assert {type(end) for end in ends} == {SizeMismatch}
+
+
+@pytest.mark.peer("M-UP-5")
+async def test_chunks_that_wait_for_room_that_the_others_have(tmp_path: Path) -> None:
+    """One of them is completed, and makes room for the next."""
+    async with rig(sqlite_url(tmp_path), pending_bytes=6 * MIB) as blob:
+        datas = [bytes([number]) * (3 * MIB) for number in range(3)]
+        lease, _ = await blob.prepare(datas)
+        begun = asyncio.Barrier(3)
+
+        async def messages(data: bytes) -> AsyncIterator[WritePart]:
+            first, *rest = parts_of(lease, [data])
+            yield first
+            await begun.wait()
+            for part in rest:
+                yield part
+
+        assert await asyncio.gather(*(blob.writes.write(messages(data), caller()) for data in datas)) == [1] * 3
+
+
 async def test_more_data_than_the_limit_goes_through_bit_by_bit(tmp_path: Path) -> None:
     async with rig(sqlite_url(tmp_path), pending_bytes=4 * MIB) as blob:
         datas = [bytes([number]) * MIB for number in range(30)]
-        lease, _ = await blob.prepare(datas)
-        assert await asyncio.gather(*(blob.write(parts_of(lease, datas)) for _ in range(3))) == [30] * 3
+        leases = [(await blob.prepare(datas))[0] for _ in range(3)]  # under one lease, streams would cut each other off
+        assert await asyncio.gather(*(blob.write(parts_of(lease, datas)) for lease in leases)) == [30] * 3
         assert await blob.objects() == 30
 
 

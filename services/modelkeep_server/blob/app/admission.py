@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from modelkeep.errors import TooBusy
 
-from modelkeep_server.blob.domain import MIB
+from modelkeep_server.blob.domain import MAX_CHUNK_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,28 +41,45 @@ class Streams:
 class Pending:
     """At most so many bytes that were received and are not yet durable, over all streams: a slow disk slows its writers down.
 
-    Who waits first goes first. A chunk counts as 1 MiB at least: a small one costs an open file too.
+    Who waits first goes first. A part of the limit is set aside for one chunk at a time, so that chunks of which each waits
+    for room that the others have do not wait for ever: one of them is completed, and makes room for the next.
     """
 
     def __init__(self, limit_bytes: int, patience_seconds: float = _PATIENCE_SECONDS) -> None:
         self._limit = limit_bytes
+        self._reserve = min(MAX_CHUNK_BYTES, limit_bytes // 2)
         self._patience = patience_seconds
+        self._held: dict[object, int] = {}
         self._bytes = 0
+        self._favourite: object = None
         self._changed = asyncio.Condition()
 
-    async def begin(self, size_bytes: int) -> None:
-        """Wait until a chunk of that size fits. Raises TooBusy."""
-        cost = max(size_bytes, MIB)
+    async def hold(self, chunk: object, size_bytes: int) -> None:
+        """Wait until that chunk, named by an object of the caller's, may have so many bytes in total. Raises TooBusy."""
+        more = size_bytes - self._held.get(chunk, 0)
+        if more <= 0:
+            return
         try:
             async with asyncio.timeout(self._patience), self._changed:
-                await self._changed.wait_for(lambda: self._bytes + cost <= self._limit)
-                self._bytes += cost
+                await self._changed.wait_for(lambda: self._has_room(chunk, more))
+                self._bytes += more
+                self._held[chunk] = size_bytes
         except TimeoutError:
             message = f"the store does not keep up with what comes in; try again in {_RETRY_SECONDS} s"
             raise TooBusy(message, limit=self._limit, retry_after_seconds=_RETRY_SECONDS) from None
 
-    async def end(self, *sizes_bytes: int) -> None:
-        """Chunks of these sizes are durable, or gone."""
+    async def end(self, *chunks: object) -> None:
+        """These chunks are durable, or gone."""
         async with self._changed:
-            self._bytes -= sum(max(size, MIB) for size in sizes_bytes)
+            self._bytes -= sum(self._held.pop(chunk, 0) for chunk in chunks)
+            if self._favourite in chunks:
+                self._favourite = None
             self._changed.notify_all()
+
+    def _has_room(self, chunk: object, more_bytes: int) -> bool:
+        total = self._bytes + more_bytes
+        if total <= self._limit - self._reserve:
+            return True
+        if self._favourite is None:
+            self._favourite = chunk
+        return self._favourite is chunk and total <= self._limit

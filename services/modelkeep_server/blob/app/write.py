@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from modelkeep.errors import DeadlineExceeded, GrantExpired, InvalidArgument, ModelkeepError, SizeMismatch
 
 from modelkeep_server.blob.app.publish import Publisher, Upload
-from modelkeep_server.blob.domain import Incoming
+from modelkeep_server.blob.domain import MIB, Incoming
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -88,6 +88,8 @@ class _Stream:
         self._publisher = publisher
         self._pending = pending
         self._writer: Writer | None = None
+        self._writing: asyncio.Task[None] | None = None
+        self._rooms: dict[Writer, object] = {}
         self._complete: list[Writer] = []
         self._storing: asyncio.Task[None] | None = None
         self._published = 0
@@ -97,7 +99,7 @@ class _Stream:
         if part.lease not in {None, self._lease}:
             raise InvalidArgument(f"a Write has one lease; begin another stream for {part.lease}", field="lease")
         if part.chunk is not None:
-            await self._begin(part.chunk, part.offset)
+            await self._begin(part.chunk, part.offset, part.data)
         if part.data:
             await self._append(part.data)
 
@@ -112,6 +114,8 @@ class _Stream:
     async def break_off(self) -> None:
         """The stream broke: keep what came of the chunk under way, publish what is complete."""
         try:
+            if self._writing is not None:
+                await asyncio.wait({self._writing})  # it goes on when its call is cancelled, and may complete the chunk
             while self._storing is not None or self._complete:
                 with suppress(ModelkeepError):  # the stream has failed already, for a reason of its own
                     await self._store_rest()
@@ -119,28 +123,37 @@ class _Stream:
             await self._let_go(self._complete, keep=False)
             await self._let_go([self._writer] if self._writer else [], keep=True)
 
-    async def _begin(self, chunk: Chunk, offset: int) -> None:
+    async def _begin(self, chunk: Chunk, offset: int, data: bytes) -> None:
         if (writer := self._writer) is not None:
             await writer.close(keep=False)
             raise _too_short(writer)
         if not 0 <= offset < chunk.size_bytes:
             message = f"offset {offset} is not within chunk {chunk.digest} of {chunk.size_bytes} bytes"
             raise InvalidArgument(message, field="offset", value=offset)
-        await self._pending.begin(chunk.size_bytes)
+        room = object()
         try:
+            await self._pending.hold(room, _cost(chunk, offset + len(data)))
             self._writer = await self._backend.receive(Incoming(self._lease, chunk), offset)
+            self._rooms[self._writer] = room
         except BaseException:
-            await self._pending.end(chunk.size_bytes)
+            await self._pending.end(room)
             raise
 
     async def _append(self, data: bytes) -> None:
         if (writer := self._writer) is None:
             raise SizeMismatch("there is data beyond the end of the chunk; begin the next one with its digest and size")
+        received_bytes = writer.received_bytes + len(data)
+        await self._pending.hold(self._rooms[writer], _cost(writer.incoming.chunk, received_bytes))
+        self._writing = asyncio.create_task(self._write(writer, data))
+        await asyncio.shield(self._writing)
+        if self._writer is None:
+            await self._store_soon()
+
+    async def _write(self, writer: Writer, data: bytes) -> None:
         await writer.write(data)
         if writer.received_bytes == _size(writer):
             self._writer = None
             self._complete.append(writer)
-            await self._store_soon()
 
     async def _store_soon(self) -> None:
         """Begin to store what is complete, unless that is under way. Raises what went wrong before."""
@@ -187,11 +200,16 @@ class _Stream:
     async def _let_go(self, writers: list[Writer], *, keep: bool) -> None:
         for writer in writers:
             await writer.close(keep=keep)
-        await self._pending.end(*map(_size, writers))
+        await self._pending.end(*(self._rooms.pop(writer) for writer in writers))
 
 
 def _size(writer: Writer) -> int:
     return writer.incoming.chunk.size_bytes
+
+
+def _cost(chunk: Chunk, received_bytes: int) -> int:
+    """How much of what may be pending a chunk takes. A small one that waits for its group costs an open file too."""
+    return received_bytes if received_bytes < chunk.size_bytes else max(received_bytes, MIB)
 
 
 def _too_short(writer: Writer) -> SizeMismatch:
