@@ -15,7 +15,7 @@ class MetadataSettings(BaseModel):
     database_pool_size: int = Field(default=10, ge=1, le=1000)
     """Most connections to the database; each transaction takes one, and further ones wait."""
     draft_hours: int = Field(default=24, ge=1, le=24 * 30)
-    """How long an open draft lives after the last entries that came."""
+    """How long an open draft lives after entries last came, or its commit last went on."""
     restore_days: int = Field(default=7, ge=0, le=3650)
     """How long a deleted version can be restored."""
     max_entries: int = Field(default=10_000_000, ge=1)
