@@ -20,6 +20,8 @@ from tests.servers import free_port, postgres_url, seaweedfs, wait_until
 BIN = Path(sys.executable).parent
 SERVER = str(BIN / "modelkeep-server")
 TEAM = "default"
+START_SECONDS = 180
+"""Patient: a start waits for a core like everything else on a busy machine."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ def _process(command: list[str], env: Mapping[str, str], log: Path, ready: Calla
         return ready()
 
     try:
-        wait_until(up, f"the start of `modelkeep-server {' '.join(command)}`")
+        wait_until(up, f"the start of `modelkeep-server {' '.join(command)}`", START_SECONDS)
         yield
     finally:
         process.terminate()
