@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
 
 import pytest
 from modelkeep import errors
@@ -16,19 +15,6 @@ from modelkeep.config import Config
 from tests.unit.sdk.wire import Wire
 
 TEAM = pb.GetTeamRequest(name="teams/t")
-
-
-@pytest.fixture
-def wire() -> Iterator[Wire]:
-    with Wire().running() as running:
-        yield running
-
-
-@pytest.fixture
-def connection(wire: Wire) -> Iterator[Connection]:
-    made = wire.connection()
-    yield made
-    made.close_channels()
 
 
 def headers(wire: Wire, method: str) -> list[dict[str, str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,19 +24,6 @@ from modelkeep.names import ProjectName
 from tests.unit.sdk.wire import Wire
 
 PROJECT = ProjectName("t", "default")
-
-
-@pytest.fixture
-def wire() -> Iterator[Wire]:
-    with Wire().running() as running:
-        yield running
-
-
-@pytest.fixture
-def connection(wire: Wire) -> Iterator[Connection]:
-    made = wire.connection()
-    yield made
-    made.close_channels()
 
 
 @pytest.fixture

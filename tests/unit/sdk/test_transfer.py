@@ -36,19 +36,6 @@ TEAM = TeamName("t")
 
 
 @pytest.fixture
-def wire() -> Iterator[Wire]:
-    with Wire().running() as running:
-        yield running
-
-
-@pytest.fixture
-def connection(wire: Wire) -> Iterator[Connection]:
-    made = wire.connection()
-    yield made
-    made.close_channels()
-
-
-@pytest.fixture
 def store(wire: Wire) -> Iterator[Store]:
     made = Store(wire)
     wire.blob.upload_url = wire.blob.download_url = made.url
