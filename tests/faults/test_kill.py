@@ -63,8 +63,6 @@ def cycles(server: Supervised, tmp_path: Path, count: int, *, check_each: int) -
     server.stop()
     checked = server.fsck(deep=True)
     assert checked.returncode == 0, checked.stdout + checked.stderr
-    leftovers = [path for path in (tmp_path / "data").rglob("*") if path.is_file() and "upload" in path.parent.name]
-    assert leftovers == [], "temporary files of uploads that ended stay behind"
 
 
 def test_kill_9_loses_nothing_acknowledged(server: Supervised, tmp_path: Path) -> None:

@@ -1,0 +1,71 @@
+"""Fetching chunks: what goes on when one of them cannot be written."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+
+import pytest
+from modelkeep._channel import Connection
+from modelkeep._fetcher import Fetcher, Range, Want
+from modelkeep.errors import DiskFull
+from modelkeep.names import TeamName
+
+from tests.unit.sdk.store import Store
+from tests.unit.sdk.wire import Wire
+
+
+class Full:
+    """A file on a full disk, which fails once another one is being written."""
+
+    def __init__(self, after: threading.Event) -> None:
+        self._after = after
+
+    def write(self, data: bytes, offset: int) -> None:
+        assert self._after.wait(10)
+        raise DiskFull("the disk is full")
+
+    def done(self, offset: int, length: int, *, checked: bool) -> None:
+        raise AssertionError("it was never written")
+
+
+class Slow:
+    """A file whose write takes until it is let go."""
+
+    def __init__(self) -> None:
+        self.begun, self.let_go, self.written = threading.Event(), threading.Event(), False
+
+    def write(self, data: bytes, offset: int) -> None:
+        self.begun.set()
+        assert self.let_go.wait(10)
+        self.written = True
+
+    def done(self, offset: int, length: int, *, checked: bool) -> None:
+        pass
+
+
+def test_a_batch_that_fails_waits_for_what_is_being_written(wire: Wire, connection: Connection) -> None:
+    """Its caller closes the files next, and the number of a closed descriptor may soon be another file's."""
+    store = Store(wire)
+    wire.blob.download_url = store.url
+    contents = [b"one" * 100, b"two" * 100]
+    wire.blob.chunks.update({hashlib.sha256(data).digest(): data for data in contents})
+    slow = Slow()
+    sinks = [Full(slow.begun), slow]
+    wants = [Want(Range(hashlib.sha256(data).digest(), 0, 300), sink, 0) for data, sink in zip(contents, sinks, strict=True)]
+    written_at_the_end: list[bool] = []
+
+    def fetch() -> None:
+        with Fetcher(connection, TeamName("t"), lambda _: None) as fetcher:
+            with pytest.raises(DiskFull):
+                fetcher.fetch(wants)
+            written_at_the_end.append(slow.written)
+
+    fetching = threading.Thread(target=fetch)
+    fetching.start()
+    assert slow.begun.wait(10)
+    fetching.join(0.3)  # time enough for a batch that does not wait
+    slow.let_go.set()
+    fetching.join(10)
+    store.close()
+    assert written_at_the_end == [True]
