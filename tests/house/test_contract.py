@@ -9,8 +9,8 @@ from modelkeep.errors import BY_REASON, Code
 from tests.house.repository import contract, messages, rpcs
 
 RPCS = rpcs()
-READS = re.compile(r"(Get|List|Stream|Resolve|Read|Stat$|PrepareDownload$|ExchangeApiKey$)")
-PRESENT_STATE = {"PrepareUpload", "CompleteUpload", "RenewLease", "ConfirmChunks"}
+READS = re.compile(r"(Get|List|Stream|Watch|Resolve|Read|Stat$|PrepareDownload$|ExchangeApiKey$)")
+PRESENT_STATE = {"PrepareUpload", "CompleteUpload", "RenewLease", "ConfirmChunks", "AdoptChunks"}
 """They answer with the present state of the world: safe to repeat, and never remembered (SEM-14)."""
 IDEMPOTENT_BY_NAME = {"CommitDraft"}
 """A draft commits once: the draft is what makes a repetition harmless (SEM-14)."""
@@ -20,7 +20,8 @@ CURSORS = {"ListEvents": ("after_sequence", "head_sequence")}
 """Lists that never end; they go on from a number that the caller keeps."""
 NEEDS = re.compile(
     r"no token|any valid token( of a user)?|a service token|(read|write|admin) on (it|the team)|"
-    r"read on the team, or a service token|write on the team of the run, read on the team of the version"
+    r"read on the team, or a service token|write on the team of the run, read on the team of the version|"
+    r"write on the team( of the parent)?, read on (the team of the base|that of the source)"
 )
 WORDS = rf"\b(?:[A-Z]+(?:_[A-Z]+)+|{'|'.join(Code.__members__)})\b"
 """Codes and reasons, as comments write them."""

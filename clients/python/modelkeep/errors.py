@@ -11,6 +11,8 @@ ModelkeepError
 │   ├── InvalidEntry
 │   ├── InvalidReference
 │   ├── InvalidPageToken
+│   ├── InvalidFilter
+│   ├── InvalidSafetensors
 │   ├── DigestMismatch
 │   ├── SizeMismatch
 │   └── LimitExceeded
@@ -46,6 +48,11 @@ ModelkeepError
 │   ├── FileUnreadable
 │   ├── TargetUnusable
 │   ├── VerificationFailed
+│   ├── SignatureInvalid
+│   ├── SignatureMissing
+│   ├── AliasRolledBack
+│   ├── NotCached
+│   ├── SyncFailed
 │   └── NotConfigured
 ├── Aborted
 │   ├── AliasChanged
@@ -194,6 +201,18 @@ class InvalidPageToken(InvalidArgument):
     """A page token is not one of ours, or belongs to another query."""
 
     reason = "PAGE_TOKEN_INVALID"
+
+
+class InvalidFilter(InvalidArgument):
+    """A filter or an order cannot be read, or names a field that there is not; `position` counts characters from 0."""
+
+    reason = "INVALID_FILTER"
+
+
+class InvalidSafetensors(InvalidArgument):
+    """A `.safetensors` file is not well-formed; raised by the SDK when it loads tensors."""
+
+    reason = "INVALID_SAFETENSORS"
 
 
 class DigestMismatch(InvalidArgument):
@@ -404,6 +423,36 @@ class VerificationFailed(FailedPrecondition):
     """A folder is not what the version says; raised by the SDK, every difference is in `problems`."""
 
     reason = "VERIFICATION_FAILED"
+
+
+class SignatureInvalid(FailedPrecondition):
+    """A signature does not fit the version or the key."""
+
+    reason = "SIGNATURE_INVALID"
+
+
+class SignatureMissing(FailedPrecondition):
+    """A version lacks the signature that was asked for; raised by the SDK."""
+
+    reason = "SIGNATURE_MISSING"
+
+
+class AliasRolledBack(FailedPrecondition):
+    """The server shows an older state of an alias than this client saw before; raised by the SDK."""
+
+    reason = "ALIAS_ROLLED_BACK"
+
+
+class NotCached(FailedPrecondition):
+    """Offline, and not everything that is needed lies in the cache; raised by the SDK."""
+
+    reason = "NOT_CACHED"
+
+
+class SyncFailed(FailedPrecondition):
+    """A record of offline work cannot be replayed; raised by the SDK, says which step and why."""
+
+    reason = "SYNC_FAILED"
 
 
 class NotConfigured(FailedPrecondition):

@@ -59,6 +59,7 @@ ACCESS: Final = {
     f"{_PUBLIC}/Stat": Access.READ,
     f"{_PUBLIC}/RenewLease": Access.WRITE,
     f"{_MAINTENANCE}/ConfirmChunks": Access.SERVICE,
+    f"{_MAINTENANCE}/AdoptChunks": Access.SERVICE,
 }
 """What each RPC needs."""
 

@@ -27,7 +27,7 @@ from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from modelkeep.api.blob.v1 import digest_pb2 as modelkeep_dot_api_dot_blob_dot_v1_dot_digest__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n4modelkeep/api/blob/v1/blob_maintenance_service.proto\x12\x15modelkeep.api.blob.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\"modelkeep/api/blob/v1/digest.proto\"\x8a\x01\n\x14\x43onfirmChunksRequest\x12\'\n\x06parent\x18\x01 \x01(\tB\x17\xe2\x41\x01\x02\xfa\x41\x10\n\x0emodelkeep/Team\x12\x13\n\x05\x65poch\x18\x02 \x01(\x03\x42\x04\xe2\x41\x01\x02\x12\x34\n\x07\x64igests\x18\x03 \x03(\x0b\x32\x1d.modelkeep.api.blob.v1.DigestB\x04\xe2\x41\x01\x02\"2\n\x15\x43onfirmChunksResponse\x12\x19\n\x0bsizes_bytes\x18\x01 \x03(\x03\x42\x04\xe2\x41\x01\x03\x32\x88\x01\n\x16\x42lobMaintenanceService\x12n\n\rConfirmChunks\x12+.modelkeep.api.blob.v1.ConfirmChunksRequest\x1a,.modelkeep.api.blob.v1.ConfirmChunksResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n4modelkeep/api/blob/v1/blob_maintenance_service.proto\x12\x15modelkeep.api.blob.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\"modelkeep/api/blob/v1/digest.proto\"\x8a\x01\n\x14\x43onfirmChunksRequest\x12\'\n\x06parent\x18\x01 \x01(\tB\x17\xe2\x41\x01\x02\xfa\x41\x10\n\x0emodelkeep/Team\x12\x13\n\x05\x65poch\x18\x02 \x01(\x03\x42\x04\xe2\x41\x01\x02\x12\x34\n\x07\x64igests\x18\x03 \x03(\x0b\x32\x1d.modelkeep.api.blob.v1.DigestB\x04\xe2\x41\x01\x02\"2\n\x15\x43onfirmChunksResponse\x12\x19\n\x0bsizes_bytes\x18\x01 \x03(\x03\x42\x04\xe2\x41\x01\x03\"\xb1\x01\n\x12\x41\x64optChunksRequest\x12\'\n\x06parent\x18\x01 \x01(\tB\x17\xe2\x41\x01\x02\xfa\x41\x10\n\x0emodelkeep/Team\x12\'\n\x06source\x18\x02 \x01(\tB\x17\xe2\x41\x01\x02\xfa\x41\x10\n\x0emodelkeep/Team\x12\x13\n\x05\x65poch\x18\x03 \x01(\x03\x42\x04\xe2\x41\x01\x02\x12\x34\n\x07\x64igests\x18\x04 \x03(\x0b\x32\x1d.modelkeep.api.blob.v1.DigestB\x04\xe2\x41\x01\x02\"0\n\x13\x41\x64optChunksResponse\x12\x19\n\x0bsizes_bytes\x18\x01 \x03(\x03\x42\x04\xe2\x41\x01\x03\x32\xf2\x01\n\x16\x42lobMaintenanceService\x12n\n\rConfirmChunks\x12+.modelkeep.api.blob.v1.ConfirmChunksRequest\x1a,.modelkeep.api.blob.v1.ConfirmChunksResponse(\x01\x30\x01\x12h\n\x0b\x41\x64optChunks\x12).modelkeep.api.blob.v1.AdoptChunksRequest\x1a*.modelkeep.api.blob.v1.AdoptChunksResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,10 +42,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONFIRMCHUNKSREQUEST'].fields_by_name['digests']._serialized_options = b'\342A\001\002'
   _globals['_CONFIRMCHUNKSRESPONSE'].fields_by_name['sizes_bytes']._loaded_options = None
   _globals['_CONFIRMCHUNKSRESPONSE'].fields_by_name['sizes_bytes']._serialized_options = b'\342A\001\003'
+  _globals['_ADOPTCHUNKSREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_ADOPTCHUNKSREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\020\n\016modelkeep/Team'
+  _globals['_ADOPTCHUNKSREQUEST'].fields_by_name['source']._loaded_options = None
+  _globals['_ADOPTCHUNKSREQUEST'].fields_by_name['source']._serialized_options = b'\342A\001\002\372A\020\n\016modelkeep/Team'
+  _globals['_ADOPTCHUNKSREQUEST'].fields_by_name['epoch']._loaded_options = None
+  _globals['_ADOPTCHUNKSREQUEST'].fields_by_name['epoch']._serialized_options = b'\342A\001\002'
+  _globals['_ADOPTCHUNKSREQUEST'].fields_by_name['digests']._loaded_options = None
+  _globals['_ADOPTCHUNKSREQUEST'].fields_by_name['digests']._serialized_options = b'\342A\001\002'
+  _globals['_ADOPTCHUNKSRESPONSE'].fields_by_name['sizes_bytes']._loaded_options = None
+  _globals['_ADOPTCHUNKSRESPONSE'].fields_by_name['sizes_bytes']._serialized_options = b'\342A\001\003'
   _globals['_CONFIRMCHUNKSREQUEST']._serialized_start=176
   _globals['_CONFIRMCHUNKSREQUEST']._serialized_end=314
   _globals['_CONFIRMCHUNKSRESPONSE']._serialized_start=316
   _globals['_CONFIRMCHUNKSRESPONSE']._serialized_end=366
-  _globals['_BLOBMAINTENANCESERVICE']._serialized_start=369
-  _globals['_BLOBMAINTENANCESERVICE']._serialized_end=505
+  _globals['_ADOPTCHUNKSREQUEST']._serialized_start=369
+  _globals['_ADOPTCHUNKSREQUEST']._serialized_end=546
+  _globals['_ADOPTCHUNKSRESPONSE']._serialized_start=548
+  _globals['_ADOPTCHUNKSRESPONSE']._serialized_end=596
+  _globals['_BLOBMAINTENANCESERVICE']._serialized_start=599
+  _globals['_BLOBMAINTENANCESERVICE']._serialized_end=841
 # @@protoc_insertion_point(module_scope)

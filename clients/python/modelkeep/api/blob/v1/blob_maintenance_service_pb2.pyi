@@ -24,3 +24,21 @@ class ConfirmChunksResponse(_message.Message):
     SIZES_BYTES_FIELD_NUMBER: _ClassVar[int]
     sizes_bytes: _containers.RepeatedScalarFieldContainer[int]
     def __init__(self, sizes_bytes: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class AdoptChunksRequest(_message.Message):
+    __slots__ = ("parent", "source", "epoch", "digests")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    DIGESTS_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    source: str
+    epoch: int
+    digests: _containers.RepeatedCompositeFieldContainer[_digest_pb2.Digest]
+    def __init__(self, parent: _Optional[str] = ..., source: _Optional[str] = ..., epoch: _Optional[int] = ..., digests: _Optional[_Iterable[_Union[_digest_pb2.Digest, _Mapping]]] = ...) -> None: ...
+
+class AdoptChunksResponse(_message.Message):
+    __slots__ = ("sizes_bytes",)
+    SIZES_BYTES_FIELD_NUMBER: _ClassVar[int]
+    sizes_bytes: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, sizes_bytes: _Optional[_Iterable[int]] = ...) -> None: ...

@@ -40,6 +40,11 @@ class BlobMaintenanceServiceStub(object):
                 request_serializer=modelkeep_dot_api_dot_blob_dot_v1_dot_blob__maintenance__service__pb2.ConfirmChunksRequest.SerializeToString,
                 response_deserializer=modelkeep_dot_api_dot_blob_dot_v1_dot_blob__maintenance__service__pb2.ConfirmChunksResponse.FromString,
                 _registered_method=True)
+        self.AdoptChunks = channel.stream_stream(
+                '/modelkeep.api.blob.v1.BlobMaintenanceService/AdoptChunks',
+                request_serializer=modelkeep_dot_api_dot_blob_dot_v1_dot_blob__maintenance__service__pb2.AdoptChunksRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_blob_dot_v1_dot_blob__maintenance__service__pb2.AdoptChunksResponse.FromString,
+                _registered_method=True)
 
 
 class BlobMaintenanceServiceServicer(object):
@@ -55,6 +60,15 @@ class BlobMaintenanceServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AdoptChunks(self, request_iterator, context):
+        """Gives a team holdings of chunks that another team holds, and confirms them as ConfirmChunks does. The caller has checked
+        that the team may read content that names those chunks. Each batch of the request is answered by one message. Safe to
+        repeat, and never remembered. Needs: a service token.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_BlobMaintenanceServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -62,6 +76,11 @@ def add_BlobMaintenanceServiceServicer_to_server(servicer, server):
                     servicer.ConfirmChunks,
                     request_deserializer=modelkeep_dot_api_dot_blob_dot_v1_dot_blob__maintenance__service__pb2.ConfirmChunksRequest.FromString,
                     response_serializer=modelkeep_dot_api_dot_blob_dot_v1_dot_blob__maintenance__service__pb2.ConfirmChunksResponse.SerializeToString,
+            ),
+            'AdoptChunks': grpc.stream_stream_rpc_method_handler(
+                    servicer.AdoptChunks,
+                    request_deserializer=modelkeep_dot_api_dot_blob_dot_v1_dot_blob__maintenance__service__pb2.AdoptChunksRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_blob_dot_v1_dot_blob__maintenance__service__pb2.AdoptChunksResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -92,6 +111,33 @@ class BlobMaintenanceService(object):
             '/modelkeep.api.blob.v1.BlobMaintenanceService/ConfirmChunks',
             modelkeep_dot_api_dot_blob_dot_v1_dot_blob__maintenance__service__pb2.ConfirmChunksRequest.SerializeToString,
             modelkeep_dot_api_dot_blob_dot_v1_dot_blob__maintenance__service__pb2.ConfirmChunksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AdoptChunks(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/modelkeep.api.blob.v1.BlobMaintenanceService/AdoptChunks',
+            modelkeep_dot_api_dot_blob_dot_v1_dot_blob__maintenance__service__pb2.AdoptChunksRequest.SerializeToString,
+            modelkeep_dot_api_dot_blob_dot_v1_dot_blob__maintenance__service__pb2.AdoptChunksResponse.FromString,
             options,
             channel_credentials,
             insecure,

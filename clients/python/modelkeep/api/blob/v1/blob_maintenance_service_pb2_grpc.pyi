@@ -42,6 +42,11 @@ class BlobMaintenanceServiceStub:
     `epoch`: a confirmed chunk is revived where it was condemned, and no mark of an epoch up to this one may condemn it.
     Each batch of the request is answered by one message. Safe to repeat, and never remembered. Needs: a service token.
     """
+    AdoptChunks: _grpc.StreamStreamMultiCallable[_blob_maintenance_service_pb2.AdoptChunksRequest, _blob_maintenance_service_pb2.AdoptChunksResponse]
+    """Gives a team holdings of chunks that another team holds, and confirms them as ConfirmChunks does. The caller has checked
+    that the team may read content that names those chunks. Each batch of the request is answered by one message. Safe to
+    repeat, and never remembered. Needs: a service token.
+    """
 
 @_typing.type_check_only
 class BlobMaintenanceServiceAsyncStub(BlobMaintenanceServiceStub):
@@ -52,6 +57,11 @@ class BlobMaintenanceServiceAsyncStub(BlobMaintenanceServiceStub):
     """Confirms, batch by batch, that chunks are live and held by a team, and fences them against a collection that began before
     `epoch`: a confirmed chunk is revived where it was condemned, and no mark of an epoch up to this one may condemn it.
     Each batch of the request is answered by one message. Safe to repeat, and never remembered. Needs: a service token.
+    """
+    AdoptChunks: _aio.StreamStreamMultiCallable[_blob_maintenance_service_pb2.AdoptChunksRequest, _blob_maintenance_service_pb2.AdoptChunksResponse]  # type: ignore[assignment]
+    """Gives a team holdings of chunks that another team holds, and confirms them as ConfirmChunks does. The caller has checked
+    that the team may read content that names those chunks. Each batch of the request is answered by one message. Safe to
+    repeat, and never remembered. Needs: a service token.
     """
 
 class BlobMaintenanceServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -66,6 +76,17 @@ class BlobMaintenanceServiceServicer(metaclass=_abc_1.ABCMeta):
         """Confirms, batch by batch, that chunks are live and held by a team, and fences them against a collection that began before
         `epoch`: a confirmed chunk is revived where it was condemned, and no mark of an epoch up to this one may condemn it.
         Each batch of the request is answered by one message. Safe to repeat, and never remembered. Needs: a service token.
+        """
+
+    @_abc_1.abstractmethod
+    def AdoptChunks(
+        self,
+        request_iterator: _MaybeAsyncIterator[_blob_maintenance_service_pb2.AdoptChunksRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_blob_maintenance_service_pb2.AdoptChunksResponse], _abc.AsyncIterator[_blob_maintenance_service_pb2.AdoptChunksResponse]]:
+        """Gives a team holdings of chunks that another team holds, and confirms them as ConfirmChunks does. The caller has checked
+        that the team may read content that names those chunks. Each batch of the request is answered by one message. Safe to
+        repeat, and never remembered. Needs: a service token.
         """
 
 def add_BlobMaintenanceServiceServicer_to_server(servicer: BlobMaintenanceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

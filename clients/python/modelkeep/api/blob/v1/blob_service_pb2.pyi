@@ -21,18 +21,20 @@ class UploadResult(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     UPLOAD_RESULT_OBJECT_MISSING: _ClassVar[UploadResult]
     UPLOAD_RESULT_GRANT_EXPIRED: _ClassVar[UploadResult]
     UPLOAD_RESULT_SIZE_MISMATCH: _ClassVar[UploadResult]
+    UPLOAD_RESULT_DIGEST_MISMATCH: _ClassVar[UploadResult]
 UPLOAD_RESULT_UNSPECIFIED: UploadResult
 UPLOAD_RESULT_PUBLISHED: UploadResult
 UPLOAD_RESULT_OBJECT_MISSING: UploadResult
 UPLOAD_RESULT_GRANT_EXPIRED: UploadResult
 UPLOAD_RESULT_SIZE_MISMATCH: UploadResult
+UPLOAD_RESULT_DIGEST_MISMATCH: UploadResult
 
 class GetCapabilitiesRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
 class Capabilities(_message.Message):
-    __slots__ = ("max_chunk_bytes", "block_bytes", "max_batch_chunks", "max_data_bytes", "lease_seconds", "direct_upload", "direct_download")
+    __slots__ = ("max_chunk_bytes", "block_bytes", "max_batch_chunks", "max_data_bytes", "lease_seconds", "direct_upload", "direct_download", "average_chunk_bytes", "pack_bytes", "staging_folder")
     MAX_CHUNK_BYTES_FIELD_NUMBER: _ClassVar[int]
     BLOCK_BYTES_FIELD_NUMBER: _ClassVar[int]
     MAX_BATCH_CHUNKS_FIELD_NUMBER: _ClassVar[int]
@@ -40,6 +42,9 @@ class Capabilities(_message.Message):
     LEASE_SECONDS_FIELD_NUMBER: _ClassVar[int]
     DIRECT_UPLOAD_FIELD_NUMBER: _ClassVar[int]
     DIRECT_DOWNLOAD_FIELD_NUMBER: _ClassVar[int]
+    AVERAGE_CHUNK_BYTES_FIELD_NUMBER: _ClassVar[int]
+    PACK_BYTES_FIELD_NUMBER: _ClassVar[int]
+    STAGING_FOLDER_FIELD_NUMBER: _ClassVar[int]
     max_chunk_bytes: int
     block_bytes: int
     max_batch_chunks: int
@@ -47,19 +52,24 @@ class Capabilities(_message.Message):
     lease_seconds: int
     direct_upload: bool
     direct_download: bool
-    def __init__(self, max_chunk_bytes: _Optional[int] = ..., block_bytes: _Optional[int] = ..., max_batch_chunks: _Optional[int] = ..., max_data_bytes: _Optional[int] = ..., lease_seconds: _Optional[int] = ..., direct_upload: bool = ..., direct_download: bool = ...) -> None: ...
+    average_chunk_bytes: int
+    pack_bytes: int
+    staging_folder: str
+    def __init__(self, max_chunk_bytes: _Optional[int] = ..., block_bytes: _Optional[int] = ..., max_batch_chunks: _Optional[int] = ..., max_data_bytes: _Optional[int] = ..., lease_seconds: _Optional[int] = ..., direct_upload: bool = ..., direct_download: bool = ..., average_chunk_bytes: _Optional[int] = ..., pack_bytes: _Optional[int] = ..., staging_folder: _Optional[str] = ...) -> None: ...
 
 class PrepareUploadRequest(_message.Message):
-    __slots__ = ("parent", "lease", "chunks", "stream_only")
+    __slots__ = ("parent", "lease", "chunks", "stream_only", "staging_token")
     PARENT_FIELD_NUMBER: _ClassVar[int]
     LEASE_FIELD_NUMBER: _ClassVar[int]
     CHUNKS_FIELD_NUMBER: _ClassVar[int]
     STREAM_ONLY_FIELD_NUMBER: _ClassVar[int]
+    STAGING_TOKEN_FIELD_NUMBER: _ClassVar[int]
     parent: str
     lease: str
     chunks: _containers.RepeatedCompositeFieldContainer[_digest_pb2.Chunk]
     stream_only: bool
-    def __init__(self, parent: _Optional[str] = ..., lease: _Optional[str] = ..., chunks: _Optional[_Iterable[_Union[_digest_pb2.Chunk, _Mapping]]] = ..., stream_only: bool = ...) -> None: ...
+    staging_token: str
+    def __init__(self, parent: _Optional[str] = ..., lease: _Optional[str] = ..., chunks: _Optional[_Iterable[_Union[_digest_pb2.Chunk, _Mapping]]] = ..., stream_only: bool = ..., staging_token: _Optional[str] = ...) -> None: ...
 
 class PrepareUploadResponse(_message.Message):
     __slots__ = ("lease", "plans")
@@ -70,14 +80,16 @@ class PrepareUploadResponse(_message.Message):
     def __init__(self, lease: _Optional[_Union[_lease_pb2.Lease, _Mapping]] = ..., plans: _Optional[_Iterable[_Union[UploadPlan, _Mapping]]] = ...) -> None: ...
 
 class UploadPlan(_message.Message):
-    __slots__ = ("present", "url", "stream")
+    __slots__ = ("present", "url", "stream", "staged")
     PRESENT_FIELD_NUMBER: _ClassVar[int]
     URL_FIELD_NUMBER: _ClassVar[int]
     STREAM_FIELD_NUMBER: _ClassVar[int]
+    STAGED_FIELD_NUMBER: _ClassVar[int]
     present: PresentChunk
     url: UploadUrl
     stream: UploadStream
-    def __init__(self, present: _Optional[_Union[PresentChunk, _Mapping]] = ..., url: _Optional[_Union[UploadUrl, _Mapping]] = ..., stream: _Optional[_Union[UploadStream, _Mapping]] = ...) -> None: ...
+    staged: StagedUpload
+    def __init__(self, present: _Optional[_Union[PresentChunk, _Mapping]] = ..., url: _Optional[_Union[UploadUrl, _Mapping]] = ..., stream: _Optional[_Union[UploadStream, _Mapping]] = ..., staged: _Optional[_Union[StagedUpload, _Mapping]] = ...) -> None: ...
 
 class PresentChunk(_message.Message):
     __slots__ = ()
@@ -96,6 +108,12 @@ class UploadStream(_message.Message):
     WRITE_OFFSET_FIELD_NUMBER: _ClassVar[int]
     write_offset: int
     def __init__(self, write_offset: _Optional[int] = ...) -> None: ...
+
+class StagedUpload(_message.Message):
+    __slots__ = ("path",)
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    path: str
+    def __init__(self, path: _Optional[str] = ...) -> None: ...
 
 class WriteRequest(_message.Message):
     __slots__ = ("lease", "chunk", "offset", "data")

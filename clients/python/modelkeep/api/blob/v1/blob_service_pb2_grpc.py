@@ -116,7 +116,7 @@ class BlobServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def CompleteUpload(self, request, context):
-        """Publishes chunks that were sent to the URLs of PrepareUpload. Where the digest became live meanwhile, the team's holding
+        """Publishes chunks that were sent to the URLs, or written to the files, of PrepareUpload. Where the digest became live meanwhile, the team's holding
         is recorded and the new object is thrown away. Items succeed or fail one by one. Safe to repeat. Needs: write on the
         team.
 

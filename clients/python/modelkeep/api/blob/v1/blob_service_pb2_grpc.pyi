@@ -65,7 +65,7 @@ class BlobServiceStub:
     DEADLINE_EXCEEDED when the stream idles.
     """
     CompleteUpload: _grpc.UnaryUnaryMultiCallable[_blob_service_pb2.CompleteUploadRequest, _blob_service_pb2.CompleteUploadResponse]
-    """Publishes chunks that were sent to the URLs of PrepareUpload. Where the digest became live meanwhile, the team's holding
+    """Publishes chunks that were sent to the URLs, or written to the files, of PrepareUpload. Where the digest became live meanwhile, the team's holding
     is recorded and the new object is thrown away. Items succeed or fail one by one. Safe to repeat. Needs: write on the
     team.
 
@@ -117,7 +117,7 @@ class BlobServiceAsyncStub(BlobServiceStub):
     DEADLINE_EXCEEDED when the stream idles.
     """
     CompleteUpload: _aio.UnaryUnaryMultiCallable[_blob_service_pb2.CompleteUploadRequest, _blob_service_pb2.CompleteUploadResponse]  # type: ignore[assignment]
-    """Publishes chunks that were sent to the URLs of PrepareUpload. Where the digest became live meanwhile, the team's holding
+    """Publishes chunks that were sent to the URLs, or written to the files, of PrepareUpload. Where the digest became live meanwhile, the team's holding
     is recorded and the new object is thrown away. Items succeed or fail one by one. Safe to repeat. Needs: write on the
     team.
 
@@ -190,7 +190,7 @@ class BlobServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _blob_service_pb2.CompleteUploadRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_blob_service_pb2.CompleteUploadResponse, _abc.Awaitable[_blob_service_pb2.CompleteUploadResponse]]:
-        """Publishes chunks that were sent to the URLs of PrepareUpload. Where the digest became live meanwhile, the team's holding
+        """Publishes chunks that were sent to the URLs, or written to the files, of PrepareUpload. Where the digest became live meanwhile, the team's holding
         is recorded and the new object is thrown away. Items succeed or fail one by one. Safe to repeat. Needs: write on the
         team.
 

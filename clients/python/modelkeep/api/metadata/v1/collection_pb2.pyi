@@ -29,3 +29,15 @@ class Collection(_message.Message):
     update_time: _timestamp_pb2.Timestamp
     etag: str
     def __init__(self, name: _Optional[str] = ..., type: _Optional[str] = ..., description: _Optional[str] = ..., latest_version: _Optional[str] = ..., version_count: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ...) -> None: ...
+
+class CollectionChange(_message.Message):
+    __slots__ = ("from_collection", "to_collection", "change_time", "actor")
+    FROM_COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    TO_COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_TIME_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    from_collection: str
+    to_collection: str
+    change_time: _timestamp_pb2.Timestamp
+    actor: str
+    def __init__(self, from_collection: _Optional[str] = ..., to_collection: _Optional[str] = ..., change_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., actor: _Optional[str] = ...) -> None: ...

@@ -25,7 +25,7 @@ DRAFT_STATE_ABORTED: DraftState
 DRAFT_STATE_EXPIRED: DraftState
 
 class Draft(_message.Message):
-    __slots__ = ("name", "collection", "type", "state", "create_time", "expire_time", "version")
+    __slots__ = ("name", "collection", "type", "state", "create_time", "expire_time", "version", "base", "distributed_id", "creator")
     NAME_FIELD_NUMBER: _ClassVar[int]
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
@@ -33,6 +33,9 @@ class Draft(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
+    BASE_FIELD_NUMBER: _ClassVar[int]
+    DISTRIBUTED_ID_FIELD_NUMBER: _ClassVar[int]
+    CREATOR_FIELD_NUMBER: _ClassVar[int]
     name: str
     collection: str
     type: str
@@ -40,4 +43,7 @@ class Draft(_message.Message):
     create_time: _timestamp_pb2.Timestamp
     expire_time: _timestamp_pb2.Timestamp
     version: str
-    def __init__(self, name: _Optional[str] = ..., collection: _Optional[str] = ..., type: _Optional[str] = ..., state: _Optional[_Union[DraftState, str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., version: _Optional[str] = ...) -> None: ...
+    base: str
+    distributed_id: str
+    creator: str
+    def __init__(self, name: _Optional[str] = ..., collection: _Optional[str] = ..., type: _Optional[str] = ..., state: _Optional[_Union[DraftState, str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., version: _Optional[str] = ..., base: _Optional[str] = ..., distributed_id: _Optional[str] = ..., creator: _Optional[str] = ...) -> None: ...

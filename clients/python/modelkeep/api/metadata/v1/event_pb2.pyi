@@ -12,7 +12,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Event(_message.Message):
-    __slots__ = ("uid", "project", "sequence", "event_time", "actor", "project_created", "collection_created", "collection_renamed", "collection_updated", "version_committed", "version_updated", "version_deleted", "version_restored", "alias_moved", "version_used")
+    __slots__ = ("uid", "project", "sequence", "event_time", "actor", "project_created", "collection_created", "collection_renamed", "collection_updated", "version_committed", "version_updated", "version_deleted", "version_restored", "alias_moved", "version_used", "version_signed")
     UID_FIELD_NUMBER: _ClassVar[int]
     PROJECT_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
@@ -28,6 +28,7 @@ class Event(_message.Message):
     VERSION_RESTORED_FIELD_NUMBER: _ClassVar[int]
     ALIAS_MOVED_FIELD_NUMBER: _ClassVar[int]
     VERSION_USED_FIELD_NUMBER: _ClassVar[int]
+    VERSION_SIGNED_FIELD_NUMBER: _ClassVar[int]
     uid: str
     project: str
     sequence: int
@@ -43,7 +44,8 @@ class Event(_message.Message):
     version_restored: VersionRestored
     alias_moved: AliasMoved
     version_used: VersionUsed
-    def __init__(self, uid: _Optional[str] = ..., project: _Optional[str] = ..., sequence: _Optional[int] = ..., event_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., actor: _Optional[str] = ..., project_created: _Optional[_Union[ProjectCreated, _Mapping]] = ..., collection_created: _Optional[_Union[CollectionCreated, _Mapping]] = ..., collection_renamed: _Optional[_Union[CollectionRenamed, _Mapping]] = ..., collection_updated: _Optional[_Union[CollectionUpdated, _Mapping]] = ..., version_committed: _Optional[_Union[VersionCommitted, _Mapping]] = ..., version_updated: _Optional[_Union[VersionUpdated, _Mapping]] = ..., version_deleted: _Optional[_Union[VersionDeleted, _Mapping]] = ..., version_restored: _Optional[_Union[VersionRestored, _Mapping]] = ..., alias_moved: _Optional[_Union[AliasMoved, _Mapping]] = ..., version_used: _Optional[_Union[VersionUsed, _Mapping]] = ...) -> None: ...
+    version_signed: VersionSigned
+    def __init__(self, uid: _Optional[str] = ..., project: _Optional[str] = ..., sequence: _Optional[int] = ..., event_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., actor: _Optional[str] = ..., project_created: _Optional[_Union[ProjectCreated, _Mapping]] = ..., collection_created: _Optional[_Union[CollectionCreated, _Mapping]] = ..., collection_renamed: _Optional[_Union[CollectionRenamed, _Mapping]] = ..., collection_updated: _Optional[_Union[CollectionUpdated, _Mapping]] = ..., version_committed: _Optional[_Union[VersionCommitted, _Mapping]] = ..., version_updated: _Optional[_Union[VersionUpdated, _Mapping]] = ..., version_deleted: _Optional[_Union[VersionDeleted, _Mapping]] = ..., version_restored: _Optional[_Union[VersionRestored, _Mapping]] = ..., alias_moved: _Optional[_Union[AliasMoved, _Mapping]] = ..., version_used: _Optional[_Union[VersionUsed, _Mapping]] = ..., version_signed: _Optional[_Union[VersionSigned, _Mapping]] = ...) -> None: ...
 
 class ProjectCreated(_message.Message):
     __slots__ = ()
@@ -74,7 +76,7 @@ class CollectionUpdated(_message.Message):
     def __init__(self, collection: _Optional[str] = ..., type: _Optional[str] = ...) -> None: ...
 
 class VersionCommitted(_message.Message):
-    __slots__ = ("version", "version_uid", "digest", "type", "deduplicated", "run", "run_display_name")
+    __slots__ = ("version", "version_uid", "digest", "type", "deduplicated", "run", "run_display_name", "origin_uid")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     VERSION_UID_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
@@ -82,6 +84,7 @@ class VersionCommitted(_message.Message):
     DEDUPLICATED_FIELD_NUMBER: _ClassVar[int]
     RUN_FIELD_NUMBER: _ClassVar[int]
     RUN_DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
+    ORIGIN_UID_FIELD_NUMBER: _ClassVar[int]
     version: str
     version_uid: str
     digest: str
@@ -89,7 +92,8 @@ class VersionCommitted(_message.Message):
     deduplicated: bool
     run: str
     run_display_name: str
-    def __init__(self, version: _Optional[str] = ..., version_uid: _Optional[str] = ..., digest: _Optional[str] = ..., type: _Optional[str] = ..., deduplicated: bool = ..., run: _Optional[str] = ..., run_display_name: _Optional[str] = ...) -> None: ...
+    origin_uid: str
+    def __init__(self, version: _Optional[str] = ..., version_uid: _Optional[str] = ..., digest: _Optional[str] = ..., type: _Optional[str] = ..., deduplicated: bool = ..., run: _Optional[str] = ..., run_display_name: _Optional[str] = ..., origin_uid: _Optional[str] = ...) -> None: ...
 
 class VersionUpdated(_message.Message):
     __slots__ = ("version", "fields")
@@ -144,3 +148,13 @@ class VersionUsed(_message.Message):
     run_display_name: str
     alias_text: str
     def __init__(self, version: _Optional[str] = ..., version_uid: _Optional[str] = ..., run: _Optional[str] = ..., run_display_name: _Optional[str] = ..., alias_text: _Optional[str] = ...) -> None: ...
+
+class VersionSigned(_message.Message):
+    __slots__ = ("version", "version_uid", "key_id")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    VERSION_UID_FIELD_NUMBER: _ClassVar[int]
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    version_uid: str
+    key_id: str
+    def __init__(self, version: _Optional[str] = ..., version_uid: _Optional[str] = ..., key_id: _Optional[str] = ...) -> None: ...

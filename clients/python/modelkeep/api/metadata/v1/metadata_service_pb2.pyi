@@ -4,6 +4,7 @@ from google.api import field_behavior_pb2 as _field_behavior_pb2
 from google.api import resource_pb2 as _resource_pb2
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from modelkeep.api.metadata.v1 import alias_pb2 as _alias_pb2
 from modelkeep.api.metadata.v1 import collection_pb2 as _collection_pb2
 from modelkeep.api.metadata.v1 import draft_pb2 as _draft_pb2
@@ -11,6 +12,7 @@ from modelkeep.api.metadata.v1 import entry_pb2 as _entry_pb2
 from modelkeep.api.metadata.v1 import event_pb2 as _event_pb2
 from modelkeep.api.metadata.v1 import key_pb2 as _key_pb2
 from modelkeep.api.metadata.v1 import project_pb2 as _project_pb2
+from modelkeep.api.metadata.v1 import signature_pb2 as _signature_pb2
 from modelkeep.api.metadata.v1 import version_pb2 as _version_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
@@ -25,7 +27,7 @@ class GetCapabilitiesRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class Capabilities(_message.Message):
-    __slots__ = ("max_aliases", "max_tags", "max_metadata_bytes", "max_path_bytes", "max_entries_per_message", "max_segments_per_message", "max_message_bytes", "max_entries")
+    __slots__ = ("max_aliases", "max_tags", "max_metadata_bytes", "max_path_bytes", "max_entries_per_message", "max_segments_per_message", "max_message_bytes", "max_entries", "max_paths", "max_signatures")
     MAX_ALIASES_FIELD_NUMBER: _ClassVar[int]
     MAX_TAGS_FIELD_NUMBER: _ClassVar[int]
     MAX_METADATA_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -34,6 +36,8 @@ class Capabilities(_message.Message):
     MAX_SEGMENTS_PER_MESSAGE_FIELD_NUMBER: _ClassVar[int]
     MAX_MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
     MAX_ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    MAX_PATHS_FIELD_NUMBER: _ClassVar[int]
+    MAX_SIGNATURES_FIELD_NUMBER: _ClassVar[int]
     max_aliases: int
     max_tags: int
     max_metadata_bytes: int
@@ -42,7 +46,9 @@ class Capabilities(_message.Message):
     max_segments_per_message: int
     max_message_bytes: int
     max_entries: int
-    def __init__(self, max_aliases: _Optional[int] = ..., max_tags: _Optional[int] = ..., max_metadata_bytes: _Optional[int] = ..., max_path_bytes: _Optional[int] = ..., max_entries_per_message: _Optional[int] = ..., max_segments_per_message: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., max_entries: _Optional[int] = ...) -> None: ...
+    max_paths: int
+    max_signatures: int
+    def __init__(self, max_aliases: _Optional[int] = ..., max_tags: _Optional[int] = ..., max_metadata_bytes: _Optional[int] = ..., max_path_bytes: _Optional[int] = ..., max_entries_per_message: _Optional[int] = ..., max_segments_per_message: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., max_entries: _Optional[int] = ..., max_paths: _Optional[int] = ..., max_signatures: _Optional[int] = ...) -> None: ...
 
 class ExchangeApiKeyRequest(_message.Message):
     __slots__ = ("secret",)
@@ -193,16 +199,20 @@ class GetCollectionRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class ListCollectionsRequest(_message.Message):
-    __slots__ = ("parent", "type", "page_size", "page_token")
+    __slots__ = ("parent", "type", "page_size", "page_token", "filter", "order_by")
     PARENT_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    ORDER_BY_FIELD_NUMBER: _ClassVar[int]
     parent: str
     type: str
     page_size: int
     page_token: str
-    def __init__(self, parent: _Optional[str] = ..., type: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    filter: str
+    order_by: str
+    def __init__(self, parent: _Optional[str] = ..., type: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., filter: _Optional[str] = ..., order_by: _Optional[str] = ...) -> None: ...
 
 class ListCollectionsResponse(_message.Message):
     __slots__ = ("collections", "next_page_token")
@@ -232,6 +242,36 @@ class RenameCollectionRequest(_message.Message):
     request_id: str
     def __init__(self, name: _Optional[str] = ..., new_collection_id: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
 
+class MoveCollectionRequest(_message.Message):
+    __slots__ = ("name", "new_parent", "new_collection_id", "request_id")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    NEW_PARENT_FIELD_NUMBER: _ClassVar[int]
+    NEW_COLLECTION_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    new_parent: str
+    new_collection_id: str
+    request_id: str
+    def __init__(self, name: _Optional[str] = ..., new_parent: _Optional[str] = ..., new_collection_id: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class ListCollectionHistoryRequest(_message.Message):
+    __slots__ = ("parent", "page_size", "page_token")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    page_size: int
+    page_token: str
+    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListCollectionHistoryResponse(_message.Message):
+    __slots__ = ("changes", "next_page_token")
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    changes: _containers.RepeatedCompositeFieldContainer[_collection_pb2.CollectionChange]
+    next_page_token: str
+    def __init__(self, changes: _Optional[_Iterable[_Union[_collection_pb2.CollectionChange, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
 class CreateDraftRequest(_message.Message):
     __slots__ = ("parent", "draft", "request_id")
     PARENT_FIELD_NUMBER: _ClassVar[int]
@@ -248,15 +288,53 @@ class GetDraftRequest(_message.Message):
     name: str
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
+class ListDraftsRequest(_message.Message):
+    __slots__ = ("parent", "state", "page_size", "page_token")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    state: _draft_pb2.DraftState
+    page_size: int
+    page_token: str
+    def __init__(self, parent: _Optional[str] = ..., state: _Optional[_Union[_draft_pb2.DraftState, str]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListDraftsResponse(_message.Message):
+    __slots__ = ("drafts", "next_page_token")
+    DRAFTS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    drafts: _containers.RepeatedCompositeFieldContainer[_draft_pb2.Draft]
+    next_page_token: str
+    def __init__(self, drafts: _Optional[_Iterable[_Union[_draft_pb2.Draft, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
 class AddEntriesRequest(_message.Message):
-    __slots__ = ("draft", "entries")
+    __slots__ = ("draft", "entries", "overwrite")
     DRAFT_FIELD_NUMBER: _ClassVar[int]
     ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    OVERWRITE_FIELD_NUMBER: _ClassVar[int]
     draft: str
     entries: _containers.RepeatedCompositeFieldContainer[_entry_pb2.Entry]
-    def __init__(self, draft: _Optional[str] = ..., entries: _Optional[_Iterable[_Union[_entry_pb2.Entry, _Mapping]]] = ...) -> None: ...
+    overwrite: bool
+    def __init__(self, draft: _Optional[str] = ..., entries: _Optional[_Iterable[_Union[_entry_pb2.Entry, _Mapping]]] = ..., overwrite: bool = ...) -> None: ...
 
 class AddEntriesResponse(_message.Message):
+    __slots__ = ("entry_count",)
+    ENTRY_COUNT_FIELD_NUMBER: _ClassVar[int]
+    entry_count: int
+    def __init__(self, entry_count: _Optional[int] = ...) -> None: ...
+
+class RemoveEntriesRequest(_message.Message):
+    __slots__ = ("draft", "paths", "request_id")
+    DRAFT_FIELD_NUMBER: _ClassVar[int]
+    PATHS_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    draft: str
+    paths: _containers.RepeatedScalarFieldContainer[str]
+    request_id: str
+    def __init__(self, draft: _Optional[str] = ..., paths: _Optional[_Iterable[str]] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class RemoveEntriesResponse(_message.Message):
     __slots__ = ("entry_count",)
     ENTRY_COUNT_FIELD_NUMBER: _ClassVar[int]
     entry_count: int
@@ -300,6 +378,28 @@ class AbortDraftRequest(_message.Message):
     request_id: str
     def __init__(self, name: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
 
+class CopyVersionRequest(_message.Message):
+    __slots__ = ("parent", "source", "aliases", "tags", "request_id")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    ALIASES_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    source: str
+    aliases: _containers.RepeatedScalarFieldContainer[str]
+    tags: _containers.RepeatedScalarFieldContainer[str]
+    request_id: str
+    def __init__(self, parent: _Optional[str] = ..., source: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., tags: _Optional[_Iterable[str]] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class CopyVersionResponse(_message.Message):
+    __slots__ = ("version", "deduplicated")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    DEDUPLICATED_FIELD_NUMBER: _ClassVar[int]
+    version: _version_pb2.Version
+    deduplicated: bool
+    def __init__(self, version: _Optional[_Union[_version_pb2.Version, _Mapping]] = ..., deduplicated: bool = ...) -> None: ...
+
 class ResolveRequest(_message.Message):
     __slots__ = ("parent", "address")
     PARENT_FIELD_NUMBER: _ClassVar[int]
@@ -317,16 +417,20 @@ class GetVersionRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ..., show_deleted: bool = ...) -> None: ...
 
 class ListVersionsRequest(_message.Message):
-    __slots__ = ("parent", "show_deleted", "page_size", "page_token")
+    __slots__ = ("parent", "show_deleted", "page_size", "page_token", "filter", "order_by")
     PARENT_FIELD_NUMBER: _ClassVar[int]
     SHOW_DELETED_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    ORDER_BY_FIELD_NUMBER: _ClassVar[int]
     parent: str
     show_deleted: bool
     page_size: int
     page_token: str
-    def __init__(self, parent: _Optional[str] = ..., show_deleted: bool = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    filter: str
+    order_by: str
+    def __init__(self, parent: _Optional[str] = ..., show_deleted: bool = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., filter: _Optional[str] = ..., order_by: _Optional[str] = ...) -> None: ...
 
 class ListVersionsResponse(_message.Message):
     __slots__ = ("versions", "next_page_token")
@@ -379,24 +483,28 @@ class RestoreVersionRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class ListEntriesRequest(_message.Message):
-    __slots__ = ("parent", "prefix", "page_size", "page_token")
+    __slots__ = ("parent", "prefix", "page_size", "page_token", "by_folder")
     PARENT_FIELD_NUMBER: _ClassVar[int]
     PREFIX_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    BY_FOLDER_FIELD_NUMBER: _ClassVar[int]
     parent: str
     prefix: str
     page_size: int
     page_token: str
-    def __init__(self, parent: _Optional[str] = ..., prefix: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    by_folder: bool
+    def __init__(self, parent: _Optional[str] = ..., prefix: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., by_folder: bool = ...) -> None: ...
 
 class ListEntriesResponse(_message.Message):
-    __slots__ = ("entries", "next_page_token")
+    __slots__ = ("entries", "next_page_token", "folders")
     ENTRIES_FIELD_NUMBER: _ClassVar[int]
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    FOLDERS_FIELD_NUMBER: _ClassVar[int]
     entries: _containers.RepeatedCompositeFieldContainer[_entry_pb2.Entry]
     next_page_token: str
-    def __init__(self, entries: _Optional[_Iterable[_Union[_entry_pb2.Entry, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+    folders: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, entries: _Optional[_Iterable[_Union[_entry_pb2.Entry, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., folders: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class StreamEntriesRequest(_message.Message):
     __slots__ = ("parent", "prefix", "after_path")
@@ -475,6 +583,50 @@ class ListAliasHistoryResponse(_message.Message):
     changes: _containers.RepeatedCompositeFieldContainer[_alias_pb2.AliasChange]
     next_page_token: str
     def __init__(self, changes: _Optional[_Iterable[_Union[_alias_pb2.AliasChange, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class WatchAliasRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class WatchAliasResponse(_message.Message):
+    __slots__ = ("alias", "version", "read_time")
+    ALIAS_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    READ_TIME_FIELD_NUMBER: _ClassVar[int]
+    alias: _alias_pb2.Alias
+    version: _version_pb2.Version
+    read_time: _timestamp_pb2.Timestamp
+    def __init__(self, alias: _Optional[_Union[_alias_pb2.Alias, _Mapping]] = ..., version: _Optional[_Union[_version_pb2.Version, _Mapping]] = ..., read_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class AddSignatureRequest(_message.Message):
+    __slots__ = ("parent", "signature", "request_id")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    signature: _signature_pb2.Signature
+    request_id: str
+    def __init__(self, parent: _Optional[str] = ..., signature: _Optional[_Union[_signature_pb2.Signature, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class ListSignaturesRequest(_message.Message):
+    __slots__ = ("parent", "page_size", "page_token")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    page_size: int
+    page_token: str
+    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListSignaturesResponse(_message.Message):
+    __slots__ = ("signatures", "next_page_token")
+    SIGNATURES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    signatures: _containers.RepeatedCompositeFieldContainer[_signature_pb2.Signature]
+    next_page_token: str
+    def __init__(self, signatures: _Optional[_Iterable[_Union[_signature_pb2.Signature, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class RecordUseRequest(_message.Message):
     __slots__ = ("version", "run", "run_display_name", "alias_text", "request_id")

@@ -9,6 +9,7 @@ from modelkeep.api.metadata.v1 import draft_pb2 as modelkeep_dot_api_dot_metadat
 from modelkeep.api.metadata.v1 import key_pb2 as modelkeep_dot_api_dot_metadata_dot_v1_dot_key__pb2
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2
 from modelkeep.api.metadata.v1 import project_pb2 as modelkeep_dot_api_dot_metadata_dot_v1_dot_project__pb2
+from modelkeep.api.metadata.v1 import signature_pb2 as modelkeep_dot_api_dot_metadata_dot_v1_dot_signature__pb2
 from modelkeep.api.metadata.v1 import version_pb2 as modelkeep_dot_api_dot_metadata_dot_v1_dot_version__pb2
 
 GRPC_GENERATED_VERSION = '1.76.0'
@@ -121,6 +122,16 @@ class MetadataServiceStub(object):
                 request_serializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.RenameCollectionRequest.SerializeToString,
                 response_deserializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_collection__pb2.Collection.FromString,
                 _registered_method=True)
+        self.MoveCollection = channel.unary_unary(
+                '/modelkeep.api.metadata.v1.MetadataService/MoveCollection',
+                request_serializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.MoveCollectionRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_collection__pb2.Collection.FromString,
+                _registered_method=True)
+        self.ListCollectionHistory = channel.unary_unary(
+                '/modelkeep.api.metadata.v1.MetadataService/ListCollectionHistory',
+                request_serializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.ListCollectionHistoryRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.ListCollectionHistoryResponse.FromString,
+                _registered_method=True)
         self.CreateDraft = channel.unary_unary(
                 '/modelkeep.api.metadata.v1.MetadataService/CreateDraft',
                 request_serializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.CreateDraftRequest.SerializeToString,
@@ -131,10 +142,20 @@ class MetadataServiceStub(object):
                 request_serializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.GetDraftRequest.SerializeToString,
                 response_deserializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_draft__pb2.Draft.FromString,
                 _registered_method=True)
+        self.ListDrafts = channel.unary_unary(
+                '/modelkeep.api.metadata.v1.MetadataService/ListDrafts',
+                request_serializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.ListDraftsRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.ListDraftsResponse.FromString,
+                _registered_method=True)
         self.AddEntries = channel.stream_unary(
                 '/modelkeep.api.metadata.v1.MetadataService/AddEntries',
                 request_serializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.AddEntriesRequest.SerializeToString,
                 response_deserializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.AddEntriesResponse.FromString,
+                _registered_method=True)
+        self.RemoveEntries = channel.unary_unary(
+                '/modelkeep.api.metadata.v1.MetadataService/RemoveEntries',
+                request_serializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.RemoveEntriesRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.RemoveEntriesResponse.FromString,
                 _registered_method=True)
         self.CommitDraft = channel.unary_unary(
                 '/modelkeep.api.metadata.v1.MetadataService/CommitDraft',
@@ -145,6 +166,11 @@ class MetadataServiceStub(object):
                 '/modelkeep.api.metadata.v1.MetadataService/AbortDraft',
                 request_serializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.AbortDraftRequest.SerializeToString,
                 response_deserializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_draft__pb2.Draft.FromString,
+                _registered_method=True)
+        self.CopyVersion = channel.unary_unary(
+                '/modelkeep.api.metadata.v1.MetadataService/CopyVersion',
+                request_serializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.CopyVersionRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.CopyVersionResponse.FromString,
                 _registered_method=True)
         self.Resolve = channel.unary_unary(
                 '/modelkeep.api.metadata.v1.MetadataService/Resolve',
@@ -210,6 +236,21 @@ class MetadataServiceStub(object):
                 '/modelkeep.api.metadata.v1.MetadataService/ListAliasHistory',
                 request_serializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.ListAliasHistoryRequest.SerializeToString,
                 response_deserializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.ListAliasHistoryResponse.FromString,
+                _registered_method=True)
+        self.WatchAlias = channel.unary_stream(
+                '/modelkeep.api.metadata.v1.MetadataService/WatchAlias',
+                request_serializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.WatchAliasRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.WatchAliasResponse.FromString,
+                _registered_method=True)
+        self.AddSignature = channel.unary_unary(
+                '/modelkeep.api.metadata.v1.MetadataService/AddSignature',
+                request_serializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.AddSignatureRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_signature__pb2.Signature.FromString,
+                _registered_method=True)
+        self.ListSignatures = channel.unary_unary(
+                '/modelkeep.api.metadata.v1.MetadataService/ListSignatures',
+                request_serializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.ListSignaturesRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.ListSignaturesResponse.FromString,
                 _registered_method=True)
         self.RecordUse = channel.unary_unary(
                 '/modelkeep.api.metadata.v1.MetadataService/RecordUse',
@@ -334,7 +375,9 @@ class MetadataServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListCollections(self, request, context):
-        """Lists the collections of a project by name. Needs: read on the team.
+        """Lists the collections of a project, or of all projects of a team, by name unless ordered otherwise. Needs: read on the team.
+
+        Errors: INVALID_ARGUMENT INVALID_FILTER (points at the character).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -359,10 +402,31 @@ class MetadataServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def CreateDraft(self, request, context):
-        """Opens a draft of a new version. Makes the project and the collection if they are missing. Needs: write on the team.
+    def MoveCollection(self, request, context):
+        """Moves a collection to another project of its team, which is made if it is missing. Its versions, aliases and history go
+        with it, and versions keep their uid. Needs: write on the team.
 
-        Errors: ALREADY_EXISTS COLLECTION_TYPE_MISMATCH (names the existing type, SEM-2).
+        Errors: ALREADY_EXISTS COLLECTION_EXISTS; INVALID_ARGUMENT INVALID_ARGUMENT (a project of another team: copy instead).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCollectionHistory(self, request, context):
+        """Lists the names that a collection had, newest first: every rename and every move. Needs: read on the team.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateDraft(self, request, context):
+        """Opens a draft of a new version, empty or with the entries of a base version. Makes the project and the collection if they
+        are missing. With a `distributed_id` that the collection knows, answers with the draft of that id, whoever opened it, in
+        the state that it is in; it is safe to repeat. Needs: write on the team, read on the team of the base.
+
+        Errors: ALREADY_EXISTS COLLECTION_TYPE_MISMATCH (names the existing type, SEM-2); NOT_FOUND VERSION_NOT_FOUND,
+        FAILED_PRECONDITION VERSION_DELETED (the base); FAILED_PRECONDITION DRAFT_NOT_OPEN (the draft of the `distributed_id` was
+        aborted or expired, or has another base: use another id).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -377,13 +441,32 @@ class MetadataServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListDrafts(self, request, context):
+        """Lists the drafts of a project, newest first, so that unfinished ones can be seen and given up. Needs: read on the team.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def AddEntries(self, request_iterator, context):
         """Adds entries to an open draft. Several writers may add to one draft. The same path with the same content may come
-        again, so a broken stream is simply repeated; with other content it is refused. Needs: write on the team.
+        again, so a broken stream is simply repeated; with other content it is refused unless the stream says `overwrite`. Needs:
+        write on the team.
 
         Errors: NOT_FOUND DRAFT_NOT_FOUND; FAILED_PRECONDITION DRAFT_NOT_OPEN; INVALID_ARGUMENT INVALID_PATH,
-        INVALID_ENTRY (digest, size or segments do not fit), INVALID_REFERENCE; ALREADY_EXISTS PATH_CONFLICT; DEADLINE_EXCEEDED when the
-        stream idles.
+        INVALID_ENTRY (digest, size or segments do not fit), INVALID_REFERENCE; ALREADY_EXISTS PATH_CONFLICT (names both digests);
+        DEADLINE_EXCEEDED when the stream idles.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveEntries(self, request, context):
+        """Takes entries out of an open draft: files, and folders with all that lies under them. All of them or none. Needs: write on
+        the team.
+
+        Errors: NOT_FOUND DRAFT_NOT_FOUND, ENTRY_NOT_FOUND (names the first path that is not there); FAILED_PRECONDITION
+        DRAFT_NOT_OPEN; INVALID_ARGUMENT INVALID_PATH.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -411,6 +494,19 @@ class MetadataServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CopyVersion(self, request, context):
+        """Makes a version with the content of another one: of another collection, another project, or another team that the caller
+        may read. No bytes move; the manifest is shared, and the team gets its holdings. Description and metadata go with it,
+        aliases, tags and notes do not. The version remembers its origin. Content that a live version of the collection has already
+        answers with that version (SEM-11). Needs: write on the team of the parent, read on that of the source.
+
+        Errors: NOT_FOUND VERSION_NOT_FOUND; FAILED_PRECONDITION VERSION_DELETED (the source), CHUNKS_MISSING (the source is
+        damaged); ALREADY_EXISTS COLLECTION_TYPE_MISMATCH; INVALID_ARGUMENT INVALID_ALIAS, INVALID_TAG.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Resolve(self, request, context):
         """Finds the version behind an address, `[[team/]project/]name[:ref][@pin]` (SEM-3): by alias, number, `latest`, digest,
         or an alias as of a moment. Needs: read on the team.
@@ -432,7 +528,10 @@ class MetadataServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListVersions(self, request, context):
-        """Lists the versions of a collection, newest first. Needs: read on the team.
+        """Lists versions, newest first unless ordered otherwise: of a collection, of all collections of a project
+        (`…/collections/-`), or of a team (`teams/{team}/projects/-/collections/-`). Needs: read on the team.
+
+        Errors: INVALID_ARGUMENT INVALID_FILTER (points at the character).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -479,7 +578,8 @@ class MetadataServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListEntries(self, request, context):
-        """Lists entries of a version by path, page by page, without their segments. Needs: read on the team.
+        """Lists entries of a version by path, page by page, without their segments; all that lie under a folder, or folder by folder.
+        Needs: read on the team.
 
         Errors: NOT_FOUND VERSION_NOT_FOUND; FAILED_PRECONDITION VERSION_DELETED.
         """
@@ -526,6 +626,34 @@ class MetadataServiceServicer(object):
 
     def ListAliasHistory(self, request, context):
         """Lists the changes of the aliases of a collection, newest first. Needs: read on the team.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchAlias(self, request, context):
+        """Streams where an alias points: the present state first, then each newer one; states in between may be left out. `latest` can
+        be watched too. A heartbeat comes every 20 s at most; after an hour the server ends the stream with OK: watch again. A
+        server that stops ends it with UNAVAILABLE. Needs: read on the team.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AddSignature(self, request, context):
+        """Adds a signature to a version. The server checks that it is one, and trusts no key: who verifies decides which keys count.
+        The same signature again changes nothing. Needs: write on the team.
+
+        Errors: NOT_FOUND VERSION_NOT_FOUND; FAILED_PRECONDITION VERSION_DELETED, SIGNATURE_INVALID (it does not fit the version).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSignatures(self, request, context):
+        """Lists the signatures of a version, oldest first. Needs: read on the team.
+
+        Errors: NOT_FOUND VERSION_NOT_FOUND; FAILED_PRECONDITION VERSION_DELETED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -632,6 +760,16 @@ def add_MetadataServiceServicer_to_server(servicer, server):
                     request_deserializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.RenameCollectionRequest.FromString,
                     response_serializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_collection__pb2.Collection.SerializeToString,
             ),
+            'MoveCollection': grpc.unary_unary_rpc_method_handler(
+                    servicer.MoveCollection,
+                    request_deserializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.MoveCollectionRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_collection__pb2.Collection.SerializeToString,
+            ),
+            'ListCollectionHistory': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCollectionHistory,
+                    request_deserializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.ListCollectionHistoryRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.ListCollectionHistoryResponse.SerializeToString,
+            ),
             'CreateDraft': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateDraft,
                     request_deserializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.CreateDraftRequest.FromString,
@@ -642,10 +780,20 @@ def add_MetadataServiceServicer_to_server(servicer, server):
                     request_deserializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.GetDraftRequest.FromString,
                     response_serializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_draft__pb2.Draft.SerializeToString,
             ),
+            'ListDrafts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDrafts,
+                    request_deserializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.ListDraftsRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.ListDraftsResponse.SerializeToString,
+            ),
             'AddEntries': grpc.stream_unary_rpc_method_handler(
                     servicer.AddEntries,
                     request_deserializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.AddEntriesRequest.FromString,
                     response_serializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.AddEntriesResponse.SerializeToString,
+            ),
+            'RemoveEntries': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveEntries,
+                    request_deserializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.RemoveEntriesRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.RemoveEntriesResponse.SerializeToString,
             ),
             'CommitDraft': grpc.unary_unary_rpc_method_handler(
                     servicer.CommitDraft,
@@ -656,6 +804,11 @@ def add_MetadataServiceServicer_to_server(servicer, server):
                     servicer.AbortDraft,
                     request_deserializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.AbortDraftRequest.FromString,
                     response_serializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_draft__pb2.Draft.SerializeToString,
+            ),
+            'CopyVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.CopyVersion,
+                    request_deserializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.CopyVersionRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.CopyVersionResponse.SerializeToString,
             ),
             'Resolve': grpc.unary_unary_rpc_method_handler(
                     servicer.Resolve,
@@ -721,6 +874,21 @@ def add_MetadataServiceServicer_to_server(servicer, server):
                     servicer.ListAliasHistory,
                     request_deserializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.ListAliasHistoryRequest.FromString,
                     response_serializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.ListAliasHistoryResponse.SerializeToString,
+            ),
+            'WatchAlias': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchAlias,
+                    request_deserializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.WatchAliasRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.WatchAliasResponse.SerializeToString,
+            ),
+            'AddSignature': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddSignature,
+                    request_deserializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.AddSignatureRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_signature__pb2.Signature.SerializeToString,
+            ),
+            'ListSignatures': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSignatures,
+                    request_deserializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.ListSignaturesRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.ListSignaturesResponse.SerializeToString,
             ),
             'RecordUse': grpc.unary_unary_rpc_method_handler(
                     servicer.RecordUse,
@@ -1177,6 +1345,60 @@ class MetadataService(object):
             _registered_method=True)
 
     @staticmethod
+    def MoveCollection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.metadata.v1.MetadataService/MoveCollection',
+            modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.MoveCollectionRequest.SerializeToString,
+            modelkeep_dot_api_dot_metadata_dot_v1_dot_collection__pb2.Collection.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCollectionHistory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.metadata.v1.MetadataService/ListCollectionHistory',
+            modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.ListCollectionHistoryRequest.SerializeToString,
+            modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.ListCollectionHistoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def CreateDraft(request,
             target,
             options=(),
@@ -1231,6 +1453,33 @@ class MetadataService(object):
             _registered_method=True)
 
     @staticmethod
+    def ListDrafts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.metadata.v1.MetadataService/ListDrafts',
+            modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.ListDraftsRequest.SerializeToString,
+            modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.ListDraftsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def AddEntries(request_iterator,
             target,
             options=(),
@@ -1247,6 +1496,33 @@ class MetadataService(object):
             '/modelkeep.api.metadata.v1.MetadataService/AddEntries',
             modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.AddEntriesRequest.SerializeToString,
             modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.AddEntriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveEntries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.metadata.v1.MetadataService/RemoveEntries',
+            modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.RemoveEntriesRequest.SerializeToString,
+            modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.RemoveEntriesResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -1301,6 +1577,33 @@ class MetadataService(object):
             '/modelkeep.api.metadata.v1.MetadataService/AbortDraft',
             modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.AbortDraftRequest.SerializeToString,
             modelkeep_dot_api_dot_metadata_dot_v1_dot_draft__pb2.Draft.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CopyVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.metadata.v1.MetadataService/CopyVersion',
+            modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.CopyVersionRequest.SerializeToString,
+            modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.CopyVersionResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -1652,6 +1955,87 @@ class MetadataService(object):
             '/modelkeep.api.metadata.v1.MetadataService/ListAliasHistory',
             modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.ListAliasHistoryRequest.SerializeToString,
             modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.ListAliasHistoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchAlias(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/modelkeep.api.metadata.v1.MetadataService/WatchAlias',
+            modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.WatchAliasRequest.SerializeToString,
+            modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.WatchAliasResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddSignature(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.metadata.v1.MetadataService/AddSignature',
+            modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.AddSignatureRequest.SerializeToString,
+            modelkeep_dot_api_dot_metadata_dot_v1_dot_signature__pb2.Signature.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSignatures(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.metadata.v1.MetadataService/ListSignatures',
+            modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.ListSignaturesRequest.SerializeToString,
+            modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.ListSignaturesResponse.FromString,
             options,
             channel_credentials,
             insecure,

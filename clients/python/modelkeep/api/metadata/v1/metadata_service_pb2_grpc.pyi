@@ -18,6 +18,7 @@ from modelkeep.api.metadata.v1 import draft_pb2 as _draft_pb2
 from modelkeep.api.metadata.v1 import key_pb2 as _key_pb2
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as _metadata_service_pb2
 from modelkeep.api.metadata.v1 import project_pb2 as _project_pb2
+from modelkeep.api.metadata.v1 import signature_pb2 as _signature_pb2
 from modelkeep.api.metadata.v1 import version_pb2 as _version_pb2
 import abc as _abc_1
 import grpc as _grpc
@@ -94,7 +95,10 @@ class MetadataServiceStub:
     GetCollection: _grpc.UnaryUnaryMultiCallable[_metadata_service_pb2.GetCollectionRequest, _collection_pb2.Collection]
     """Shows a collection. Needs: read on the team."""
     ListCollections: _grpc.UnaryUnaryMultiCallable[_metadata_service_pb2.ListCollectionsRequest, _metadata_service_pb2.ListCollectionsResponse]
-    """Lists the collections of a project by name. Needs: read on the team."""
+    """Lists the collections of a project, or of all projects of a team, by name unless ordered otherwise. Needs: read on the team.
+
+    Errors: INVALID_ARGUMENT INVALID_FILTER (points at the character).
+    """
     UpdateCollection: _grpc.UnaryUnaryMultiCallable[_metadata_service_pb2.UpdateCollectionRequest, _collection_pb2.Collection]
     """Edits the description or the type of a collection. Needs: write on the team.
 
@@ -106,23 +110,45 @@ class MetadataServiceStub:
 
     Errors: ALREADY_EXISTS COLLECTION_EXISTS.
     """
-    CreateDraft: _grpc.UnaryUnaryMultiCallable[_metadata_service_pb2.CreateDraftRequest, _draft_pb2.Draft]
-    """Opens a draft of a new version. Makes the project and the collection if they are missing. Needs: write on the team.
+    MoveCollection: _grpc.UnaryUnaryMultiCallable[_metadata_service_pb2.MoveCollectionRequest, _collection_pb2.Collection]
+    """Moves a collection to another project of its team, which is made if it is missing. Its versions, aliases and history go
+    with it, and versions keep their uid. Needs: write on the team.
 
-    Errors: ALREADY_EXISTS COLLECTION_TYPE_MISMATCH (names the existing type, SEM-2).
+    Errors: ALREADY_EXISTS COLLECTION_EXISTS; INVALID_ARGUMENT INVALID_ARGUMENT (a project of another team: copy instead).
+    """
+    ListCollectionHistory: _grpc.UnaryUnaryMultiCallable[_metadata_service_pb2.ListCollectionHistoryRequest, _metadata_service_pb2.ListCollectionHistoryResponse]
+    """Lists the names that a collection had, newest first: every rename and every move. Needs: read on the team."""
+    CreateDraft: _grpc.UnaryUnaryMultiCallable[_metadata_service_pb2.CreateDraftRequest, _draft_pb2.Draft]
+    """Opens a draft of a new version, empty or with the entries of a base version. Makes the project and the collection if they
+    are missing. With a `distributed_id` that the collection knows, answers with the draft of that id, whoever opened it, in
+    the state that it is in; it is safe to repeat. Needs: write on the team, read on the team of the base.
+
+    Errors: ALREADY_EXISTS COLLECTION_TYPE_MISMATCH (names the existing type, SEM-2); NOT_FOUND VERSION_NOT_FOUND,
+    FAILED_PRECONDITION VERSION_DELETED (the base); FAILED_PRECONDITION DRAFT_NOT_OPEN (the draft of the `distributed_id` was
+    aborted or expired, or has another base: use another id).
     """
     GetDraft: _grpc.UnaryUnaryMultiCallable[_metadata_service_pb2.GetDraftRequest, _draft_pb2.Draft]
     """Shows a draft. Needs: read on the team.
 
     Errors: NOT_FOUND DRAFT_NOT_FOUND.
     """
+    ListDrafts: _grpc.UnaryUnaryMultiCallable[_metadata_service_pb2.ListDraftsRequest, _metadata_service_pb2.ListDraftsResponse]
+    """Lists the drafts of a project, newest first, so that unfinished ones can be seen and given up. Needs: read on the team."""
     AddEntries: _grpc.StreamUnaryMultiCallable[_metadata_service_pb2.AddEntriesRequest, _metadata_service_pb2.AddEntriesResponse]
     """Adds entries to an open draft. Several writers may add to one draft. The same path with the same content may come
-    again, so a broken stream is simply repeated; with other content it is refused. Needs: write on the team.
+    again, so a broken stream is simply repeated; with other content it is refused unless the stream says `overwrite`. Needs:
+    write on the team.
 
     Errors: NOT_FOUND DRAFT_NOT_FOUND; FAILED_PRECONDITION DRAFT_NOT_OPEN; INVALID_ARGUMENT INVALID_PATH,
-    INVALID_ENTRY (digest, size or segments do not fit), INVALID_REFERENCE; ALREADY_EXISTS PATH_CONFLICT; DEADLINE_EXCEEDED when the
-    stream idles.
+    INVALID_ENTRY (digest, size or segments do not fit), INVALID_REFERENCE; ALREADY_EXISTS PATH_CONFLICT (names both digests);
+    DEADLINE_EXCEEDED when the stream idles.
+    """
+    RemoveEntries: _grpc.UnaryUnaryMultiCallable[_metadata_service_pb2.RemoveEntriesRequest, _metadata_service_pb2.RemoveEntriesResponse]
+    """Takes entries out of an open draft: files, and folders with all that lies under them. All of them or none. Needs: write on
+    the team.
+
+    Errors: NOT_FOUND DRAFT_NOT_FOUND, ENTRY_NOT_FOUND (names the first path that is not there); FAILED_PRECONDITION
+    DRAFT_NOT_OPEN; INVALID_ARGUMENT INVALID_PATH.
     """
     CommitDraft: _grpc.UnaryUnaryMultiCallable[_metadata_service_pb2.CommitDraftRequest, _metadata_service_pb2.CommitDraftResponse]
     """Makes a draft a version, once every chunk that it names is stored and held by the team. Content that a live version of
@@ -138,6 +164,15 @@ class MetadataServiceStub:
 
     Errors: NOT_FOUND DRAFT_NOT_FOUND; FAILED_PRECONDITION DRAFT_NOT_OPEN (it is committed).
     """
+    CopyVersion: _grpc.UnaryUnaryMultiCallable[_metadata_service_pb2.CopyVersionRequest, _metadata_service_pb2.CopyVersionResponse]
+    """Makes a version with the content of another one: of another collection, another project, or another team that the caller
+    may read. No bytes move; the manifest is shared, and the team gets its holdings. Description and metadata go with it,
+    aliases, tags and notes do not. The version remembers its origin. Content that a live version of the collection has already
+    answers with that version (SEM-11). Needs: write on the team of the parent, read on that of the source.
+
+    Errors: NOT_FOUND VERSION_NOT_FOUND; FAILED_PRECONDITION VERSION_DELETED (the source), CHUNKS_MISSING (the source is
+    damaged); ALREADY_EXISTS COLLECTION_TYPE_MISMATCH; INVALID_ARGUMENT INVALID_ALIAS, INVALID_TAG.
+    """
     Resolve: _grpc.UnaryUnaryMultiCallable[_metadata_service_pb2.ResolveRequest, _version_pb2.Version]
     """Finds the version behind an address, `[[team/]project/]name[:ref][@pin]` (SEM-3): by alias, number, `latest`, digest,
     or an alias as of a moment. Needs: read on the team.
@@ -151,7 +186,11 @@ class MetadataServiceStub:
     Errors: NOT_FOUND VERSION_NOT_FOUND; FAILED_PRECONDITION VERSION_DELETED (with its tombstone).
     """
     ListVersions: _grpc.UnaryUnaryMultiCallable[_metadata_service_pb2.ListVersionsRequest, _metadata_service_pb2.ListVersionsResponse]
-    """Lists the versions of a collection, newest first. Needs: read on the team."""
+    """Lists versions, newest first unless ordered otherwise: of a collection, of all collections of a project
+    (`…/collections/-`), or of a team (`teams/{team}/projects/-/collections/-`). Needs: read on the team.
+
+    Errors: INVALID_ARGUMENT INVALID_FILTER (points at the character).
+    """
     UpdateVersion: _grpc.UnaryUnaryMultiCallable[_metadata_service_pb2.UpdateVersionRequest, _version_pb2.Version]
     """Edits the words of a version. Never makes a version (SEM-15). Needs: write on the team.
 
@@ -177,7 +216,8 @@ class MetadataServiceStub:
     (another live version has its content; names it).
     """
     ListEntries: _grpc.UnaryUnaryMultiCallable[_metadata_service_pb2.ListEntriesRequest, _metadata_service_pb2.ListEntriesResponse]
-    """Lists entries of a version by path, page by page, without their segments. Needs: read on the team.
+    """Lists entries of a version by path, page by page, without their segments; all that lie under a folder, or folder by folder.
+    Needs: read on the team.
 
     Errors: NOT_FOUND VERSION_NOT_FOUND; FAILED_PRECONDITION VERSION_DELETED.
     """
@@ -203,6 +243,22 @@ class MetadataServiceStub:
     """Lists the aliases of a collection by name. Needs: read on the team."""
     ListAliasHistory: _grpc.UnaryUnaryMultiCallable[_metadata_service_pb2.ListAliasHistoryRequest, _metadata_service_pb2.ListAliasHistoryResponse]
     """Lists the changes of the aliases of a collection, newest first. Needs: read on the team."""
+    WatchAlias: _grpc.UnaryStreamMultiCallable[_metadata_service_pb2.WatchAliasRequest, _metadata_service_pb2.WatchAliasResponse]
+    """Streams where an alias points: the present state first, then each newer one; states in between may be left out. `latest` can
+    be watched too. A heartbeat comes every 20 s at most; after an hour the server ends the stream with OK: watch again. A
+    server that stops ends it with UNAVAILABLE. Needs: read on the team.
+    """
+    AddSignature: _grpc.UnaryUnaryMultiCallable[_metadata_service_pb2.AddSignatureRequest, _signature_pb2.Signature]
+    """Adds a signature to a version. The server checks that it is one, and trusts no key: who verifies decides which keys count.
+    The same signature again changes nothing. Needs: write on the team.
+
+    Errors: NOT_FOUND VERSION_NOT_FOUND; FAILED_PRECONDITION VERSION_DELETED, SIGNATURE_INVALID (it does not fit the version).
+    """
+    ListSignatures: _grpc.UnaryUnaryMultiCallable[_metadata_service_pb2.ListSignaturesRequest, _metadata_service_pb2.ListSignaturesResponse]
+    """Lists the signatures of a version, oldest first. Needs: read on the team.
+
+    Errors: NOT_FOUND VERSION_NOT_FOUND; FAILED_PRECONDITION VERSION_DELETED.
+    """
     RecordUse: _grpc.UnaryUnaryMultiCallable[_metadata_service_pb2.RecordUseRequest, _metadata_service_pb2.RecordUseResponse]
     """Records that a run used a version. Idempotent per run and version (SEM-39). Needs: write on the team of the run, read on
     the team of the version.
@@ -267,7 +323,10 @@ class MetadataServiceAsyncStub(MetadataServiceStub):
     GetCollection: _aio.UnaryUnaryMultiCallable[_metadata_service_pb2.GetCollectionRequest, _collection_pb2.Collection]  # type: ignore[assignment]
     """Shows a collection. Needs: read on the team."""
     ListCollections: _aio.UnaryUnaryMultiCallable[_metadata_service_pb2.ListCollectionsRequest, _metadata_service_pb2.ListCollectionsResponse]  # type: ignore[assignment]
-    """Lists the collections of a project by name. Needs: read on the team."""
+    """Lists the collections of a project, or of all projects of a team, by name unless ordered otherwise. Needs: read on the team.
+
+    Errors: INVALID_ARGUMENT INVALID_FILTER (points at the character).
+    """
     UpdateCollection: _aio.UnaryUnaryMultiCallable[_metadata_service_pb2.UpdateCollectionRequest, _collection_pb2.Collection]  # type: ignore[assignment]
     """Edits the description or the type of a collection. Needs: write on the team.
 
@@ -279,23 +338,45 @@ class MetadataServiceAsyncStub(MetadataServiceStub):
 
     Errors: ALREADY_EXISTS COLLECTION_EXISTS.
     """
-    CreateDraft: _aio.UnaryUnaryMultiCallable[_metadata_service_pb2.CreateDraftRequest, _draft_pb2.Draft]  # type: ignore[assignment]
-    """Opens a draft of a new version. Makes the project and the collection if they are missing. Needs: write on the team.
+    MoveCollection: _aio.UnaryUnaryMultiCallable[_metadata_service_pb2.MoveCollectionRequest, _collection_pb2.Collection]  # type: ignore[assignment]
+    """Moves a collection to another project of its team, which is made if it is missing. Its versions, aliases and history go
+    with it, and versions keep their uid. Needs: write on the team.
 
-    Errors: ALREADY_EXISTS COLLECTION_TYPE_MISMATCH (names the existing type, SEM-2).
+    Errors: ALREADY_EXISTS COLLECTION_EXISTS; INVALID_ARGUMENT INVALID_ARGUMENT (a project of another team: copy instead).
+    """
+    ListCollectionHistory: _aio.UnaryUnaryMultiCallable[_metadata_service_pb2.ListCollectionHistoryRequest, _metadata_service_pb2.ListCollectionHistoryResponse]  # type: ignore[assignment]
+    """Lists the names that a collection had, newest first: every rename and every move. Needs: read on the team."""
+    CreateDraft: _aio.UnaryUnaryMultiCallable[_metadata_service_pb2.CreateDraftRequest, _draft_pb2.Draft]  # type: ignore[assignment]
+    """Opens a draft of a new version, empty or with the entries of a base version. Makes the project and the collection if they
+    are missing. With a `distributed_id` that the collection knows, answers with the draft of that id, whoever opened it, in
+    the state that it is in; it is safe to repeat. Needs: write on the team, read on the team of the base.
+
+    Errors: ALREADY_EXISTS COLLECTION_TYPE_MISMATCH (names the existing type, SEM-2); NOT_FOUND VERSION_NOT_FOUND,
+    FAILED_PRECONDITION VERSION_DELETED (the base); FAILED_PRECONDITION DRAFT_NOT_OPEN (the draft of the `distributed_id` was
+    aborted or expired, or has another base: use another id).
     """
     GetDraft: _aio.UnaryUnaryMultiCallable[_metadata_service_pb2.GetDraftRequest, _draft_pb2.Draft]  # type: ignore[assignment]
     """Shows a draft. Needs: read on the team.
 
     Errors: NOT_FOUND DRAFT_NOT_FOUND.
     """
+    ListDrafts: _aio.UnaryUnaryMultiCallable[_metadata_service_pb2.ListDraftsRequest, _metadata_service_pb2.ListDraftsResponse]  # type: ignore[assignment]
+    """Lists the drafts of a project, newest first, so that unfinished ones can be seen and given up. Needs: read on the team."""
     AddEntries: _aio.StreamUnaryMultiCallable[_metadata_service_pb2.AddEntriesRequest, _metadata_service_pb2.AddEntriesResponse]  # type: ignore[assignment]
     """Adds entries to an open draft. Several writers may add to one draft. The same path with the same content may come
-    again, so a broken stream is simply repeated; with other content it is refused. Needs: write on the team.
+    again, so a broken stream is simply repeated; with other content it is refused unless the stream says `overwrite`. Needs:
+    write on the team.
 
     Errors: NOT_FOUND DRAFT_NOT_FOUND; FAILED_PRECONDITION DRAFT_NOT_OPEN; INVALID_ARGUMENT INVALID_PATH,
-    INVALID_ENTRY (digest, size or segments do not fit), INVALID_REFERENCE; ALREADY_EXISTS PATH_CONFLICT; DEADLINE_EXCEEDED when the
-    stream idles.
+    INVALID_ENTRY (digest, size or segments do not fit), INVALID_REFERENCE; ALREADY_EXISTS PATH_CONFLICT (names both digests);
+    DEADLINE_EXCEEDED when the stream idles.
+    """
+    RemoveEntries: _aio.UnaryUnaryMultiCallable[_metadata_service_pb2.RemoveEntriesRequest, _metadata_service_pb2.RemoveEntriesResponse]  # type: ignore[assignment]
+    """Takes entries out of an open draft: files, and folders with all that lies under them. All of them or none. Needs: write on
+    the team.
+
+    Errors: NOT_FOUND DRAFT_NOT_FOUND, ENTRY_NOT_FOUND (names the first path that is not there); FAILED_PRECONDITION
+    DRAFT_NOT_OPEN; INVALID_ARGUMENT INVALID_PATH.
     """
     CommitDraft: _aio.UnaryUnaryMultiCallable[_metadata_service_pb2.CommitDraftRequest, _metadata_service_pb2.CommitDraftResponse]  # type: ignore[assignment]
     """Makes a draft a version, once every chunk that it names is stored and held by the team. Content that a live version of
@@ -311,6 +392,15 @@ class MetadataServiceAsyncStub(MetadataServiceStub):
 
     Errors: NOT_FOUND DRAFT_NOT_FOUND; FAILED_PRECONDITION DRAFT_NOT_OPEN (it is committed).
     """
+    CopyVersion: _aio.UnaryUnaryMultiCallable[_metadata_service_pb2.CopyVersionRequest, _metadata_service_pb2.CopyVersionResponse]  # type: ignore[assignment]
+    """Makes a version with the content of another one: of another collection, another project, or another team that the caller
+    may read. No bytes move; the manifest is shared, and the team gets its holdings. Description and metadata go with it,
+    aliases, tags and notes do not. The version remembers its origin. Content that a live version of the collection has already
+    answers with that version (SEM-11). Needs: write on the team of the parent, read on that of the source.
+
+    Errors: NOT_FOUND VERSION_NOT_FOUND; FAILED_PRECONDITION VERSION_DELETED (the source), CHUNKS_MISSING (the source is
+    damaged); ALREADY_EXISTS COLLECTION_TYPE_MISMATCH; INVALID_ARGUMENT INVALID_ALIAS, INVALID_TAG.
+    """
     Resolve: _aio.UnaryUnaryMultiCallable[_metadata_service_pb2.ResolveRequest, _version_pb2.Version]  # type: ignore[assignment]
     """Finds the version behind an address, `[[team/]project/]name[:ref][@pin]` (SEM-3): by alias, number, `latest`, digest,
     or an alias as of a moment. Needs: read on the team.
@@ -324,7 +414,11 @@ class MetadataServiceAsyncStub(MetadataServiceStub):
     Errors: NOT_FOUND VERSION_NOT_FOUND; FAILED_PRECONDITION VERSION_DELETED (with its tombstone).
     """
     ListVersions: _aio.UnaryUnaryMultiCallable[_metadata_service_pb2.ListVersionsRequest, _metadata_service_pb2.ListVersionsResponse]  # type: ignore[assignment]
-    """Lists the versions of a collection, newest first. Needs: read on the team."""
+    """Lists versions, newest first unless ordered otherwise: of a collection, of all collections of a project
+    (`…/collections/-`), or of a team (`teams/{team}/projects/-/collections/-`). Needs: read on the team.
+
+    Errors: INVALID_ARGUMENT INVALID_FILTER (points at the character).
+    """
     UpdateVersion: _aio.UnaryUnaryMultiCallable[_metadata_service_pb2.UpdateVersionRequest, _version_pb2.Version]  # type: ignore[assignment]
     """Edits the words of a version. Never makes a version (SEM-15). Needs: write on the team.
 
@@ -350,7 +444,8 @@ class MetadataServiceAsyncStub(MetadataServiceStub):
     (another live version has its content; names it).
     """
     ListEntries: _aio.UnaryUnaryMultiCallable[_metadata_service_pb2.ListEntriesRequest, _metadata_service_pb2.ListEntriesResponse]  # type: ignore[assignment]
-    """Lists entries of a version by path, page by page, without their segments. Needs: read on the team.
+    """Lists entries of a version by path, page by page, without their segments; all that lie under a folder, or folder by folder.
+    Needs: read on the team.
 
     Errors: NOT_FOUND VERSION_NOT_FOUND; FAILED_PRECONDITION VERSION_DELETED.
     """
@@ -376,6 +471,22 @@ class MetadataServiceAsyncStub(MetadataServiceStub):
     """Lists the aliases of a collection by name. Needs: read on the team."""
     ListAliasHistory: _aio.UnaryUnaryMultiCallable[_metadata_service_pb2.ListAliasHistoryRequest, _metadata_service_pb2.ListAliasHistoryResponse]  # type: ignore[assignment]
     """Lists the changes of the aliases of a collection, newest first. Needs: read on the team."""
+    WatchAlias: _aio.UnaryStreamMultiCallable[_metadata_service_pb2.WatchAliasRequest, _metadata_service_pb2.WatchAliasResponse]  # type: ignore[assignment]
+    """Streams where an alias points: the present state first, then each newer one; states in between may be left out. `latest` can
+    be watched too. A heartbeat comes every 20 s at most; after an hour the server ends the stream with OK: watch again. A
+    server that stops ends it with UNAVAILABLE. Needs: read on the team.
+    """
+    AddSignature: _aio.UnaryUnaryMultiCallable[_metadata_service_pb2.AddSignatureRequest, _signature_pb2.Signature]  # type: ignore[assignment]
+    """Adds a signature to a version. The server checks that it is one, and trusts no key: who verifies decides which keys count.
+    The same signature again changes nothing. Needs: write on the team.
+
+    Errors: NOT_FOUND VERSION_NOT_FOUND; FAILED_PRECONDITION VERSION_DELETED, SIGNATURE_INVALID (it does not fit the version).
+    """
+    ListSignatures: _aio.UnaryUnaryMultiCallable[_metadata_service_pb2.ListSignaturesRequest, _metadata_service_pb2.ListSignaturesResponse]  # type: ignore[assignment]
+    """Lists the signatures of a version, oldest first. Needs: read on the team.
+
+    Errors: NOT_FOUND VERSION_NOT_FOUND; FAILED_PRECONDITION VERSION_DELETED.
+    """
     RecordUse: _aio.UnaryUnaryMultiCallable[_metadata_service_pb2.RecordUseRequest, _metadata_service_pb2.RecordUseResponse]  # type: ignore[assignment]
     """Records that a run used a version. Idempotent per run and version (SEM-39). Needs: write on the team of the run, read on
     the team of the version.
@@ -521,7 +632,10 @@ class MetadataServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _metadata_service_pb2.ListCollectionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_metadata_service_pb2.ListCollectionsResponse, _abc.Awaitable[_metadata_service_pb2.ListCollectionsResponse]]:
-        """Lists the collections of a project by name. Needs: read on the team."""
+        """Lists the collections of a project, or of all projects of a team, by name unless ordered otherwise. Needs: read on the team.
+
+        Errors: INVALID_ARGUMENT INVALID_FILTER (points at the character).
+        """
 
     @_abc_1.abstractmethod
     def UpdateCollection(
@@ -547,14 +661,38 @@ class MetadataServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def MoveCollection(
+        self,
+        request: _metadata_service_pb2.MoveCollectionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_collection_pb2.Collection, _abc.Awaitable[_collection_pb2.Collection]]:
+        """Moves a collection to another project of its team, which is made if it is missing. Its versions, aliases and history go
+        with it, and versions keep their uid. Needs: write on the team.
+
+        Errors: ALREADY_EXISTS COLLECTION_EXISTS; INVALID_ARGUMENT INVALID_ARGUMENT (a project of another team: copy instead).
+        """
+
+    @_abc_1.abstractmethod
+    def ListCollectionHistory(
+        self,
+        request: _metadata_service_pb2.ListCollectionHistoryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_metadata_service_pb2.ListCollectionHistoryResponse, _abc.Awaitable[_metadata_service_pb2.ListCollectionHistoryResponse]]:
+        """Lists the names that a collection had, newest first: every rename and every move. Needs: read on the team."""
+
+    @_abc_1.abstractmethod
     def CreateDraft(
         self,
         request: _metadata_service_pb2.CreateDraftRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_draft_pb2.Draft, _abc.Awaitable[_draft_pb2.Draft]]:
-        """Opens a draft of a new version. Makes the project and the collection if they are missing. Needs: write on the team.
+        """Opens a draft of a new version, empty or with the entries of a base version. Makes the project and the collection if they
+        are missing. With a `distributed_id` that the collection knows, answers with the draft of that id, whoever opened it, in
+        the state that it is in; it is safe to repeat. Needs: write on the team, read on the team of the base.
 
-        Errors: ALREADY_EXISTS COLLECTION_TYPE_MISMATCH (names the existing type, SEM-2).
+        Errors: ALREADY_EXISTS COLLECTION_TYPE_MISMATCH (names the existing type, SEM-2); NOT_FOUND VERSION_NOT_FOUND,
+        FAILED_PRECONDITION VERSION_DELETED (the base); FAILED_PRECONDITION DRAFT_NOT_OPEN (the draft of the `distributed_id` was
+        aborted or expired, or has another base: use another id).
         """
 
     @_abc_1.abstractmethod
@@ -569,17 +707,39 @@ class MetadataServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def ListDrafts(
+        self,
+        request: _metadata_service_pb2.ListDraftsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_metadata_service_pb2.ListDraftsResponse, _abc.Awaitable[_metadata_service_pb2.ListDraftsResponse]]:
+        """Lists the drafts of a project, newest first, so that unfinished ones can be seen and given up. Needs: read on the team."""
+
+    @_abc_1.abstractmethod
     def AddEntries(
         self,
         request_iterator: _MaybeAsyncIterator[_metadata_service_pb2.AddEntriesRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_metadata_service_pb2.AddEntriesResponse, _abc.Awaitable[_metadata_service_pb2.AddEntriesResponse]]:
         """Adds entries to an open draft. Several writers may add to one draft. The same path with the same content may come
-        again, so a broken stream is simply repeated; with other content it is refused. Needs: write on the team.
+        again, so a broken stream is simply repeated; with other content it is refused unless the stream says `overwrite`. Needs:
+        write on the team.
 
         Errors: NOT_FOUND DRAFT_NOT_FOUND; FAILED_PRECONDITION DRAFT_NOT_OPEN; INVALID_ARGUMENT INVALID_PATH,
-        INVALID_ENTRY (digest, size or segments do not fit), INVALID_REFERENCE; ALREADY_EXISTS PATH_CONFLICT; DEADLINE_EXCEEDED when the
-        stream idles.
+        INVALID_ENTRY (digest, size or segments do not fit), INVALID_REFERENCE; ALREADY_EXISTS PATH_CONFLICT (names both digests);
+        DEADLINE_EXCEEDED when the stream idles.
+        """
+
+    @_abc_1.abstractmethod
+    def RemoveEntries(
+        self,
+        request: _metadata_service_pb2.RemoveEntriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_metadata_service_pb2.RemoveEntriesResponse, _abc.Awaitable[_metadata_service_pb2.RemoveEntriesResponse]]:
+        """Takes entries out of an open draft: files, and folders with all that lies under them. All of them or none. Needs: write on
+        the team.
+
+        Errors: NOT_FOUND DRAFT_NOT_FOUND, ENTRY_NOT_FOUND (names the first path that is not there); FAILED_PRECONDITION
+        DRAFT_NOT_OPEN; INVALID_ARGUMENT INVALID_PATH.
         """
 
     @_abc_1.abstractmethod
@@ -606,6 +766,21 @@ class MetadataServiceServicer(metaclass=_abc_1.ABCMeta):
         """Gives a draft up. Aborting an aborted or expired draft changes nothing. Needs: write on the team.
 
         Errors: NOT_FOUND DRAFT_NOT_FOUND; FAILED_PRECONDITION DRAFT_NOT_OPEN (it is committed).
+        """
+
+    @_abc_1.abstractmethod
+    def CopyVersion(
+        self,
+        request: _metadata_service_pb2.CopyVersionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_metadata_service_pb2.CopyVersionResponse, _abc.Awaitable[_metadata_service_pb2.CopyVersionResponse]]:
+        """Makes a version with the content of another one: of another collection, another project, or another team that the caller
+        may read. No bytes move; the manifest is shared, and the team gets its holdings. Description and metadata go with it,
+        aliases, tags and notes do not. The version remembers its origin. Content that a live version of the collection has already
+        answers with that version (SEM-11). Needs: write on the team of the parent, read on that of the source.
+
+        Errors: NOT_FOUND VERSION_NOT_FOUND; FAILED_PRECONDITION VERSION_DELETED (the source), CHUNKS_MISSING (the source is
+        damaged); ALREADY_EXISTS COLLECTION_TYPE_MISMATCH; INVALID_ARGUMENT INVALID_ALIAS, INVALID_TAG.
         """
 
     @_abc_1.abstractmethod
@@ -638,7 +813,11 @@ class MetadataServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _metadata_service_pb2.ListVersionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_metadata_service_pb2.ListVersionsResponse, _abc.Awaitable[_metadata_service_pb2.ListVersionsResponse]]:
-        """Lists the versions of a collection, newest first. Needs: read on the team."""
+        """Lists versions, newest first unless ordered otherwise: of a collection, of all collections of a project
+        (`…/collections/-`), or of a team (`teams/{team}/projects/-/collections/-`). Needs: read on the team.
+
+        Errors: INVALID_ARGUMENT INVALID_FILTER (points at the character).
+        """
 
     @_abc_1.abstractmethod
     def UpdateVersion(
@@ -694,7 +873,8 @@ class MetadataServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _metadata_service_pb2.ListEntriesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_metadata_service_pb2.ListEntriesResponse, _abc.Awaitable[_metadata_service_pb2.ListEntriesResponse]]:
-        """Lists entries of a version by path, page by page, without their segments. Needs: read on the team.
+        """Lists entries of a version by path, page by page, without their segments; all that lie under a folder, or folder by folder.
+        Needs: read on the team.
 
         Errors: NOT_FOUND VERSION_NOT_FOUND; FAILED_PRECONDITION VERSION_DELETED.
         """
@@ -750,6 +930,40 @@ class MetadataServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_metadata_service_pb2.ListAliasHistoryResponse, _abc.Awaitable[_metadata_service_pb2.ListAliasHistoryResponse]]:
         """Lists the changes of the aliases of a collection, newest first. Needs: read on the team."""
+
+    @_abc_1.abstractmethod
+    def WatchAlias(
+        self,
+        request: _metadata_service_pb2.WatchAliasRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_metadata_service_pb2.WatchAliasResponse], _abc.AsyncIterator[_metadata_service_pb2.WatchAliasResponse]]:
+        """Streams where an alias points: the present state first, then each newer one; states in between may be left out. `latest` can
+        be watched too. A heartbeat comes every 20 s at most; after an hour the server ends the stream with OK: watch again. A
+        server that stops ends it with UNAVAILABLE. Needs: read on the team.
+        """
+
+    @_abc_1.abstractmethod
+    def AddSignature(
+        self,
+        request: _metadata_service_pb2.AddSignatureRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_signature_pb2.Signature, _abc.Awaitable[_signature_pb2.Signature]]:
+        """Adds a signature to a version. The server checks that it is one, and trusts no key: who verifies decides which keys count.
+        The same signature again changes nothing. Needs: write on the team.
+
+        Errors: NOT_FOUND VERSION_NOT_FOUND; FAILED_PRECONDITION VERSION_DELETED, SIGNATURE_INVALID (it does not fit the version).
+        """
+
+    @_abc_1.abstractmethod
+    def ListSignatures(
+        self,
+        request: _metadata_service_pb2.ListSignaturesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_metadata_service_pb2.ListSignaturesResponse, _abc.Awaitable[_metadata_service_pb2.ListSignaturesResponse]]:
+        """Lists the signatures of a version, oldest first. Needs: read on the team.
+
+        Errors: NOT_FOUND VERSION_NOT_FOUND; FAILED_PRECONDITION VERSION_DELETED.
+        """
 
     @_abc_1.abstractmethod
     def RecordUse(

@@ -27,7 +27,7 @@ from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'modelkeep/api/metadata/v1/version.proto\x12\x19modelkeep.api.metadata.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xde\x06\n\x07Version\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x11\n\x03uid\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12<\n\x05state\x18\x03 \x01(\x0e\x32\'.modelkeep.api.metadata.v1.VersionStateB\x04\xe2\x41\x01\x03\x12\x14\n\x06\x64igest\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04type\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x19\n\x0b\x64\x65scription\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x12\x13\n\x05notes\x18\x07 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1b\n\rmetadata_json\x18\x08 \x01(\tB\x04\xe2\x41\x01\x01\x12\x12\n\x04tags\x18\t \x03(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x61liases\x18\n \x03(\tB\x04\xe2\x41\x01\x03\x12\x19\n\x0b\x65ntry_count\x18\x0b \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1a\n\x0cstored_bytes\x18\x0c \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1e\n\x10referenced_bytes\x18\r \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x37\n\rverified_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x63reator\x18\x11 \x01(\tB\x04\xe2\x41\x01\x03\x12\x11\n\x03run\x18\x12 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1e\n\x10run_display_name\x18\x13 \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x65tag\x18\x14 \x01(\tB\x04\xe2\x41\x01\x01\x12=\n\ttombstone\x18\x15 \x01(\x0b\x32$.modelkeep.api.metadata.v1.TombstoneB\x04\xe2\x41\x01\x03\x12\x39\n\x04uses\x18\x16 \x01(\x0b\x32%.modelkeep.api.metadata.v1.UseSummaryB\x04\xe2\x41\x01\x03:v\xea\x41s\n\x11modelkeep/Version\x12Kteams/{team}/projects/{project}/collections/{collection}/versions/{version}*\x08versions2\x07version\"\xa3\x01\n\tTombstone\x12\x13\n\x05\x61\x63tor\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06reason\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x64\x65lete_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x34\n\npurge_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\"\x98\x01\n\nUseSummary\x12\x17\n\trun_count\x18\x01 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x38\n\x0e\x66irst_use_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x37\n\rlast_use_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03*\x7f\n\x0cVersionState\x12\x1d\n\x19VERSION_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17VERSION_STATE_COMMITTED\x10\x01\x12\x19\n\x15VERSION_STATE_DELETED\x10\x02\x12\x18\n\x14VERSION_STATE_PURGED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'modelkeep/api/metadata/v1/version.proto\x12\x19modelkeep.api.metadata.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x97\x07\n\x07Version\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x11\n\x03uid\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12<\n\x05state\x18\x03 \x01(\x0e\x32\'.modelkeep.api.metadata.v1.VersionStateB\x04\xe2\x41\x01\x03\x12\x14\n\x06\x64igest\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04type\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x19\n\x0b\x64\x65scription\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x12\x13\n\x05notes\x18\x07 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1b\n\rmetadata_json\x18\x08 \x01(\tB\x04\xe2\x41\x01\x01\x12\x12\n\x04tags\x18\t \x03(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x61liases\x18\n \x03(\tB\x04\xe2\x41\x01\x03\x12\x19\n\x0b\x65ntry_count\x18\x0b \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1a\n\x0cstored_bytes\x18\x0c \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1e\n\x10referenced_bytes\x18\r \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x37\n\rverified_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x63reator\x18\x11 \x01(\tB\x04\xe2\x41\x01\x03\x12\x11\n\x03run\x18\x12 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1e\n\x10run_display_name\x18\x13 \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x65tag\x18\x14 \x01(\tB\x04\xe2\x41\x01\x01\x12=\n\ttombstone\x18\x15 \x01(\x0b\x32$.modelkeep.api.metadata.v1.TombstoneB\x04\xe2\x41\x01\x03\x12\x39\n\x04uses\x18\x16 \x01(\x0b\x32%.modelkeep.api.metadata.v1.UseSummaryB\x04\xe2\x41\x01\x03\x12\x37\n\x06origin\x18\x17 \x01(\x0b\x32!.modelkeep.api.metadata.v1.OriginB\x04\xe2\x41\x01\x03:v\xea\x41s\n\x11modelkeep/Version\x12Kteams/{team}/projects/{project}/collections/{collection}/versions/{version}*\x08versions2\x07version\"\xa3\x01\n\tTombstone\x12\x13\n\x05\x61\x63tor\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06reason\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x64\x65lete_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x34\n\npurge_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\"\x98\x01\n\nUseSummary\x12\x17\n\trun_count\x18\x01 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x38\n\x0e\x66irst_use_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x37\n\rlast_use_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\"P\n\x06Origin\x12+\n\x07version\x18\x01 \x01(\tB\x1a\xe2\x41\x01\x03\xfa\x41\x13\n\x11modelkeep/Version\x12\x19\n\x0bversion_uid\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03*\x7f\n\x0cVersionState\x12\x1d\n\x19VERSION_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17VERSION_STATE_COMMITTED\x10\x01\x12\x19\n\x15VERSION_STATE_DELETED\x10\x02\x12\x18\n\x14VERSION_STATE_PURGED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -78,6 +78,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_VERSION'].fields_by_name['tombstone']._serialized_options = b'\342A\001\003'
   _globals['_VERSION'].fields_by_name['uses']._loaded_options = None
   _globals['_VERSION'].fields_by_name['uses']._serialized_options = b'\342A\001\003'
+  _globals['_VERSION'].fields_by_name['origin']._loaded_options = None
+  _globals['_VERSION'].fields_by_name['origin']._serialized_options = b'\342A\001\003'
   _globals['_VERSION']._loaded_options = None
   _globals['_VERSION']._serialized_options = b'\352As\n\021modelkeep/Version\022Kteams/{team}/projects/{project}/collections/{collection}/versions/{version}*\010versions2\007version'
   _globals['_TOMBSTONE'].fields_by_name['actor']._loaded_options = None
@@ -94,12 +96,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_USESUMMARY'].fields_by_name['first_use_time']._serialized_options = b'\342A\001\003'
   _globals['_USESUMMARY'].fields_by_name['last_use_time']._loaded_options = None
   _globals['_USESUMMARY'].fields_by_name['last_use_time']._serialized_options = b'\342A\001\003'
-  _globals['_VERSIONSTATE']._serialized_start=1349
-  _globals['_VERSIONSTATE']._serialized_end=1476
+  _globals['_ORIGIN'].fields_by_name['version']._loaded_options = None
+  _globals['_ORIGIN'].fields_by_name['version']._serialized_options = b'\342A\001\003\372A\023\n\021modelkeep/Version'
+  _globals['_ORIGIN'].fields_by_name['version_uid']._loaded_options = None
+  _globals['_ORIGIN'].fields_by_name['version_uid']._serialized_options = b'\342A\001\003'
+  _globals['_VERSIONSTATE']._serialized_start=1488
+  _globals['_VERSIONSTATE']._serialized_end=1615
   _globals['_VERSION']._serialized_start=164
-  _globals['_VERSION']._serialized_end=1026
-  _globals['_TOMBSTONE']._serialized_start=1029
-  _globals['_TOMBSTONE']._serialized_end=1192
-  _globals['_USESUMMARY']._serialized_start=1195
-  _globals['_USESUMMARY']._serialized_end=1347
+  _globals['_VERSION']._serialized_end=1083
+  _globals['_TOMBSTONE']._serialized_start=1086
+  _globals['_TOMBSTONE']._serialized_end=1249
+  _globals['_USESUMMARY']._serialized_start=1252
+  _globals['_USESUMMARY']._serialized_end=1404
+  _globals['_ORIGIN']._serialized_start=1406
+  _globals['_ORIGIN']._serialized_end=1486
 # @@protoc_insertion_point(module_scope)

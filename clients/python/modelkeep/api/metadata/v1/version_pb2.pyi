@@ -24,7 +24,7 @@ VERSION_STATE_DELETED: VersionState
 VERSION_STATE_PURGED: VersionState
 
 class Version(_message.Message):
-    __slots__ = ("name", "uid", "state", "digest", "type", "description", "notes", "metadata_json", "tags", "aliases", "entry_count", "stored_bytes", "referenced_bytes", "create_time", "update_time", "verified_time", "creator", "run", "run_display_name", "etag", "tombstone", "uses")
+    __slots__ = ("name", "uid", "state", "digest", "type", "description", "notes", "metadata_json", "tags", "aliases", "entry_count", "stored_bytes", "referenced_bytes", "create_time", "update_time", "verified_time", "creator", "run", "run_display_name", "etag", "tombstone", "uses", "origin")
     NAME_FIELD_NUMBER: _ClassVar[int]
     UID_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -47,6 +47,7 @@ class Version(_message.Message):
     ETAG_FIELD_NUMBER: _ClassVar[int]
     TOMBSTONE_FIELD_NUMBER: _ClassVar[int]
     USES_FIELD_NUMBER: _ClassVar[int]
+    ORIGIN_FIELD_NUMBER: _ClassVar[int]
     name: str
     uid: str
     state: VersionState
@@ -69,7 +70,8 @@ class Version(_message.Message):
     etag: str
     tombstone: Tombstone
     uses: UseSummary
-    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., state: _Optional[_Union[VersionState, str]] = ..., digest: _Optional[str] = ..., type: _Optional[str] = ..., description: _Optional[str] = ..., notes: _Optional[str] = ..., metadata_json: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., aliases: _Optional[_Iterable[str]] = ..., entry_count: _Optional[int] = ..., stored_bytes: _Optional[int] = ..., referenced_bytes: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., verified_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., run: _Optional[str] = ..., run_display_name: _Optional[str] = ..., etag: _Optional[str] = ..., tombstone: _Optional[_Union[Tombstone, _Mapping]] = ..., uses: _Optional[_Union[UseSummary, _Mapping]] = ...) -> None: ...
+    origin: Origin
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., state: _Optional[_Union[VersionState, str]] = ..., digest: _Optional[str] = ..., type: _Optional[str] = ..., description: _Optional[str] = ..., notes: _Optional[str] = ..., metadata_json: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., aliases: _Optional[_Iterable[str]] = ..., entry_count: _Optional[int] = ..., stored_bytes: _Optional[int] = ..., referenced_bytes: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., verified_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., run: _Optional[str] = ..., run_display_name: _Optional[str] = ..., etag: _Optional[str] = ..., tombstone: _Optional[_Union[Tombstone, _Mapping]] = ..., uses: _Optional[_Union[UseSummary, _Mapping]] = ..., origin: _Optional[_Union[Origin, _Mapping]] = ...) -> None: ...
 
 class Tombstone(_message.Message):
     __slots__ = ("actor", "reason", "delete_time", "purge_time")
@@ -92,3 +94,11 @@ class UseSummary(_message.Message):
     first_use_time: _timestamp_pb2.Timestamp
     last_use_time: _timestamp_pb2.Timestamp
     def __init__(self, run_count: _Optional[int] = ..., first_use_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_use_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class Origin(_message.Message):
+    __slots__ = ("version", "version_uid")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    VERSION_UID_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    version_uid: str
+    def __init__(self, version: _Optional[str] = ..., version_uid: _Optional[str] = ...) -> None: ...
