@@ -15,34 +15,43 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.bench.measure import GIB, MIB, Result, table
-from tests.bench.p_bytes import folders, p1, p2_p3_p8
+from tests.bench.p_bytes import folders, p1, p2_p3_p8, p2_safetensors
 from tests.bench.p_calls import p10, p15
+from tests.bench.p_changed import p4, p5
+from tests.bench.p_files import p6, p7_p9, p13
 
 
 def main() -> None:
     """Run what is asked for; exit 1 when a bar that is promised was missed."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes, one round: ends in about two minutes, says little")
-    parser.add_argument("--only", default="", help="comma-separated: p1,p2,p10,p15 (p2 brings P3 and P8)")
+    parser.add_argument("--only", default="", help="comma-separated: p1,p2,p4,p5,p6,p7,p10,p13,p15; p2 brings P3 and P8, p7 P9")
     parser.add_argument("--size-mib", type=int, default=0, help="size of the checkpoint (default 4,096; quick 256)")
     parser.add_argument("--rounds", type=int, default=0, help="rounds of A B (default 5; quick 1)")
     parser.add_argument("--json", type=Path, help="write the run here")
     options = parser.parse_args()
-    size = (options.size_mib or (256 if options.quick else 4096)) * MIB
-    rounds = options.rounds or (1 if options.quick else 5)
-    seconds = 3.0 if options.quick else 10.0
-    wanted = set(filter(None, options.only.lower().split(","))) or {"p1", "p2", "p10", "p15"}
+    quick = options.quick
+    size = (options.size_mib or (256 if quick else 4096)) * MIB
+    rounds = options.rounds or (1 if quick else 5)
+    seconds = 3.0 if quick else 10.0
+    files, entries = (5_000, 50_000) if quick else (100_000, 1_000_000)
     os.environ["MODELKEEP_PROGRESS"] = "0"
 
-    results: list[Result] = []
-    if "p15" in wanted:
-        results += p15(rounds)
     disk, *memory = folders()
     steps: list[tuple[str, Callable[[], Path], Callable[[Path], list[Result]]]] = [
+        ("p15", disk, lambda _: p15(rounds)),
         *(("p1", place, lambda folder: p1(folder, size, rounds)) for place in (disk, *memory)),
         ("p2", disk, lambda folder: p2_p3_p8(folder, size, rounds)),
+        ("p2", disk, lambda folder: p2_safetensors(folder, size, min(rounds, 3))),
+        ("p4", disk, lambda folder: p4(folder, size)),
+        ("p5", disk, lambda folder: p5(folder, size, rounds)),
+        ("p6", disk, lambda folder: p6(folder, files, rounds)),
+        ("p7", disk, lambda folder: p7_p9(folder, files, rounds)),
         ("p10", disk, lambda folder: p10(folder, seconds, rounds)),
+        ("p13", disk, lambda folder: p13(folder, entries, min(rounds, 3))),
     ]
+    wanted = set(filter(None, options.only.lower().split(","))) or {name for name, _, _ in steps}
+    results: list[Result] = []
     for name, place, step in steps:
         if name in wanted:
             results += _in_folder(place, step)
@@ -50,6 +59,8 @@ def main() -> None:
     run = {
         "machine": {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.system()},
         "size_gib": size / GIB,
+        "files": files,
+        "entries": entries,
         "rounds": rounds,
         "results": [result.as_json() for result in results],
     }

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.bench.material import make_checkpoint
 from tests.bench.measure import GIB, MIB, Result, client, interleave, make_file, run
 from tests.bench.parts import modelkeep_server
 from tests.proxy import Proxy
@@ -39,14 +40,16 @@ def p1(folder: Path, size: int, rounds: int) -> list[Result]:
     where = "tmpfs" if str(folder).startswith("/dev/shm") else "disk"
     work = f"log {size // MIB:,} MiB, embedded, {where}"
     detail: dict[str, object] = {"size_bytes": size, "rounds": rounds, "peak_bytes": max(peaks)}
-    return [Result("P1", work, mine, theirs, "s cp+openssl", "s", mine / theirs, "≤ 1.5 (later)", None, detail)]
+    return [Result("P1", work, mine, theirs, "s cp+openssl", "s", mine / theirs, "≤ 1.5", mine / theirs <= 1.5, detail)]
 
 
-def _s5cmd(store: S3, *words: str) -> list[str]:
+def s5cmd(store: S3, *words: str) -> list[str]:
+    """A command of s5cmd on the store."""
     return [S5CMD, "--endpoint-url", f"http://{store.endpoint}", *words]
 
 
-def _s5cmd_env(store: S3) -> dict[str, str]:
+def s5cmd_env(store: S3) -> dict[str, str]:
+    """What s5cmd needs to reach the store."""
     return {
         **os.environ,
         "AWS_ACCESS_KEY_ID": store.access_key,
@@ -77,23 +80,46 @@ def p2_p3_p8(folder: Path, size: int, rounds: int) -> list[Result]:
                 facts["fetch"].append(fetched.seconds)
                 facts["memory"].append(fetched.peak_bytes)
             facts["server"].append(server.peak_bytes)
-        _empty(store)
+        empty(store)
         return cost.seconds
 
     def peer(_round: int) -> float:
         store = seaweedfs()
-        cost = run(_s5cmd(store, "cp", str(source), f"s3://{store.bucket}/copy.bin"), env=_s5cmd_env(store))
+        cost = run(s5cmd(store, "cp", str(source), f"s3://{store.bucket}/copy.bin"), env=s5cmd_env(store))
         facts["s5cpu"].append(cost.cpu_seconds)
         copy = folder / "copy.bin"
-        fetched = run(_s5cmd(store, "cp", f"s3://{store.bucket}/copy.bin", str(copy)), env=_s5cmd_env(store))
+        fetched = run(s5cmd(store, "cp", f"s3://{store.bucket}/copy.bin", str(copy)), env=s5cmd_env(store))
         facts["s5fetch"].append(fetched.seconds)
         copy.unlink()
-        _empty(store)
+        empty(store)
         return cost.seconds
 
     mine, theirs = interleave(rounds, ours, peer)
     source.unlink()
     return _results(size, mine, theirs, {name: sorted(values)[len(values) // 2] for name, values in facts.items()})
+
+
+def p2_safetensors(folder: Path, size: int, rounds: int) -> list[Result]:
+    """The CPU time that a client spends on logging tensors to S3, where no content has to be searched for cuts."""
+    source = make_checkpoint(folder / "model.safetensors", size)
+
+    def ours(_round: int) -> float:
+        store = seaweedfs()
+        with modelkeep_server(folder, store) as server:
+            spent = client("log", str(source), env=server.env).cpu_seconds
+        empty(store)
+        return spent
+
+    def peer(_round: int) -> float:
+        store = seaweedfs()
+        spent = run(s5cmd(store, "cp", str(source), f"s3://{store.bucket}/copy"), env=s5cmd_env(store)).cpu_seconds
+        empty(store)
+        return spent
+
+    mine, theirs = interleave(rounds, ours, peer)
+    source.unlink()
+    ratio = mine / theirs
+    return [Result("P2", "  client CPU, safetensors", mine, theirs, "s s5cmd", "s", ratio, "≤ 0.7", ratio <= 0.7)]
 
 
 def _results(size: int, mine: float, theirs: float, middle: dict[str, float]) -> list[Result]:
@@ -103,10 +129,10 @@ def _results(size: int, mine: float, theirs: float, middle: dict[str, float]) ->
     peak = middle["memory"] / MIB
     name = f"{size // MIB:,} MiB"
     return [
-        Result("P2", f"log {name} to S3", mine, theirs, "s s5cmd", "s", mine / theirs, "≤ 1.0 (later)", None),
-        Result("P2", "  client CPU", middle["cpu"], middle["s5cpu"], "s s5cmd", "s", cpu, "≤ 0.9 (later)", None),
+        Result("P2", f"log {name} to S3", mine, theirs, "s s5cmd", "s", mine / theirs, "≤ 1.0", mine / theirs <= 1.0),
+        Result("P2", "  client CPU", middle["cpu"], middle["s5cpu"], "s s5cmd", "s", cpu, "≤ 0.9", cpu <= 0.9),
         Result("P3", "bytes through our servers", per_gib, None, "", "MiB/GiB", None, "< 1", per_gib < 1),
-        Result("P8", f"cold fetch of {name}", middle["fetch"], middle["s5fetch"], "s s5cmd", "s", fetch, "≤ 1.3 (later)", None),
+        Result("P8", f"cold fetch of {name}", middle["fetch"], middle["s5fetch"], "s s5cmd", "s", fetch, "≤ 1.3", fetch <= 1.3),
         Result("P15", "client memory in P2 and P8", peak, None, "", "MiB", None, "≤ 200", peak <= 200),
         Result(
             "–",
@@ -122,7 +148,8 @@ def _results(size: int, mine: float, theirs: float, middle: dict[str, float]) ->
     ]
 
 
-def _empty(store: S3) -> None:
+def empty(store: S3) -> None:
+    """Remove all that the store has."""
     client_ = store.client()
     for found in client_.list_objects(store.bucket, recursive=True):
         client_.remove_object(store.bucket, str(found.object_name))

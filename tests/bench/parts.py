@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,8 +35,11 @@ class Server:
 
 
 @contextlib.contextmanager
-def modelkeep_server(parent: Path, store: S3 | None = None) -> Iterator[Server]:
-    """Start one on a fresh folder under `parent`; with a `store`, its bytes go there."""
+def modelkeep_server(parent: Path, store: S3 | None = None, databases: Callable[[], str] | None = None) -> Iterator[Server]:
+    """Start one on a fresh folder under `parent`; its bytes go to `store` if given, its rows to new `databases`.
+
+    Its clients have a cache of their own, which is empty at first.
+    """
     folder = Path(tempfile.mkdtemp(prefix="mk-bench-", dir=parent))
     config = folder / "config"
     env = {**os.environ, "MODELKEEP_CONFIG_HOME": str(config)}
@@ -47,6 +50,8 @@ def modelkeep_server(parent: Path, store: S3 | None = None) -> Iterator[Server]:
             "MODELKEEP_BLOB__S3_ACCESS_KEY": store.access_key,
             "MODELKEEP_BLOB__S3_SECRET_KEY": store.secret_key,
         }
+    if databases is not None:
+        env |= {"MODELKEEP_BLOB__DATABASE_URL": databases(), "MODELKEEP_METADATA__DATABASE_URL": databases()}
     log = (folder / "log").open("wb")
     command = [SERVER, "serve", "all", "--data", str(folder / "data"), "--port", "0"]
     process = subprocess.Popen(command, env=env, stdout=log, stderr=log)
@@ -60,7 +65,11 @@ def modelkeep_server(parent: Path, store: S3 | None = None) -> Iterator[Server]:
 
         wait_until(ready, "the start of the server")
         content = json.loads(found.read_text())
-        client_env = {"MODELKEEP_URL": content["url"], "MODELKEEP_API_KEY": content["api_key"]}
+        client_env = {
+            "MODELKEEP_URL": content["url"],
+            "MODELKEEP_API_KEY": content["api_key"],
+            "MODELKEEP_CACHE_DIR": str(folder / "cache"),
+        }
         yield Server(content["url"].removeprefix("grpc://"), client_env, process.pid)
     finally:
         process.terminate()
