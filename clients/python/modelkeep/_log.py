@@ -27,10 +27,11 @@ from modelkeep.names import LATEST, CollectionName, TeamName, parse_alias, parse
 
 if TYPE_CHECKING:
     from array import array
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from modelkeep._artifact import Artifact
     from modelkeep._channel import Connection
+    from modelkeep._entries import Spool
     from modelkeep.names import ProjectName, RunName
 
 COMMIT_SECONDS: Final = 300.0
@@ -81,11 +82,20 @@ def _several(texts: Iterable[str]) -> Iterable[str]:
 
 
 def log_artifact(
-    connection: Connection, project: ProjectName, artifact: Artifact, words: Words, stamps: array[int] | None = None
+    connection: Connection,
+    project: ProjectName,
+    artifact: Artifact,
+    words: Words,
+    stamps: array[int] | None = None,
+    *,
+    draft: str = "",
+    accept: Callable[[Spool], None] | None = None,
 ) -> Version:
     """Make a version of an artifact; content that is there already answers with its version.
 
-    `stamps` says what the files must still be. Raises FileUnreadable, FileChanged, CollectionTypeMismatch, …
+    `stamps` says what the files must still be. `draft` is an open draft to commit, else a new one is opened; it stays as it is
+    when something fails. `accept` sees the entries before they are committed, and may raise.
+    Raises FileUnreadable, FileChanged, CollectionTypeMismatch, …
     """
     artifact.seal()
     collection = CollectionName(project.team, project.project, artifact.name)
@@ -93,7 +103,9 @@ def log_artifact(
     total = sum(os.path.getsize(source.path) for source in artifact.sources()) if _progress.wanted() else None
     with _progress.bar(f"{artifact.name} ↑", total) as advance, Upload(connection, TeamName(project.team), advance) as upload:
         upload.send(artifact.sources(), stamps)
-        answer = _commit(connection, collection, artifact, words, upload)
+        if accept is not None:
+            accept(upload.entries)
+        answer = _commit(connection, collection, artifact, words, upload, draft)
         version = Version.from_pb(
             answer.version,
             connection,
@@ -101,7 +113,7 @@ def log_artifact(
             ignored_fields=tuple(name.removesuffix("_json") for name in answer.ignored_fields),
             sent_bytes=upload.sent_bytes,
         )
-    if version.ignored_fields:
+    if version.ignored_fields and not draft:
         ignored = ", ".join(version.ignored_fields)
         _log.warning("%s had this content already; not applied to it: %s", version.name, ignored)
     return version
@@ -119,18 +131,24 @@ def _check_type(connection: Connection, collection: CollectionName, type_: str) 
 
 
 def _commit(
-    connection: Connection, collection: CollectionName, artifact: Artifact, words: Words, upload: Upload
+    connection: Connection, collection: CollectionName, artifact: Artifact, words: Words, upload: Upload, given: str
 ) -> pb.CommitDraftResponse:
-    request = pb.CreateDraftRequest(parent=str(collection.parent))
-    request.draft.collection, request.draft.type = str(collection), artifact.type
-    draft = connection.metadata.CreateDraft(request).name
+    draft = given or connection.metadata.CreateDraft(draft_request(collection, artifact.type)).name
     try:
         _add_entries(connection, draft, upload)
-        return _commit_draft(partial(connection.metadata.CommitDraft, _commit_request(draft, words)), artifact, upload)
+        return _commit_draft(partial(connection.metadata.CommitDraft, commit_request(draft, words)), artifact, upload)
     except BaseException:
-        with suppress(ModelkeepError):  # it ends by itself too
-            connection.metadata.AbortDraft(pb.AbortDraftRequest(name=draft), timeout=5)
+        if not given:
+            with suppress(ModelkeepError):  # it ends by itself too
+                connection.metadata.AbortDraft(pb.AbortDraftRequest(name=draft), timeout=5)
         raise
+
+
+def draft_request(collection: CollectionName, type_: str) -> pb.CreateDraftRequest:
+    """What opens a draft of a version of a collection."""
+    request = pb.CreateDraftRequest(parent=str(collection.parent))
+    request.draft.collection, request.draft.type = str(collection), type_
+    return request
 
 
 def _add_entries(connection: Connection, draft: str, upload: Upload) -> None:
@@ -157,7 +175,8 @@ def _commit_draft(commit: partial[pb.CommitDraftResponse], artifact: Artifact, u
     return commit(timeout=COMMIT_SECONDS)
 
 
-def _commit_request(draft: str, words: Words) -> pb.CommitDraftRequest:
+def commit_request(draft: str, words: Words) -> pb.CommitDraftRequest:
+    """What makes a draft a version."""
     return pb.CommitDraftRequest(
         name=draft,
         aliases=words.aliases,
