@@ -105,7 +105,7 @@ def log_artifact(
         upload.send(artifact.sources(), stamps)
         if accept is not None:
             accept(upload.entries)
-        answer = _commit(connection, collection, artifact, words, upload, draft)
+        answer = _commit(connection, collection, artifact, words, upload, given=draft)
         version = Version.from_pb(
             answer.version,
             connection,
@@ -131,7 +131,7 @@ def _check_type(connection: Connection, collection: CollectionName, type_: str) 
 
 
 def _commit(
-    connection: Connection, collection: CollectionName, artifact: Artifact, words: Words, upload: Upload, given: str
+    connection: Connection, collection: CollectionName, artifact: Artifact, words: Words, upload: Upload, *, given: str
 ) -> pb.CommitDraftResponse:
     draft = given or connection.metadata.CreateDraft(draft_request(collection, artifact.type)).name
     try:
