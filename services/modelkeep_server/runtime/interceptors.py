@@ -63,6 +63,8 @@ class Rpc:
     """The most that a call may take."""
     is_probe: bool
     """Answers even when the server is full, so that it is not restarted for being busy."""
+    is_watch: bool = False
+    """Mostly waits: calls of it are none that the server works on."""
 
 
 class Interceptor:
@@ -71,6 +73,8 @@ class Interceptor:
     def __init__(self, settings: RuntimeSettings, verifier: Verifier, metrics: Metrics) -> None:
         self.in_flight = 0
         """Calls being served now."""
+        self.watching = 0
+        """Those among them that only wait."""
         self.logs_all = settings.log_calls == "all"
         self._settings = settings
         self._verifier = verifier
@@ -79,11 +83,19 @@ class Interceptor:
         self._idle.set()
         metrics.read_in_flight(lambda: self.in_flight)
 
-    def wrap(self, path: str, handler: grpc.RpcMethodHandler[Any, Any], access: Access, *, is_probe: bool = False) -> Any:
+    def wrap(
+        self,
+        path: str,
+        handler: grpc.RpcMethodHandler[Any, Any],
+        access: Access,
+        *,
+        is_probe: bool = False,
+        is_watch: bool = False,
+    ) -> Any:
         """The same handler with everything around it."""
         streams = handler.request_streaming or handler.response_streaming
         seconds = self._settings.max_stream_seconds if streams else self._settings.max_unary_seconds
-        rpc = Rpc(path, access, self._metrics.method(path), seconds, is_probe)
+        rpc = Rpc(path, access, self._metrics.method(path), seconds, is_probe, is_watch)
         deserialize, serialize = _counted(handler, rpc.metrics)
         if handler.response_streaming:
             make = grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
@@ -131,7 +143,7 @@ class Interceptor:
 
     def enter(self, rpc: Rpc, context: Any, request_id: str) -> Caller:
         """Let a call in. Raises TooBusy, AccessTokenInvalid, PermissionDenied."""
-        if self.in_flight > self._settings.max_concurrent_calls and not rpc.is_probe:
+        if self.in_flight - self.watching > self._settings.max_concurrent_calls and not rpc.is_probe:
             message = (
                 f"the server works on {self._settings.max_concurrent_calls} calls, which is its limit; try again in a second"
             )
@@ -150,9 +162,11 @@ class Interceptor:
             request_id,
         )
 
-    def count(self, change: int) -> None:
+    def count(self, rpc: Rpc, change: int) -> None:
         """Note that a call began or ended."""
         self.in_flight += change
+        if rpc.is_watch:
+            self.watching += change
         if self.in_flight:
             self._idle.clear()
         else:
@@ -177,7 +191,7 @@ class _Call:
         self._timeout: asyncio.Timeout | None = None
 
     async def __aenter__(self) -> None:
-        self._interceptor.count(+1)
+        self._interceptor.count(self._rpc, +1)
         try:
             caller = self._interceptor.enter(self._rpc, self._context, self._request_id)
         except ModelkeepError as error:
@@ -222,7 +236,7 @@ class _Call:
 
     def _end(self, code: str, error: ModelkeepError | None = None, **more: str) -> None:
         seconds = time.perf_counter() - self._began
-        self._interceptor.count(-1)
+        self._interceptor.count(self._rpc, -1)
         self._rpc.metrics.ended(code, seconds)
         if error is not None:
             write = log.warning if error.code in _FAULTS else log.info

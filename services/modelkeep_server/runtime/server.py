@@ -49,6 +49,10 @@ class Service:
     """Raises ModelkeepError while the service's database or store does not answer."""
     close: Callable[[], Awaitable[None]]
     """Gives back what the service holds; called once no call is served any more."""
+    watches: frozenset[str] = frozenset()
+    """The RPCs, by full path, that mostly wait and are many: they do not count as calls that the server works on."""
+    hush: Callable[[], None] = lambda: None
+    """Ends those; called at the beginning of a drain, which would wait for them in vain."""
     gauges: Mapping[str, Callable[[], float]] = field(default_factory=dict)
     """Readings for the metrics, by name: `database_connections_in_use` becomes `modelkeep_blob_database_connections_in_use`."""
 
@@ -92,12 +96,14 @@ class Server:
         door = _Door()
         for add in service.servicers:
             add(cast("grpc.aio.Server", door))
-        self._mount(door, service.access)
+        self._mount(door, service.access, watches=service.watches)
         self._mounted[service.name] = list(door.handlers)
         self._services.append(service)
         self._metrics.gauges(service.name, service.gauges)
 
-    def _mount(self, door: _Door, access: Mapping[str, Access], *, is_probe: bool = False) -> None:
+    def _mount(
+        self, door: _Door, access: Mapping[str, Access], *, is_probe: bool = False, watches: frozenset[str] = frozenset()
+    ) -> None:
         paths = {f"/{name}/{method}" for name, methods in door.handlers.items() for method in methods}
         if unruled := sorted(paths - access.keys()):
             raise CannotStart(f"no access rule says who may call {', '.join(unruled)}; add one to the service's ACCESS table")
@@ -105,7 +111,9 @@ class Server:
             raise CannotStart(f"the access rules of {', '.join(unknown)} belong to no RPC; take them out of the ACCESS table")
         for name, methods in door.handlers.items():
             wrapped = {
-                method: self._interceptor.wrap(f"/{name}/{method}", handler, access[f"/{name}/{method}"], is_probe=is_probe)
+                method: self._interceptor.wrap(
+                    path := f"/{name}/{method}", handler, access[path], is_probe=is_probe, is_watch=path in watches
+                )
                 for method, handler in methods.items()
             }
             self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, wrapped),))
@@ -137,6 +145,8 @@ class Server:
             with suppress(asyncio.CancelledError):
                 await self._readiness
             await asyncio.sleep(self._settings.drain_notice_seconds)
+        for service in self._services:
+            service.hush()
         await self._server.stop(self._settings.drain_seconds)
         with suppress(TimeoutError):
             async with asyncio.timeout(_CANCELLED_CALLS_SECONDS):

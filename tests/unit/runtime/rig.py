@@ -25,7 +25,8 @@ from modelkeep_server.runtime.tokens import Claims, Signer, Verifier
 BLOB = "/modelkeep.api.blob.v1.BlobService/"
 ACCESS = {f"{BLOB}{method.name}": Access.WRITE for method in pb.DESCRIPTOR.services_by_name["BlobService"].methods}
 ACCESS |= {f"{BLOB}GetCapabilities": Access.ANY, f"{BLOB}Read": Access.READ, f"{BLOB}Stat": Access.ANONYMOUS}
-MAINTENANCE = {"/modelkeep.api.blob.v1.BlobMaintenanceService/ConfirmChunks": Access.SERVICE}
+UPKEEP = maintenance_pb.DESCRIPTOR.services_by_name["BlobMaintenanceService"]
+MAINTENANCE = {f"/{UPKEEP.full_name}/{method.name}": Access.SERVICE for method in UPKEEP.methods}
 
 
 def private_key_pem() -> bytes:
