@@ -35,9 +35,11 @@ class DraftRow(Table, table=True):
     create_time: datetime = time()
     expire_time: datetime = time()
     entry_count: int = Field(default=0, sa_type=BigInteger)
-    """Entries are only ever added, so this also tells whether a seal is still right."""
+    """Those of its base included."""
+    revision: int = Field(default=0, sa_type=BigInteger)
+    """Rises whenever its entries change, so that a seal of what they were before is noticed."""
     manifest: bytes | None = Field(default=None, sa_type=LargeBinary, foreign_key="manifest.layout")
-    """Set once the draft is sealed; taken back when more entries come."""
+    """Set once the draft is sealed; taken back when its entries change."""
     commit_fingerprint: bytes | None = Field(default=None, sa_type=LargeBinary)
     """Of the body that committed it, so that the same body gets the same answer (SEM-14)."""
     version_id: int | None = ref("version.id", nullable=True)
@@ -54,19 +56,33 @@ class DraftRow(Table, table=True):
 
 
 class DraftEntryRow(Table, table=True):
-    """An entry of a draft, in byte order of path. Its row appears when the entry is complete, never before."""
+    """An entry of a draft that is in none of its runs, or that changes what they and the base have, in byte order of path.
+
+    Its row appears when the entry is complete, never before. A path that ends with a slash takes all out that the runs and the
+    base have under that folder.
+    """
 
     __tablename__ = "draft_entry"
     draft_id: str = Field(primary_key=True, foreign_key="draft.id")
     path: bytes = Field(primary_key=True, sa_type=LargeBinary)
     line: bytes = Field(sa_type=LargeBinary)
-    """Its form in a page of a manifest; empty where the draft takes the entry out of its base."""
+    """Its form in a page of a manifest; empty where the draft takes the entry out of its base or its runs."""
 
 
 class DraftPageRow(Table, table=True):
-    """Which pages a draft has written so far. Its foreign key keeps them until the manifest names them."""
+    """Which pages a draft has written so far. Its foreign key keeps them until the manifest names them.
+
+    A run is a page of entries that came in order, where the draft had none before: the paths of runs never overlap.
+    """
 
     __tablename__ = "draft_page"
-    __table_args__ = (Index("ix_draft_page_page", "page"),)
+    __table_args__ = (
+        Index("ix_draft_page_page", "page"),
+        Index("ix_draft_page_draft_id_last_path", "draft_id", "last_path"),
+    )
     draft_id: str = Field(primary_key=True, foreign_key="draft.id")
     page: bytes = Field(primary_key=True, sa_type=LargeBinary, foreign_key="page.digest")
+    first_path: bytes | None = Field(default=None, sa_type=LargeBinary)
+    """Set, as the two after it, when the page is a run."""
+    last_path: bytes | None = Field(default=None, sa_type=LargeBinary)
+    entry_count: int | None = None

@@ -37,7 +37,10 @@ class ManifestPageRow(Table, table=True):
     """Which entry pages a manifest has. Its foreign key keeps a page that is in use from being collected."""
 
     __tablename__ = "manifest_page"
-    __table_args__ = (Index("ix_manifest_page_page", "page"),)
+    __table_args__ = (
+        Index("ix_manifest_page_page", "page"),
+        Index("ix_manifest_page_manifest_last_path", "manifest", "last_path"),
+    )
     manifest: bytes = Field(primary_key=True, sa_type=LargeBinary, foreign_key="manifest.layout")
     ordinal: int = Field(primary_key=True)
     page: bytes = Field(sa_type=LargeBinary, foreign_key="page.digest")

@@ -46,6 +46,13 @@ def _drafts() -> None:
         draft.add_column(sa.Column("base_manifest", sa.LargeBinary(), nullable=True))
         draft.add_column(sa.Column("base", sa.String(), nullable=False, server_default=""))
         draft.add_column(sa.Column("distributed_id", sa.String(), nullable=True))
+        draft.add_column(sa.Column("revision", sa.BigInteger(), nullable=False, server_default="0"))
         draft.create_foreign_key("fk_draft_base_manifest", "manifest", ["base_manifest"], ["layout"])
         draft.create_unique_constraint("uq_draft_collection_id_distributed_id", ["collection_id", "distributed_id"])
     op.create_index("ix_draft_project_id_create_time_id", "draft", ["project_id", "create_time", "id"])
+    with op.batch_alter_table("draft_page") as page:
+        page.add_column(sa.Column("first_path", sa.LargeBinary(), nullable=True))
+        page.add_column(sa.Column("last_path", sa.LargeBinary(), nullable=True))
+        page.add_column(sa.Column("entry_count", sa.Integer(), nullable=True))
+    op.create_index("ix_draft_page_draft_id_last_path", "draft_page", ["draft_id", "last_path"])
+    op.create_index("ix_manifest_page_manifest_last_path", "manifest_page", ["manifest", "last_path"])
