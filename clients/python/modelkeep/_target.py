@@ -156,15 +156,10 @@ class Target:
 
     def sync(self) -> None:
         """Make all that was written durable, with one call. Raises DiskFull, TargetUnusable."""
-        import ctypes  # noqa: PLC0415 - only who downloads needs it
-
         try:
-            syncfs = ctypes.CDLL(None, use_errno=True).syncfs
-        except (OSError, AttributeError):
-            os.sync()
-            return
-        if syncfs(self._root):
-            raise self._unusable("", OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno())))
+            sync_file_system(self._root)
+        except OSError as error:
+            raise self._unusable("", error) from None
 
     def folding(self) -> Callable[[str], str] | None:
         """What two names must differ in to be two files here; None where they need only differ.
@@ -242,6 +237,19 @@ class Draft:
         self._open = False
         os.close(self.descriptor)
         os.close(self._folder)
+
+
+def sync_file_system(descriptor: int) -> None:
+    """Make all that was written to the file system of an open folder durable. Raises OSError."""
+    import ctypes  # noqa: PLC0415 - only who downloads, or records offline, needs it
+
+    try:
+        syncfs = ctypes.CDLL(None, use_errno=True).syncfs
+    except (OSError, AttributeError):
+        os.sync()
+        return
+    if syncfs(descriptor):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 def fold(*, no_case: bool, no_forms: bool) -> Callable[[str], str] | None:
