@@ -12,7 +12,6 @@ from modelkeep.errors import InvalidArgument, LimitExceeded
 from modelkeep.names import LeaseName
 
 from modelkeep_server.blob.domain import (
-    BLOCK_BYTES,
     MAX_BATCH_CHUNKS,
     MAX_CHUNK_BYTES,
     MAX_DATA_BYTES,
@@ -22,6 +21,7 @@ from modelkeep_server.blob.domain import (
     Missing,
     Present,
     Range,
+    Staged,
     UploadResult,
     WritePart,
 )
@@ -37,6 +37,7 @@ _RESULTS: Final = {
     UploadResult.OBJECT_MISSING: pb.UPLOAD_RESULT_OBJECT_MISSING,
     UploadResult.GRANT_EXPIRED: pb.UPLOAD_RESULT_GRANT_EXPIRED,
     UploadResult.SIZE_MISMATCH: pb.UPLOAD_RESULT_SIZE_MISMATCH,
+    UploadResult.DIGEST_MISMATCH: pb.UPLOAD_RESULT_DIGEST_MISMATCH,
 }
 
 
@@ -81,12 +82,15 @@ def capabilities_to_pb(capabilities: Capabilities) -> pb.Capabilities:
     """What clients must know of this server."""
     return pb.Capabilities(
         max_chunk_bytes=MAX_CHUNK_BYTES,
-        block_bytes=BLOCK_BYTES,
+        block_bytes=capabilities.cutting.block_bytes,
         max_batch_chunks=MAX_BATCH_CHUNKS,
         max_data_bytes=MAX_DATA_BYTES,
         lease_seconds=capabilities.lease_seconds,
         direct_upload=capabilities.direct_upload,
         direct_download=capabilities.direct_download,
+        average_chunk_bytes=capabilities.cutting.average_chunk_bytes,
+        pack_bytes=capabilities.cutting.pack_bytes,
+        staging_folder=capabilities.staging_folder,
     )
 
 
@@ -121,6 +125,8 @@ def _upload_plan(plan: UploadPlan) -> pb.UploadPlan:
             return pb.UploadPlan(present=pb.PresentChunk())
         case ByUrl(url, expire_time):
             return pb.UploadPlan(url=pb.UploadUrl(url=url, expire_time=_timestamp(expire_time)))
+        case Staged(path):
+            return pb.UploadPlan(staged=pb.StagedUpload(path=path))
         case ByStream(offset):
             return pb.UploadPlan(stream=pb.UploadStream(write_offset=offset))
     assert_never(plan)

@@ -14,7 +14,6 @@ from modelkeep.names import LeaseName
 
 MIB: Final = 1 << 20
 MAX_CHUNK_BYTES: Final = 16 * MIB
-BLOCK_BYTES: Final = MIB
 MAX_BATCH_CHUNKS: Final = 1000
 MAX_DATA_BYTES: Final = MIB
 
@@ -110,7 +109,7 @@ class Grant:
     object: ObjectName
     size_bytes: int
     by_url: bool
-    """True when a URL was given out for it; false when the bytes go through Write."""
+    """True when its client makes the object itself, by a URL or as a staged file; false when the bytes go through Write."""
 
     @property
     def chunk(self) -> Chunk:
@@ -153,6 +152,13 @@ class ByUrl:
 
 
 @dataclass(frozen=True, slots=True)
+class Staged:
+    """The bytes go into this file, on the server's own host."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class ByStream:
     """The bytes go through Write, from this offset on, or come through Read."""
 
@@ -164,7 +170,7 @@ class Missing:
     """The team holds no such chunk."""
 
 
-UploadPlan = Present | ByUrl | ByStream
+UploadPlan = Present | ByUrl | Staged | ByStream
 DownloadSource = Missing | ByUrl | ByStream
 
 
@@ -176,13 +182,24 @@ class DownloadPlan:
     size_bytes: int = 0
 
 
+class Arrival(Enum):
+    """What a client made of a grant that it was to fill itself."""
+
+    WHOLE = "whole"
+    """The object has the bytes of the grant, and is durable."""
+    MISSING = "missing"
+    SIZE_WRONG = "size wrong"
+    DIGEST_WRONG = "digest wrong"
+
+
 class UploadResult(Enum):
-    """What became of a chunk that was sent to a URL."""
+    """What became of a chunk that was sent to a URL, or written to a file."""
 
     PUBLISHED = "published"
     OBJECT_MISSING = "object missing"
     GRANT_EXPIRED = "grant expired"
     SIZE_MISMATCH = "size mismatch"
+    DIGEST_MISMATCH = "digest mismatch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,12 +234,27 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True)
+class Cutting:
+    """How clients should cut files into chunks. It matters for dedup and speed only, never for correctness."""
+
+    block_bytes: int = MIB
+    """Fixed blocks, where content does not decide."""
+    average_chunk_bytes: int = MIB
+    """Where it does."""
+    pack_bytes: int = MIB
+    """Up to this size files share chunks, of at most this size."""
+
+
+@dataclass(frozen=True, slots=True)
 class Capabilities:
     """What clients must know of this server."""
 
     lease_seconds: int
     direct_upload: bool
     direct_download: bool
+    cutting: Cutting
+    staging_folder: str
+    """Empty when there is none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from modelkeep_server.blob.backends.metered import MeteredBackend
 from modelkeep_server.blob.backends.probe import UnsafeStoreError
 from modelkeep_server.blob.backends.s3 import S3Backend
 from modelkeep_server.blob.backends.verifying import VerifyingBackend
-from modelkeep_server.blob.domain import Terms
+from modelkeep_server.blob.domain import Cutting, Terms
 from modelkeep_server.blob.servicer import BlobMaintenanceServicer, BlobServicer
 from modelkeep_server.blob.store.index import SqlIndex
 from modelkeep_server.database import migrate as migrations
@@ -72,7 +72,7 @@ async def build(settings: BlobSettings, wiring: Wiring) -> Service:
     terms = terms_of(settings)
     reaper = Reaper(index, backend, terms)
     endings, pending = Endings(), Pending(settings.max_pending_bytes)
-    uploads = Uploads(index, backend, terms, reaper, endings)
+    uploads = Uploads(index, backend, terms, reaper, endings=endings, cutting=cutting_of(settings))
     writes = Writes(index, backend, terms, Streams(settings.max_streams), pending=pending, endings=endings)
     downloads = Downloads(index, backend, terms, Streams(settings.max_streams))
     servicer, maintenance = BlobServicer(uploads, writes, downloads), BlobMaintenanceServicer(Confirmations(index))
@@ -140,7 +140,7 @@ def _backend(settings: BlobSettings) -> Backend:
         case "memory":
             return MemoryBackend()
         case "file" if url.path and not url.netloc:
-            return FilesystemBackend(Path(url.path).absolute(), threads=settings.io_threads)
+            return FilesystemBackend(Path(url.path).absolute(), threads=settings.io_threads, staging=settings.staging)
         case "s3" if url.netloc:
             address = S3Address(
                 bucket=url.netloc,
@@ -162,4 +162,13 @@ def terms_of(settings: BlobSettings) -> Terms:
         lease=timedelta(seconds=settings.lease_seconds),
         url=timedelta(seconds=settings.url_seconds),
         idle=timedelta(seconds=settings.idle_seconds),
+    )
+
+
+def cutting_of(settings: BlobSettings) -> Cutting:
+    """How clients should cut, by the settings."""
+    return Cutting(
+        block_bytes=settings.block_bytes,
+        average_chunk_bytes=settings.average_chunk_bytes,
+        pack_bytes=settings.pack_bytes,
     )

@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 from modelkeep.digest import Digest
 from modelkeep.names import LeaseName, TeamName
 
-from modelkeep_server.blob.domain import ChunkRecord, Grant, Incoming, Lease, ListedObject, ObjectName, StoredChunk
+from modelkeep_server.blob.domain import Arrival, ChunkRecord, Grant, Incoming, Lease, ListedObject, ObjectName, StoredChunk
 
 T = TypeVar("T")
 
@@ -39,6 +39,26 @@ class Writer(Protocol):
         """
 
 
+class Staging(Protocol):
+    """A folder in which clients of the same host and user leave chunks, instead of sending them."""
+
+    @property
+    def folder(self) -> str:
+        """Where it is."""
+
+    def admits(self, token: str) -> bool:
+        """Whether the token is the one in the folder, so that its bearer can read there."""
+
+    def path(self, name: ObjectName) -> str:
+        """The file that is to become this object."""
+
+    def listed(self) -> AsyncIterator[list[ListedObject]]:
+        """The files in it, in batches."""
+
+    async def remove(self, names: Collection[ObjectName]) -> None:
+        """Remove the files of these objects; those that do not exist are fine."""
+
+
 class Backend(Protocol):
     """Bytes at rest.
 
@@ -56,6 +76,10 @@ class Backend(Protocol):
     @property
     def direct_download(self) -> bool:
         """Whether clients may be sent to the store to read."""
+
+    @property
+    def staging(self) -> Staging | None:
+        """Where clients may leave chunks; None when they may not."""
 
     async def open(self) -> None:
         """Make ready: find out what the store can do. Raises ServiceUnavailable, or ValueError for a store that is unsafe."""
@@ -91,6 +115,13 @@ class Backend(Protocol):
 
     def read(self, chunk: StoredChunk, offset: int, length: int) -> AsyncGenerator[bytes, None]:
         """A range that lies within the chunk, in pieces of at most 1 MiB. Raises ChunkCorrupt when the bytes are not there."""
+
+    async def arrived(self, grants: Sequence[Grant]) -> list[Arrival]:
+        """Whether clients made the objects of these grants, by a URL or in the staging folder.
+
+        What a store did not check itself is checked here, and made an object. A staged file that is not what its grant says
+        is removed. Raises StorageFull, ServiceUnavailable; asking again is fine.
+        """
 
     async def stat(self, names: Sequence[ObjectName]) -> list[int | None]:
         """The size of each object; None where there is none, or where the store reports another digest than the name says."""
@@ -142,6 +173,9 @@ class Chunks(Protocol):
     async def revive(self, team: TeamName, digests: Collection[Digest], epoch: int = 0) -> dict[Digest, StoredChunk]:
         """Those that are live or condemned and held by the team; live and, from `epoch` on, confirmed in the same statement."""
 
+    async def hold(self, team: TeamName, digests: Collection[Digest]) -> None:
+        """Let the team hold chunks that `revive` answered in the same transaction."""
+
     async def publish(self, team: TeamName, objects: Mapping[ObjectName, int]) -> set[ObjectName]:
         """Make chunks of objects, given with their sizes, and let the team hold them.
 
@@ -163,6 +197,9 @@ class Grants(Protocol):
 
     async def find(self, lease: LeaseName, digests: Collection[Digest], *, by_url: bool) -> list[Grant]:
         """The grants of these chunks under the lease."""
+
+    async def open(self, names: Collection[ObjectName]) -> set[ObjectName]:
+        """Those of these objects that a grant names."""
 
     async def claim(self, lease: LeaseName, names: Collection[ObjectName]) -> dict[ObjectName, Grant]:
         """Take grants out, so that nobody else can. What is not in the answer was not there."""

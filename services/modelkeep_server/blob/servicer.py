@@ -46,6 +46,7 @@ class BlobServicer(rpc.BlobServiceServicer):
             [convert.chunk_from_pb(chunk) for chunk in request.chunks],
             current(),
             stream_only=request.stream_only,
+            staging_token=request.staging_token,
         )
         return convert.prepared_to_pb(lease, plans)
 
@@ -55,7 +56,7 @@ class BlobServicer(rpc.BlobServiceServicer):
         return pb.WriteResponse(published_count=published)
 
     async def CompleteUpload(self, request: pb.CompleteUploadRequest, _context: Context) -> pb.CompleteUploadResponse:
-        """Chunks that were sent to URLs."""
+        """Chunks that were sent to URLs or written to files."""
         lease, digests = LeaseName.parse(request.lease), convert.digests_from_pb(request.digests)
         return convert.results_to_pb(await self._uploads.complete_upload(lease, digests, current()))
 
@@ -96,3 +97,13 @@ class BlobMaintenanceServicer(maintenance_rpc.BlobMaintenanceServiceServicer):
             team, digests = TeamName.parse(request.parent), convert.digests_from_pb(request.digests)
             sizes = await self._confirmations.confirm_chunks(team, request.epoch, digests, current())
             yield maintenance_pb.ConfirmChunksResponse(sizes_bytes=sizes)
+
+    async def AdoptChunks(
+        self, requests: AsyncIterator[maintenance_pb.AdoptChunksRequest], _context: Context
+    ) -> AsyncIterator[maintenance_pb.AdoptChunksResponse]:
+        """Holdings of what another team holds, batch by batch."""
+        async for request in requests:
+            team, source = TeamName.parse(request.parent), TeamName.parse(request.source)
+            digests = convert.digests_from_pb(request.digests)
+            sizes = await self._confirmations.adopt_chunks(team, source, request.epoch, digests, current())
+            yield maintenance_pb.AdoptChunksResponse(sizes_bytes=sizes)

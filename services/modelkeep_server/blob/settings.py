@@ -28,6 +28,14 @@ class BlobSettings(BaseModel):
     """The secret key of the S3 store."""
     s3_direct: bool = True
     """Send clients to the S3 store with signed URLs; false lets all bytes go through this service."""
+    staging: bool = True
+    """Let clients of the same host and user leave chunks in a folder of the store instead of sending them (`file:` only)."""
+    average_chunk_bytes: int = Field(default=1 << 20, ge=64 << 10, le=4 << 20)
+    """The average size of the chunks that clients should cut where the content of a file decides."""
+    block_bytes: int = Field(default=1 << 20, ge=64 << 10, le=16 << 20)
+    """The size of the blocks that clients should cut where it does not, as inside a tensor."""
+    pack_bytes: int = Field(default=1 << 20, ge=0, le=16 << 20)
+    """Files up to this size share chunks of at most this size; 0 gives every file chunks of its own."""
     lease_seconds: int = Field(default=3600, ge=60, le=7 * 86400)
     """How long content is protected after the last sign of life of an upload."""
     url_seconds: int = Field(default=900, ge=10, le=86400)

@@ -90,7 +90,7 @@ class Rig:
 
     def __post_init__(self) -> None:
         self.reaper = Reaper(self.index, self.backend, self.terms)
-        self.uploads = Uploads(self.index, self.backend, self.terms, self.reaper, self.endings)
+        self.uploads = Uploads(self.index, self.backend, self.terms, self.reaper, endings=self.endings)
         streams, pending = Streams(self.max_streams), Pending(self.pending_bytes, self.patience_seconds)
         self.writes = Writes(self.index, self.backend, self.terms, streams, pending=pending, endings=self.endings)
         self.downloads = Downloads(self.index, self.backend, self.terms, Streams(self.max_streams))

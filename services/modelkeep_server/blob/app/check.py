@@ -44,6 +44,8 @@ class Inspection:
             for lease in sorted(await self._ended(leases)):
                 detail = "an interrupted upload left a file; the next start of the server removes it"
                 yield Problem(ProblemKind.TEMPORARY_LEFT, str(lease), detail)
+        async for problem in self._staged():
+            yield problem
 
     async def _chunks(self, *, deep: bool) -> AsyncIterator[Problem]:
         after: Digest | None = None
@@ -73,6 +75,19 @@ class Inspection:
                     detail = f"{found.size_bytes} bytes that no chunk, grant or tombstone names"
                     yield Problem(ProblemKind.OBJECT_UNKNOWN, found.key, detail)
 
+    async def _staged(self) -> AsyncIterator[Problem]:
+        """Files that clients left and nobody will ask for. Listed before the index is read, as objects are."""
+        if (staging := self._backend.staging) is None:
+            return
+        async for batch in staging.listed():
+            granted = await self._granted({file.name for file in batch if file.name is not None})
+            for file in batch:
+                if file.name is None:
+                    yield Problem(ProblemKind.TEMPORARY_LEFT, file.key, f"{file.size_bytes} bytes that are none of ours")
+                elif file.name not in granted:
+                    detail = f"{file.size_bytes} bytes that no upload asks for; the next start of the server removes them"
+                    yield Problem(ProblemKind.TEMPORARY_LEFT, file.key, detail)
+
     async def _sound(self, chunk: StoredChunk) -> bool:
         try:
             async with aclosing(self._backend.read(chunk, 0, chunk.chunk.size_bytes)) as pieces:
@@ -87,6 +102,9 @@ class Inspection:
 
     async def _known(self, names: set[ObjectName]) -> set[ObjectName]:
         return await self._index.read(lambda rows: rows.chunks.known(names))
+
+    async def _granted(self, names: set[ObjectName]) -> set[ObjectName]:
+        return await self._index.read(lambda rows: rows.grants.open(names))
 
     async def _ended(self, leases: set[LeaseName]) -> set[LeaseName]:
         return await self._index.read(lambda rows: rows.leases.ended(leases))

@@ -43,7 +43,9 @@ class Reaper:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def reap(self) -> None:
-        """Remove the objects of grants that ended, what is under tombstones, and ended leases with their interrupted writes."""
+        """Remove the objects of grants that ended, what is under tombstones, ended leases with their interrupted writes, and
+        staged files that no grant names.
+        """
         while await self._index.write(self._bury):
             pass
         while await self._index.write(lambda rows: rows.leases.reap(self._terms.reap_after, _BATCH)):
@@ -53,6 +55,10 @@ class Reaper:
             await self._clear(names)
         async for leases in self._backend.leases():
             await self._backend.forget(await self._ended(leases))
+        if (staging := self._backend.staging) is not None:
+            async for files in staging.listed():
+                staged = {file.name for file in files if file.name is not None}
+                await staging.remove(staged - await self._granted(staged))
 
     async def _bury(self, rows: Rows) -> bool:
         """Turn grants that ended into tombstones: from then on no publisher can take them. False when there are none."""
@@ -62,6 +68,9 @@ class Reaper:
 
     async def _clear(self, names: list[ObjectName]) -> None:
         await self._index.write(lambda rows: rows.tombstones.clear(names))
+
+    async def _granted(self, names: set[ObjectName]) -> set[ObjectName]:
+        return await self._index.read(lambda rows: rows.grants.open(names))
 
     async def _ended(self, leases: set[LeaseName]) -> set[LeaseName]:
         return await self._index.read(lambda rows: rows.leases.ended(leases))

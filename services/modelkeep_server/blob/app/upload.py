@@ -1,28 +1,31 @@
-"""Uploads that the client drives: asking what is missing, publishing what went to URLs, keeping the lease alive."""
+"""Uploads that the client drives: asking what is missing, publishing what it brought to the store, keeping the lease alive."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from modelkeep.errors import LeaseNotFound, SizeMismatch
 
 from modelkeep_server.blob.app.publish import Publisher, Upload
 from modelkeep_server.blob.domain import (
+    Arrival,
     ByStream,
     ByUrl,
     Capabilities,
+    Cutting,
     Grant,
     Incoming,
     ObjectName,
     Present,
+    Staged,
     UploadResult,
     check_batch,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from modelkeep.digest import Digest
     from modelkeep.names import LeaseName, TeamName
@@ -33,25 +36,50 @@ if TYPE_CHECKING:
     from modelkeep_server.blob.ports import Backend, Index, Rows
     from modelkeep_server.runtime.callers import Caller
 
+    _Plans = Mapping[Digest, UploadPlan]
+
+_RESULTS: Final = {
+    Arrival.WHOLE: UploadResult.GRANT_EXPIRED,  # it was there, but its grant was gone when it was to be published
+    Arrival.MISSING: UploadResult.OBJECT_MISSING,
+    Arrival.SIZE_WRONG: UploadResult.SIZE_MISMATCH,
+    Arrival.DIGEST_WRONG: UploadResult.DIGEST_MISMATCH,
+}
+"""What a chunk that was not published is answered with."""
+
 
 class Uploads:
     """Asks, and answers, about chunks on their way in."""
 
-    def __init__(self, index: Index, backend: Backend, terms: Terms, reaper: Reaper, endings: Endings) -> None:
+    def __init__(
+        self, index: Index, backend: Backend, terms: Terms, reaper: Reaper, *, endings: Endings, cutting: Cutting | None = None
+    ) -> None:
         self._index = index
         self._backend = backend
         self._terms = terms
         self._reaper = reaper
         self._endings = endings
+        self._cutting = cutting or Cutting()
         self._publisher = Publisher(index, backend, terms)
 
     def capabilities(self) -> Capabilities:
         """What clients must know of this server."""
-        lease_seconds = int(self._terms.lease.total_seconds())
-        return Capabilities(lease_seconds, self._backend.direct_upload, self._backend.direct_download)
+        return Capabilities(
+            lease_seconds=int(self._terms.lease.total_seconds()),
+            direct_upload=self._backend.direct_upload,
+            direct_download=self._backend.direct_download,
+            cutting=self._cutting,
+            staging_folder=self._backend.staging.folder if self._backend.staging else "",
+        )
 
     async def prepare_upload(
-        self, team: TeamName, lease: LeaseName | None, chunks: Sequence[Chunk], caller: Caller, *, stream_only: bool = False
+        self,
+        team: TeamName,
+        lease: LeaseName | None,
+        chunks: Sequence[Chunk],
+        caller: Caller,
+        *,
+        stream_only: bool = False,
+        staging_token: str = "",
     ) -> tuple[Lease, list[UploadPlan]]:
         """What to do with each chunk. What is answered as present is live and leased from the same transaction on.
 
@@ -64,7 +92,8 @@ class Uploads:
         if lease is not None:
             await self._endings.settled(lease)
         wanted = _by_digest(chunks)
-        by_url = self._backend.direct_upload and not stream_only
+        plan = self._way(stream_only=stream_only, staging_token=staging_token)
+        by_url = plan != self._offsets
 
         async def work(rows: Rows) -> tuple[Lease, dict[Digest, Grant]]:
             opened = await (rows.leases.get(lease) if lease else rows.leases.open(team, self._terms.lease))
@@ -76,11 +105,11 @@ class Uploads:
 
         opened, grants = await self._index.write(work)  # grants are committed before any URL leaves
         self._reaper.soon()
-        plans = await (self._urls if by_url else self._offsets)(opened, list(grants.values()))
+        plans = await plan(opened, list(grants.values()))
         return opened, [plans.get(chunk.digest, Present()) for chunk in chunks]
 
     async def complete_upload(self, lease: LeaseName, digests: Sequence[Digest], caller: Caller) -> list[UploadResult]:
-        """Publish what was sent to URLs, chunk by chunk. Raises LeaseNotFound, LeaseExpired, LimitExceeded."""
+        """Publish what went to URLs or into files, chunk by chunk. Raises LeaseNotFound, LeaseExpired, LimitExceeded."""
         caller.require(lease.team)
         check_batch(len(digests), "digests")
 
@@ -89,12 +118,12 @@ class Uploads:
             return await rows.grants.find(lease, set(digests), by_url=True)
 
         grants = await self._index.read(work)
-        sizes = dict(zip(grants, await self._backend.stat([grant.object for grant in grants]), strict=True))
-        good = {g.object.digest: g for g, size in sizes.items() if size == g.size_bytes}
-        useless = {g.object for g, size in sizes.items() if size is not None} - {g.object for g in good.values()}
+        arrivals = dict(zip(grants, await self._backend.arrived(grants), strict=True))
+        good = {grant.object.digest: grant for grant, arrival in arrivals.items() if arrival is Arrival.WHOLE}
         objects = {grant.object: grant.size_bytes for grant in good.values()}
+        useless = {grant.object for grant, arrival in arrivals.items() if arrival is not Arrival.MISSING} - objects.keys()
         published = await self._publisher.publish(Upload(lease, objects, useless, digests))
-        failed = defaultdict(lambda: UploadResult.GRANT_EXPIRED, {g.object.digest: _failure(sizes[g]) for g in grants})
+        failed = defaultdict(lambda: UploadResult.GRANT_EXPIRED, {g.object.digest: _RESULTS[a] for g, a in arrivals.items()})
         return [UploadResult.PUBLISHED if digest in published else failed[digest] for digest in digests]
 
     async def renew_lease(self, lease: LeaseName, caller: Caller) -> Lease:
@@ -102,20 +131,31 @@ class Uploads:
         caller.require(lease.team)
         return await self._index.write(lambda rows: rows.leases.renew(lease, self._terms.lease))
 
-    async def _urls(self, lease: Lease, grants: Sequence[Grant]) -> Mapping[Digest, UploadPlan]:
+    def _way(self, *, stream_only: bool, staging_token: str) -> Callable[[Lease, Sequence[Grant]], Awaitable[_Plans]]:
+        """How the chunks of a call that are not present shall come."""
+        if self._backend.direct_upload and not stream_only:
+            return self._urls
+        staging = self._backend.staging
+        return self._files if staging and staging_token and staging.admits(staging_token) else self._offsets
+
+    async def _urls(self, lease: Lease, grants: Sequence[Grant]) -> _Plans:
         lasting = max(timedelta(seconds=1), min(self._terms.url, lease.left))
         urls = await self._backend.upload_urls([(grant.object, lasting) for grant in grants])
         expire_time = lease.read_time + lasting
         return {grant.object.digest: ByUrl(url, expire_time) for grant, url in zip(grants, urls, strict=True)}
 
-    async def _offsets(self, lease: Lease, grants: Sequence[Grant]) -> Mapping[Digest, UploadPlan]:
+    async def _files(self, _lease: Lease, grants: Sequence[Grant]) -> _Plans:
+        staging = self._backend.staging
+        return {grant.object.digest: Staged(staging.path(grant.object)) for grant in grants} if staging else {}
+
+    async def _offsets(self, lease: Lease, grants: Sequence[Grant]) -> _Plans:
         incoming = [Incoming(lease.name, grant.chunk) for grant in grants]
         offsets = await self._backend.received(incoming)
         return {grant.object.digest: ByStream(offset) for grant, offset in zip(grants, offsets, strict=True)}
 
 
 async def _grant(rows: Rows, lease: LeaseName, absent: Sequence[Chunk], *, by_url: bool) -> dict[Digest, Grant]:
-    """A grant for each chunk. A stream's grant is used again; a URL names a fresh object every time."""
+    """A grant for each chunk. A stream's grant is used again; a URL or a file names a fresh object every time."""
     digests = {chunk.digest for chunk in absent}
     found = [] if by_url else await rows.grants.find(lease, digests, by_url=False)
     kept = {grant.object.digest: grant for grant in found}
@@ -145,7 +185,3 @@ def _check_sizes(wanted: Mapping[Digest, Chunk], present: Mapping[Digest, Stored
 def _other_size(chunk: Chunk, size_bytes: int) -> SizeMismatch:
     message = f"chunk {chunk.digest} has {size_bytes} bytes, not {chunk.size_bytes}; read the content again"
     return SizeMismatch(message, digest=str(chunk.digest), expected=size_bytes, actual=chunk.size_bytes)
-
-
-def _failure(size_bytes: int | None) -> UploadResult:
-    return UploadResult.OBJECT_MISSING if size_bytes is None else UploadResult.SIZE_MISMATCH

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from io import FileIO
     from pathlib import Path
 
+PRIVATE_FOLDER: Final = 0o700
+PRIVATE_FILE: Final = 0o600
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -28,6 +30,15 @@ class Disk:
     def reopen(self, path: Path) -> FileIO:
         """A file that exists, to write to."""
         return open(path, "r+b", buffering=0)  # noqa: PTH123
+
+    def create_private(self, path: Path) -> FileIO:
+        """A new, empty file that only we can read."""
+        path.unlink(missing_ok=True)
+        return open(path, "x+b", buffering=0, opener=_privately)
+
+    def open(self, path: Path) -> FileIO:
+        """A file that somebody else made, to read. No link is followed, and what is no file does not block."""
+        return open(path, "rb", buffering=0, opener=_warily)
 
     def write(self, file: FileIO, data: bytes | memoryview) -> None:
         """Append all of `data`."""
@@ -46,6 +57,10 @@ class Disk:
         finally:
             os.close(handle)
 
+    def read_into(self, file: FileIO, buffer: memoryview) -> int:
+        """Read on; how many bytes came."""
+        return file.readinto(buffer)
+
     def sync(self, file: FileIO) -> None:
         """Make the content of a file durable."""
         os.fsync(file.fileno())
@@ -61,6 +76,15 @@ class Disk:
     def make_folder(self, path: Path) -> None:
         """Make one folder; one that exists is fine."""
         path.mkdir(exist_ok=True)
+
+    def make_private_folder(self, path: Path) -> None:
+        """Make one folder that only we can enter; one that exists becomes such a folder. Raises OSError for a link."""
+        path.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            os.fchmod(handle, PRIVATE_FOLDER)
+        finally:
+            os.close(handle)
 
     def rename(self, source: Path, target: Path) -> None:
         """Give a file another name."""
@@ -82,10 +106,25 @@ class Disk:
         except FileNotFoundError:
             return None
 
+    def inode(self, path: Path) -> int | None:
+        """Which file has this name; None when there is none."""
+        try:
+            return path.lstat().st_ino
+        except FileNotFoundError:
+            return None
+
     def entries(self, path: Path) -> Iterator[os.DirEntry[str]]:
         """What is in a folder; nothing when there is none."""
         with suppress(FileNotFoundError), os.scandir(path) as found:
             yield from found
+
+
+def _privately(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, PRIVATE_FILE)
+
+
+def _warily(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def shown(error: OSError) -> StorageFull | ServiceUnavailable:

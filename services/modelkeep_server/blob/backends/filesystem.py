@@ -1,35 +1,41 @@
 """Objects as files in a folder of a local disk.
 
-A chunk is written to a file in `incoming/`, hashed on the way. To become an object it is fsynced, linked to its name without
-replacing anything, and the folder is fsynced; only then may a row name it (RELIABILITY §2.5). A failed fsync is never tried
-again: the kernel may have dropped the bytes and forgotten that it did, so the file is thrown away.
+A chunk is written to a file in `incoming/`, hashed on the way, or left in `staging/` by a client, and hashed where it lies.
+To become an object it is fsynced, linked to its name without replacing anything, and the folder is fsynced; only then may a
+row name it (RELIABILITY §2.5). A failed fsync is never tried again: the kernel may have dropped the bytes and forgotten that
+it did, so the file is thrown away. All files of a batch are flushed at once, and so are all their folders.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 from weakref import WeakValueDictionary
 
 from modelkeep_server.blob.backends import layout
 from modelkeep_server.blob.backends.disk import Disk, shown
 from modelkeep_server.blob.backends.filewriter import FileWriter
-from modelkeep_server.blob.backends.refusals import damaged, no_urls
+from modelkeep_server.blob.backends.refusals import damaged, judge, judged, no_urls
+from modelkeep_server.blob.backends.staging import Checked, StagingFolder
 from modelkeep_server.blob.backends.threads import Threads
-from modelkeep_server.blob.domain import MIB, ListedObject
+from modelkeep_server.blob.domain import MIB, Arrival, ListedObject
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
     from datetime import timedelta
-    from pathlib import Path
 
     from modelkeep.digest import Digest
     from modelkeep.names import LeaseName
 
-    from modelkeep_server.blob.domain import Incoming, ObjectName, StoredChunk
+    from modelkeep_server.blob.domain import Grant, Incoming, ObjectName, StoredChunk
     from modelkeep_server.blob.ports import Writer
 
 P = ParamSpec("P")
@@ -38,17 +44,31 @@ T = TypeVar("T")
 _BATCH: Final = 1000
 
 
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A file that is checked and flushed, and what it shall be called."""
+
+    source: Path
+    target: Path
+    inode: int
+    """Which file was checked: by the time it is linked, another one may have the name of the source."""
+
+
 class FilesystemBackend:
     """A store in a folder. One process at a time: the server holds a lock on its data folder."""
 
     direct_upload = False
     direct_download = False
 
-    def __init__(self, root: Path, *, threads: int = 16, disk: Disk | None = None) -> None:
+    def __init__(self, root: Path, *, threads: int = 16, staging: bool = False, disk: Disk | None = None) -> None:
         self._root = root
         self._incoming = root / layout.INCOMING
+        self._passing = {self._incoming, root / layout.STAGING}
+        """Folders whose files are no objects yet."""
         self._disk = disk or Disk()
         self._threads = Threads(threads, "disk")
+        self._flushing = ThreadPoolExecutor(threads, thread_name_prefix="folders")
+        self.staging = StagingFolder(self._disk, self._threads, root / layout.STAGING) if staging else None
         self._open: WeakValueDictionary[tuple[LeaseName, Digest], FileWriter] = WeakValueDictionary()
         self._handover = asyncio.Lock()
         """Held while a chunk passes from one stream to the next: at no time may two of them write one file."""
@@ -62,7 +82,10 @@ class FilesystemBackend:
 
     async def close(self) -> None:
         """Wait for what is under way."""
+        if self.staging is not None:
+            await self._threads.run(self.staging.end)
         await self._threads.close()
+        self._flushing.shutdown()
 
     async def check(self) -> None:
         """Raise ServiceUnavailable when the folder cannot be reached."""
@@ -92,8 +115,10 @@ class FilesystemBackend:
         """Make objects of complete chunks: all files are flushed at once, then linked, then their folders are flushed."""
         files = [(writer, self._path(name)) for writer, name in batch if isinstance(writer, FileWriter)]
         try:
-            await self._threads.each(FileWriter.sync, [writer for writer, _ in files])
-            await self._threads.run(self._link, files)
+            inodes = await self._threads.each(FileWriter.sync, [writer for writer, _ in files])
+            made = [Made(writer.path, target, inode) for (writer, target), inode in zip(files, inodes, strict=True)]
+            if not all(await self._threads.run(self._link, made)):
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         except OSError as error:
             raise shown(error) from error
         finally:
@@ -121,6 +146,22 @@ class FilesystemBackend:
                 raise damaged(chunk)
             offset += len(piece)
             yield piece
+
+    async def arrived(self, grants: Sequence[Grant]) -> list[Arrival]:
+        """Make objects of what clients left in the staging folder: all files are hashed and flushed at once, then linked."""
+        if (staging := self.staging) is None:
+            return judged(grants, await self.stat([grant.object for grant in grants]))
+        try:
+            checked = await self._threads.each(lambda grant: self._check(staging, grant), grants)
+            whole = [(grant, found) for grant, found in zip(grants, checked, strict=True) if found.arrival is Arrival.WHOLE]
+            made = [Made(Path(staging.path(g.object)), self._path(g.object), found.inode) for g, found in whole]
+            there = await self._threads.run(self._link, made)
+        except OSError as error:
+            raise shown(error) from error
+        await self._threads.run(staging.discard, *(grant.object for grant, _ in whole))
+        gone = {grant.object for (grant, _), is_there in zip(whole, there, strict=True) if not is_there}
+        pairs = zip(grants, checked, strict=True)
+        return [Arrival.MISSING if grant.object in gone else found.arrival for grant, found in pairs]
 
     async def stat(self, names: Sequence[ObjectName]) -> list[int | None]:
         """The size of each object."""
@@ -159,6 +200,8 @@ class FilesystemBackend:
             self._disk.sync_folder(folder.parent)
         self._disk.make_folder(self._incoming)
         self._remove_incoming(layout.is_complete)
+        if self.staging is not None:
+            self.staging.prepare()
 
     def _delete(self, names: Sequence[ObjectName]) -> None:
         for name in names:
@@ -173,28 +216,52 @@ class FilesystemBackend:
             if is_wanted(entry.name):
                 self._disk.remove(self._incoming / entry.name)
 
-    def _link(self, files: Sequence[tuple[FileWriter, Path]]) -> None:
-        """One batch at a time: what another stream finds linked is durable, and is never taken away again."""
-        with self._linking:
-            self._link_all(files)
+    def _check(self, staging: StagingFolder, grant: Grant) -> Checked:
+        """What a client left for a grant; an attempt that was cut short may have made the object of it already."""
+        size_bytes = self._disk.size(self._path(grant.object))
+        return staging.check(grant) if size_bytes is None else Checked(judge(grant, size_bytes))
 
-    def _link_all(self, files: Sequence[tuple[FileWriter, Path]]) -> None:
-        linked: list[Path] = []
+    def _link(self, files: Sequence[Made]) -> list[bool]:
+        """Whether each object is there in the end. All of them are durable, and so is their name.
+
+        One batch at a time: what another batch finds linked is durable, and is never taken away again.
+        """
+        with self._linking:
+            linked: list[Path] = []
+            try:
+                folders: set[Path] = set()
+                there = []
+                for file in files:
+                    folders |= self._make_folders(file.target.parent)
+                    there.append(self._link_one(file, linked))
+                self._flush(folders)
+            except OSError:
+                for target in linked:
+                    with suppress(OSError):  # what cannot be removed is found by its grant
+                        self._disk.remove(target)
+                raise
+            self._durable |= {folder for file in files for folder in self._ancestors(file.target.parent)}
+            return there
+
+    def _link_one(self, file: Made, linked: list[Path]) -> bool:
         try:
-            folders: set[Path] = set()
-            for writer, target in files:
-                folders |= self._make_folders(target.parent)
-                with suppress(FileExistsError):  # made by an attempt that was cut short; it was flushed before it was linked
-                    self._disk.link(writer.path, target)
-                    linked.append(target)
-            for folder in folders:
-                self._disk.sync_folder(folder)
-        except OSError:
-            for target in linked:
-                with suppress(OSError):  # what cannot be removed is found by its grant
-                    self._disk.remove(target)
-            raise
-        self._durable |= {folder for _, target in files for folder in self._ancestors(target.parent)}
+            self._disk.link(file.source, file.target)
+        except FileExistsError:  # made by an attempt that was cut short; it was flushed before it was linked
+            return True
+        except FileNotFoundError:  # what was checked is gone; perhaps another attempt has made the object of it
+            return self._disk.size(file.target) is not None
+        linked.append(file.target)
+        if self._disk.inode(file.target) == file.inode:
+            return True
+        self._disk.remove(file.target)
+        return False
+
+    def _flush(self, folders: Iterable[Path]) -> None:
+        """Make the entries of folders durable, many at a time."""
+        flushes = [self._flushing.submit(self._disk.sync_folder, folder) for folder in folders]
+        wait(flushes)
+        for flush in flushes:
+            flush.result()
 
     def _make_folders(self, folder: Path) -> set[Path]:
         """Make a folder; which ones must be flushed before it, and a file in it, are durable."""
@@ -216,7 +283,7 @@ class FilesystemBackend:
             for entry in self._disk.entries(folders.pop()):
                 path = self._root.joinpath(entry.path)
                 if entry.is_dir(follow_symlinks=False):
-                    folders += [] if path == self._incoming else [path]
+                    folders += [] if path in self._passing else [path]
                 elif (size := self._disk.size(path)) is not None:
                     key = path.relative_to(self._root).as_posix()
                     yield ListedObject(key, layout.parse(key), size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -76,12 +77,13 @@ class FileWriter:
                 self._intake.take(self._file.read(min(rest, MIB)))
             self._file.truncate(offset)
 
-    def sync(self) -> None:
-        """Make the bytes durable, in a thread."""
+    def sync(self) -> int:
+        """Make the bytes durable, in a thread; which file they are in."""
         with self._lock:
             if self._file is None:
                 raise taken_over(self.incoming)
             self._disk.sync(self._file)
+            return os.fstat(self._file.fileno()).st_ino
 
     def discard(self) -> None:
         """Remove the file, in a thread."""

@@ -2,6 +2,8 @@
 
 chunks/sha256/ab/cd/<64 hex digits>.<generation>      an object
 incoming/<team>~<lease>~<64 hex digits>[~<nonce>]     a chunk that comes in; with a nonce once it is complete
+staging/<64 hex digits>.<generation>                  a chunk that a client of this host leaves for us
+staging/token                                         who can read it may use the folder
 probe/<nonce>                                         what the start of an S3 backend tries the store with
 """
 
@@ -21,9 +23,12 @@ if TYPE_CHECKING:
 
 CHUNKS: Final = "chunks/sha256"
 INCOMING: Final = "incoming"
+STAGING: Final = "staging"
+TOKEN: Final = "token"  # noqa: S105 - the name of a file
 PROBE: Final = "probe"
 
 _OBJECT = re.compile(rf"{CHUNKS}/([0-9a-f]{{2}})/([0-9a-f]{{2}})/(\1\2[0-9a-f]{{60}})\.([0-9a-f]{{32}})")
+_STAGED = re.compile(r"([0-9a-f]{64})\.([0-9a-f]{32})")
 _SEPARATOR: Final = "~"  # occurs in no team, lease or digest
 
 
@@ -37,6 +42,17 @@ def parse(text: str) -> ObjectName | None:
     """The object that has this key; None for a key that is not one of ours."""
     match = _OBJECT.fullmatch(text)
     return ObjectName(Digest(bytes.fromhex(match[3])), match[4]) if match else None
+
+
+def staged_file(name: ObjectName) -> str:
+    """The name of the file that is to become an object, inside of `staging/`."""
+    return f"{name.digest.hex}.{name.generation}"
+
+
+def parse_staged(file: str) -> ObjectName | None:
+    """The object that a file in `staging/` is to become; None for a file that is not one of ours."""
+    match = _STAGED.fullmatch(file)
+    return ObjectName(Digest(bytes.fromhex(match[1])), match[2]) if match else None
 
 
 def incoming_file(incoming: Incoming) -> str:

@@ -8,7 +8,7 @@ from modelkeep.errors import ModelkeepError
 
 from modelkeep_server.blob.backends import layout
 from modelkeep_server.blob.backends.intake import Intake
-from modelkeep_server.blob.backends.refusals import damaged, no_urls, nothing_kept, taken_over
+from modelkeep_server.blob.backends.refusals import damaged, judged, no_urls, nothing_kept, taken_over
 from modelkeep_server.blob.domain import MIB, ListedObject
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from modelkeep.digest import Digest
     from modelkeep.names import LeaseName
 
-    from modelkeep_server.blob.domain import Incoming, ObjectName, StoredChunk
+    from modelkeep_server.blob.domain import Arrival, Grant, Incoming, ObjectName, StoredChunk
     from modelkeep_server.blob.ports import Writer
 
 _BATCH: Final = 1000
@@ -29,6 +29,7 @@ class MemoryBackend:
 
     direct_upload = False
     direct_download = False
+    staging = None
 
     def __init__(self) -> None:
         self._objects: dict[ObjectName, bytes] = {}
@@ -84,6 +85,10 @@ class MemoryBackend:
             raise damaged(chunk)
         for start in range(offset, offset + length, MIB):
             yield content[start : min(start + MIB, offset + length)]
+
+    async def arrived(self, grants: Sequence[Grant]) -> list[Arrival]:
+        """No client reaches this memory."""
+        return judged(grants, await self.stat([grant.object for grant in grants]))
 
     async def stat(self, names: Sequence[ObjectName]) -> list[int | None]:
         """The size of each object."""

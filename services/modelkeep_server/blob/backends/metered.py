@@ -12,7 +12,7 @@ from modelkeep_server.blob.backends.wrapper import Wrapper
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Sequence
 
-    from modelkeep_server.blob.domain import ObjectName, StoredChunk
+    from modelkeep_server.blob.domain import Arrival, Grant, ObjectName, StoredChunk
     from modelkeep_server.blob.ports import Writer
 
 STORED_BYTES: Final = Counter("modelkeep_blob_stored_bytes", "Bytes of objects that this process wrote to the store")
@@ -22,7 +22,7 @@ FAILURES: Final = Counter("modelkeep_blob_store_failures", "How often the store 
 
 
 class MeteredBackend(Wrapper):
-    """Counts bytes, times and failures. Payload that goes to the store directly is not seen here."""
+    """Counts bytes, times and failures. Payload that clients bring to the store themselves is not seen here."""
 
     async def store(self, batch: Sequence[tuple[Writer, ObjectName]]) -> None:
         """Make objects of complete chunks."""
@@ -40,6 +40,11 @@ class MeteredBackend(Wrapper):
                     return
                 READ_BYTES.inc(len(piece))
                 yield piece
+
+    async def arrived(self, grants: Sequence[Grant]) -> list[Arrival]:
+        """Whether clients made the objects of these grants."""
+        with _measured("arrived"):
+            return await super().arrived(grants)
 
     async def stat(self, names: Sequence[ObjectName]) -> list[int | None]:
         """The size of each object."""

@@ -1,4 +1,4 @@
-"""What backends refuse, in the same words."""
+"""What backends refuse, in the same words and by the same rules."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 from modelkeep.errors import ChunkCorrupt, GrantExpired, ServiceUnavailable
 
+from modelkeep_server.blob.domain import Arrival
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from modelkeep_server.blob.domain import Incoming, StoredChunk
+    from modelkeep_server.blob.domain import Grant, Incoming, StoredChunk
 
 
 def nothing_kept(incoming: Incoming, offset: int, kept_bytes: int) -> GrantExpired:
@@ -37,3 +39,15 @@ def no_urls(objects: Sequence[object]) -> list[str]:
     if objects:
         raise ServiceUnavailable("this store hands out no URLs; use Write and Read")
     return []
+
+
+def judged(grants: Sequence[Grant], sizes: Sequence[int | None]) -> list[Arrival]:
+    """What the sizes of objects say of the grants that they were made by, where the store has checked their digests."""
+    return [judge(grant, size_bytes) for grant, size_bytes in zip(grants, sizes, strict=True)]
+
+
+def judge(grant: Grant, size_bytes: int | None) -> Arrival:
+    """The same for one of them."""
+    if size_bytes is None:
+        return Arrival.MISSING
+    return Arrival.WHOLE if size_bytes == grant.size_bytes else Arrival.SIZE_WRONG

@@ -16,7 +16,7 @@ import structlog
 from modelkeep_server.blob.backends import layout
 from modelkeep_server.blob.backends.bucket import Bucket, S3Address, refused
 from modelkeep_server.blob.backends.probe import Probe
-from modelkeep_server.blob.backends.refusals import damaged, no_urls, nothing_kept
+from modelkeep_server.blob.backends.refusals import damaged, judged, no_urls, nothing_kept
 from modelkeep_server.blob.backends.spoolwriter import SpoolWriter
 from modelkeep_server.blob.backends.threads import Threads
 from modelkeep_server.blob.domain import MIB, ListedObject
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from modelkeep.names import LeaseName
 
-    from modelkeep_server.blob.domain import Incoming, ObjectName, StoredChunk
+    from modelkeep_server.blob.domain import Arrival, Grant, Incoming, ObjectName, StoredChunk
     from modelkeep_server.blob.ports import Writer
 
 log = structlog.get_logger()
@@ -36,6 +36,8 @@ _OWN_URL_LASTS: Final = timedelta(minutes=15)
 
 class S3Backend:
     """A store in a bucket."""
+
+    staging = None
 
     def __init__(self, address: S3Address, *, threads: int = 16, direct: bool = True) -> None:
         self._bucket = Bucket(address, connections=threads)
@@ -100,6 +102,10 @@ class S3Backend:
                 raise damaged(chunk)
             offset += len(piece)
             yield piece
+
+    async def arrived(self, grants: Sequence[Grant]) -> list[Arrival]:
+        """Whether clients made the objects of these grants; the store has checked their digests."""
+        return judged(grants, await self.stat([grant.object for grant in grants]))
 
     async def stat(self, names: Sequence[ObjectName]) -> list[int | None]:
         """The size of each object."""

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
     from modelkeep.names import LeaseName
 
-    from modelkeep_server.blob.domain import Incoming, ListedObject, ObjectName, StoredChunk
-    from modelkeep_server.blob.ports import Backend, Writer
+    from modelkeep_server.blob.domain import Arrival, Grant, Incoming, ListedObject, ObjectName, StoredChunk
+    from modelkeep_server.blob.ports import Backend, Staging, Writer
 
 
 class Wrapper:
@@ -29,6 +29,11 @@ class Wrapper:
     def direct_download(self) -> bool:
         """As the inner one."""
         return self.inner.direct_download
+
+    @property
+    def staging(self) -> Staging | None:
+        """As the inner one."""
+        return self.inner.staging
 
     async def open(self) -> None:
         """As the inner one."""
@@ -65,6 +70,10 @@ class Wrapper:
     def read(self, chunk: StoredChunk, offset: int, length: int) -> AsyncGenerator[bytes, None]:
         """As the inner one."""
         return self.inner.read(chunk, offset, length)
+
+    async def arrived(self, grants: Sequence[Grant]) -> list[Arrival]:
+        """As the inner one."""
+        return await self.inner.arrived(grants)
 
     async def stat(self, names: Sequence[ObjectName]) -> list[int | None]:
         """As the inner one."""

@@ -56,6 +56,15 @@ class ChunkRows:
         )
         return await self._chunks(statement)
 
+    async def hold(self, team: TeamName, digests: Collection[Digest]) -> None:
+        """Let the team hold chunks that `revive` answered in the same transaction."""
+        if not digests:
+            return
+        columns = (literal(team.team), chunk.c.digest, self._clock.sql())
+        theirs = select(*columns).where(chunk.c.digest.in_([digest.sha256 for digest in digests])).order_by(chunk.c.digest)
+        statement = insert(self._session, HoldingRow).from_select(["team", "digest", "create_time"], theirs)
+        await self._session.execute(statement.on_conflict_do_nothing())
+
     async def publish(self, team: TeamName, objects: Mapping[ObjectName, int]) -> set[ObjectName]:
         """Make chunks of objects, given with their sizes, and let the team hold them.
 

@@ -57,6 +57,13 @@ class GrantRows:
         )
         return [_grant(row) for row in await self._session.execute(statement)]
 
+    async def open(self, names: Collection[ObjectName]) -> set[ObjectName]:
+        """Those of these objects that a grant names."""
+        if not names:
+            return set()
+        statement = select(*_COLUMNS).where(grant.c.generation.in_([name.generation for name in names]))
+        return {_grant(row).object for row in await self._session.execute(statement)} & set(names)
+
     async def claim(self, lease: LeaseName, names: Collection[ObjectName]) -> dict[ObjectName, Grant]:
         """Take grants out, so that nobody else can. What is not in the answer was not there."""
         if not names:
