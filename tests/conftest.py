@@ -47,6 +47,7 @@ def _nothing_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         for name in [name for name in os.environ if name.startswith("MODELKEEP_")]:
             patch.delenv(name)
         patch.setenv("MODELKEEP_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        patch.setenv("MODELKEEP_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
         yield
 
 

@@ -57,7 +57,8 @@ class Suite:
         """The environment of a client process."""
         env = {name: value for name, value in os.environ.items() if not name.startswith("MODELKEEP_")}
         env |= {"MODELKEEP_URL": self.url, "MODELKEEP_API_KEY": api_key or self.api_key, "MODELKEEP_PROJECT": project}
-        env |= {"MODELKEEP_CONFIG_HOME": os.environ["MODELKEEP_CONFIG_HOME"], "MODELKEEP_PROGRESS": "0"}
+        env |= {name: os.environ[name] for name in ("MODELKEEP_CONFIG_HOME", "MODELKEEP_CACHE_DIR")}
+        env["MODELKEEP_PROGRESS"] = "0"
         return env | ({"MODELKEEP_BLOB_URL": self.blob_url} if self.blob_url else {}) | more
 
 

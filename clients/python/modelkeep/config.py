@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import socket
 import tempfile
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ DEFAULT_PROJECT: Final = "default"
 """The project of those who name none (SEM-1)."""
 DEFAULT_TIMEOUT_SECONDS: Final = 120.0
 """The deadline of a call with all its tries."""
+DEFAULT_CACHE_BYTES: Final = 10 << 30
+"""How much this machine keeps of what was fetched, unless it is told otherwise."""
 _HOW: Final = "start one with `modelkeep up`, or set MODELKEEP_URL and MODELKEEP_API_KEY, or run `modelkeep login`"
 _ENVIRONMENT: Final = {
     "url": "MODELKEEP_URL",
@@ -120,6 +123,56 @@ def load(
         raise NotConfigured(message, url=values["url"])
     values["project"] = values["project"] or DEFAULT_PROJECT
     return Config(**values, timeout_seconds=_timeout(timeout_seconds))
+
+
+def place(team: str = "", project: str = "") -> tuple[str, str]:
+    """The team and the project in force, for who needs no server: no team means that of the key that will be used."""
+    saved = _login("")
+    team = team or os.environ.get("MODELKEEP_TEAM", "") or saved.get("team", "")
+    project = project or os.environ.get("MODELKEEP_PROJECT", "") or saved.get("project", "") or DEFAULT_PROJECT
+    if team:
+        parse_identifier(team, "team name")
+    return team, parse_identifier(project, "project name")
+
+
+def offline_dir() -> str:
+    """Where runs that are offline record, when nobody says otherwise."""
+    return os.environ.get("MODELKEEP_OFFLINE_DIR", "") or "modelkeep-offline"
+
+
+def cache_home() -> Path:
+    """The folder in which this machine keeps what was fetched."""
+    chosen = os.environ.get("MODELKEEP_CACHE_DIR", "")
+    if chosen:
+        return Path(chosen)
+    import platformdirs  # noqa: PLC0415 - as above
+
+    return platformdirs.user_cache_path("modelkeep")
+
+
+def cache_limit_bytes() -> int:
+    """How many bytes that folder may have; 0 means that there is no cache. Raises InvalidArgument."""
+    text = os.environ.get("MODELKEEP_CACHE_BYTES", "")
+    try:
+        limit = parse_bytes(text) if text else DEFAULT_CACHE_BYTES
+    except ValueError:
+        limit = -1
+    if limit < 0:
+        message = (
+            f"MODELKEEP_CACHE_BYTES is {text[:100]!r}; expected a number of bytes, like 10737418240 or 10GiB, or 0 for no cache"
+        )
+        raise InvalidArgument(message, field="MODELKEEP_CACHE_BYTES", value=text[:100])
+    return limit
+
+
+def parse_bytes(text: str) -> int:
+    """Read a number of bytes: `1048576`, `1MiB` or `1 MB`. Raises ValueError."""
+    match = re.fullmatch(r"(\d{1,18})\s*(?:([KMGT])(i?)B)?", text.strip(), re.ASCII)
+    if match is None:
+        raise ValueError(text)
+    power = " KMGT".index(match[2]) if match[2] else 0
+    unit: int = (1024 if match[3] else 1000) ** power
+    return int(match[1]) * unit
 
 
 def _timeout(given: float | None) -> float:
