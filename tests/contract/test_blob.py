@@ -7,6 +7,7 @@ import os
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from uuid import uuid4
 
 import grpc
@@ -127,9 +128,12 @@ def data() -> bytes:
 
 def test_capabilities(blob: Blob) -> None:
     capabilities = blob.stub.GetCapabilities(pb.GetCapabilitiesRequest(), metadata=blob.auth, timeout=60)
-    assert (capabilities.max_chunk_bytes, capabilities.block_bytes) == (16 * MIB, MIB)
+    assert capabilities.max_chunk_bytes == 16 * MIB
     assert (capabilities.max_batch_chunks, capabilities.max_data_bytes) == (1000, MIB)
     assert capabilities.lease_seconds == 3600
+    assert 64 << 10 <= capabilities.average_chunk_bytes <= 4 * MIB
+    assert 64 << 10 <= capabilities.block_bytes <= 16 * MIB
+    assert 0 <= capabilities.pack_bytes <= 16 * MIB
 
 
 def test_up_and_down(blob: Blob, data: bytes) -> None:
@@ -208,6 +212,46 @@ def test_only_services_confirm(blob: Blob, data: bytes) -> None:
     with pytest.raises(grpc.RpcError) as failure:
         list(blob.maintenance.ConfirmChunks(iter([request]), metadata=blob.auth, timeout=60))
     assert reason_of(failure.value) == (grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_DENIED")
+
+
+def test_only_services_adopt(blob: Blob, other: Blob, data: bytes) -> None:
+    blob.upload(data)
+    request = maintenance_pb.AdoptChunksRequest(parent=other.team, source=blob.team, epoch=1, digests=[chunk_of(data).digest])
+    for who in (blob, other):
+        with pytest.raises(grpc.RpcError) as failure:
+            list(who.maintenance.AdoptChunks(iter([request]), metadata=who.auth, timeout=60))
+        assert reason_of(failure.value) == (grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_DENIED")
+    assert other.stat(data) == [(False, 0)]
+
+
+def staging_token(folder: str) -> str:
+    """What a client of the same host and user reads; empty where there is no folder."""
+    return (Path(folder) / "token").read_text() if folder else ""
+
+
+def test_chunks_are_left_in_the_staging_folder(blob: Blob, data: bytes) -> None:
+    """Where the server offers one, no byte of a chunk goes through gRPC; elsewhere a token changes nothing."""
+    folder = blob.stub.GetCapabilities(pb.GetCapabilitiesRequest(), metadata=blob.auth, timeout=60).staging_folder
+    datas = [data, os.urandom(3 * MIB), b"wrong" + data]
+    request = pb.PrepareUploadRequest(
+        parent=blob.team, chunks=[chunk_of(one) for one in datas], staging_token=staging_token(folder) or "some token"
+    )
+    prepared = blob.stub.PrepareUpload(request, metadata=blob.auth, timeout=60)
+    assert {plan.WhichOneof("action") for plan in prepared.plans} == {"staged" if folder else "url"}
+    if not folder:
+        return
+    for plan, content in zip(prepared.plans, [*datas[:2], datas[2][::-1]], strict=True):
+        assert Path(plan.staged.path).parent == Path(folder)
+        Path(plan.staged.path).write_bytes(content)
+    complete = pb.CompleteUploadRequest(lease=prepared.lease.name, digests=[chunk.digest for chunk in request.chunks])
+    assert complete.ByteSize() < 1000
+    results = blob.stub.CompleteUpload(complete, metadata=blob.auth, timeout=60).results
+    assert list(results) == [pb.UPLOAD_RESULT_PUBLISHED] * 2 + [pb.UPLOAD_RESULT_DIGEST_MISMATCH]
+    assert blob.stat(*datas) == [(True, len(data)), (True, 3 * MIB), (False, 0)]
+    request.staging_token = "wrong"
+    request.stream_only = True
+    [plan] = blob.stub.PrepareUpload(request, metadata=blob.auth, timeout=60).plans[2:]
+    assert plan.WhichOneof("action") == "stream"
 
 
 def test_bad_input_is_refused_with_its_reason(blob: Blob, data: bytes) -> None:

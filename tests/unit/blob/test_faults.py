@@ -11,14 +11,18 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from modelkeep.digest import Digest
 from modelkeep.errors import ModelkeepError, ServiceUnavailable, StorageFull
 from modelkeep_server.blob.backends.disk import Disk
 from modelkeep_server.blob.backends.filesystem import FilesystemBackend
-from modelkeep_server.blob.domain import MIB
+from modelkeep_server.blob.domain import MIB, Staged, UploadResult
 
-from tests.unit.blob.rig import Rig, contents, parts_of, rig, sqlite_url
+from tests.unit.blob.rig import TEAM, Rig, caller, chunk_of, contents, parts_of, rig, sqlite_url
+from tests.unit.blob.test_reap import LATER
+from tests.unit.blob.test_staging import fill, token
 
 DATAS = [*contents(3), bytes(range(256)) * (2 * MIB // 256)]
+STAGED = [*contents(1), bytes(300_000)]
 
 
 @dataclass
@@ -54,6 +58,14 @@ class FaultyDisk(Disk):
     def reopen(self, path: Path) -> FileIO:
         self._check("reopen")
         return super().reopen(path)
+
+    def open(self, path: Path) -> FileIO:
+        self._check("open")
+        return super().open(path)
+
+    def read_into(self, file: FileIO, buffer: memoryview) -> int:
+        self._check("read_into")
+        return super().read_into(file, buffer)
 
     def write(self, file: FileIO, data: bytes | memoryview) -> None:
         if self._call("write"):
@@ -132,6 +144,68 @@ async def test_every_system_call_may_fail(tmp_path: Path, number: int, expected:
             break
         failed_calls.append(failed)
     assert {*failed_calls} == {"create", "write", "sync", "sync_folder", "make_folder", "rename", "link", "remove", "read"}
+
+
+async def leave_and_read(blob: Rig) -> None:
+    """The same through the staging folder; a client that is told that something is missing prepares again."""
+    staging = blob.backend.staging
+    assert staging is not None
+    chunks = [chunk_of(data) for data in STAGED]
+    lease, plans = await blob.uploads.prepare_upload(TEAM, None, chunks, caller(), staging_token=token(Path(staging.folder)))
+    for plan, data in zip(plans, STAGED, strict=True):
+        if isinstance(plan, Staged):
+            fill(plan.path, data)
+    digests = [chunk.digest for chunk in chunks]
+    assert await blob.uploads.complete_upload(lease.name, digests, caller()) == [UploadResult.PUBLISHED] * len(STAGED)
+    for data in STAGED:
+        assert await blob.read(data) == data
+
+
+@pytest.mark.parametrize(("number", "expected"), [(errno.EIO, ServiceUnavailable), (errno.ENOSPC, StorageFull)])
+async def test_every_system_call_of_a_staged_upload_may_fail(
+    tmp_path: Path, number: int, expected: type[ModelkeepError]
+) -> None:
+    """R2: as above, and nothing stays in the staging folder once its lease has ended."""
+    failed_calls = []
+    for fail_at in count(1):
+        folder = tmp_path / str(fail_at)
+        folder.mkdir()
+        disk = FaultyDisk(number)
+        backend = FilesystemBackend(folder / "blobs", disk=disk, threads=1, staging=True)
+        async with rig(sqlite_url(folder), backend) as blob:
+            await blob.prepare([])
+            await blob.reaper.close()  # the one that runs in the background
+            disk.arm(fail_at)
+            error = await error_of(leave_and_read(blob))
+            failed = disk.disarm()
+            assert error is None or type(error) is expected
+            assert error is not None or failed in {None, "remove"}  # what cannot be removed is removed later
+            for data, is_present in zip(STAGED, await blob.present(STAGED), strict=True):
+                assert not is_present or await blob.read(data) == data
+            assert [problem for problem in await blob.problems() if problem.breaks_invariant] == []
+            await leave_and_read(blob)
+            blob.clock.offset = LATER
+            await blob.reaper.reap()
+            assert await blob.problems() == []
+            assert [path.name for path in (folder / "blobs" / "staging").iterdir()] == ["token"]
+        if failed is None:
+            break
+        failed_calls.append(failed)
+    assert {*failed_calls} == {"open", "read_into", "sync", "sync_folder", "make_folder", "link", "remove", "read"}
+
+
+async def test_a_staged_file_whose_flush_failed_is_not_flushed_again(tmp_path: Path) -> None:
+    """RELIABILITY §2.5."""
+    disk = FaultyDisk(errno.EIO)
+    async with rig(sqlite_url(tmp_path), FilesystemBackend(tmp_path / "blobs", disk=disk, threads=1, staging=True)) as blob:
+        disk.arm(3)
+        assert isinstance(await error_of(leave_and_read(blob)), ServiceUnavailable)
+        assert disk.calls[:3] == ["open", "read_into", "sync"]
+        assert "link" not in disk.calls
+        disk.disarm()
+        assert await blob.present(STAGED[:1]) == [False]
+        left = {path.name.partition(".")[0] for path in (tmp_path / "blobs" / "staging").iterdir()}
+        assert Digest.of(STAGED[0]).hex not in left
 
 
 async def test_a_stream_that_fails_takes_nothing_from_another_one(tmp_path: Path) -> None:
