@@ -56,6 +56,7 @@ GIVEN: dict[str, dict[str, Any]] = {
     "CreateApiKey": {"api_key": {"role": 1}},
     "MoveAliases": {"moves": [{"alias": "a", "version": f"teams/{OWN}/projects/p/collections/c/versions/v7"}]},
     "EditTags": {"add": ["t"]},
+    "AddSignature": {"signature": {"algorithm": 1, "public_key": bytes(32), "value": bytes(64)}},
     "RecordUse": {"run": f"teams/{OWN}/projects/p/runs/r"},
 }
 """What a request needs besides its resource names and its request id, to be well formed."""

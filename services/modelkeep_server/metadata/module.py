@@ -25,18 +25,21 @@ from modelkeep_server.metadata.app.event import EventApp
 from modelkeep_server.metadata.app.key import KeyApp, issue_embedded_key, issue_key, issue_service_key
 from modelkeep_server.metadata.app.project import ProjectApp
 from modelkeep_server.metadata.app.resolution import ResolutionApp
+from modelkeep_server.metadata.app.signature import SignatureApp
 from modelkeep_server.metadata.app.team import TeamApp
 from modelkeep_server.metadata.app.use import UseApp
 from modelkeep_server.metadata.app.version import VersionApp
+from modelkeep_server.metadata.app.watch import WatchApp
 from modelkeep_server.metadata.domain.key import KeyRole, KeyWish
 from modelkeep_server.metadata.domain.limits import Limits
 from modelkeep_server.metadata.domain.problem import Problem
+from modelkeep_server.metadata.domain.watch import Pace
 from modelkeep_server.metadata.peers import BlobChunks
 from modelkeep_server.metadata.ports.chunks import Chunks
 from modelkeep_server.metadata.ports.signer import Signer
 from modelkeep_server.metadata.ports.transactions import Transactions
 from modelkeep_server.metadata.servicer import MetadataServicer
-from modelkeep_server.metadata.servicer.access import ACCESS
+from modelkeep_server.metadata.servicer.access import ACCESS, WATCHES
 from modelkeep_server.metadata.servicer.base import Apps
 from modelkeep_server.metadata.servicer.event import MetadataMaintenanceServicer
 from modelkeep_server.metadata.settings import MetadataSettings
@@ -61,11 +64,17 @@ async def build(settings: MetadataSettings, wiring: Wiring) -> Service:
         raise CannotStart(message)
     database = Database(settings.database_url, pool_size=settings.database_pool_size)
     transactions = SqlTransactions(database, wiring.clock)
-    apps = apps_of(transactions, BlobChunks(wiring.channels.to("blob")), wiring.signer, limits_of(settings))
+    watches = WatchApp(transactions, Pace(tick_seconds=settings.watch_seconds, max_watches=settings.max_watches))
+    transactions.on_events = watches.poke
+    apps = apps_of(transactions, BlobChunks(wiring.channels.to("blob")), wiring.signer, limits_of(settings), watches)
     servicer, maintenance = MetadataServicer(apps), MetadataMaintenanceServicer(apps)
 
     async def check() -> None:
         await transactions.read(lambda work: work.now())
+
+    async def close() -> None:
+        await watches.close()
+        await database.close()
 
     return Service(
         name="metadata",
@@ -75,12 +84,14 @@ async def build(settings: MetadataSettings, wiring: Wiring) -> Service:
         ),
         access=ACCESS,
         check=check,
-        close=database.close,
-        gauges={"database_connections_in_use": database.in_use},
+        close=close,
+        watches=WATCHES,
+        hush=watches.hush,
+        gauges={"database_connections_in_use": database.in_use, "watches": watches.watching},
     )
 
 
-def apps_of(transactions: Transactions, chunks: Chunks, signer: Signer, limits: Limits) -> Apps:
+def apps_of(transactions: Transactions, chunks: Chunks, signer: Signer, limits: Limits, watches: WatchApp) -> Apps:
     """All use cases over one database."""
     return Apps(
         limits=limits,
@@ -96,6 +107,8 @@ def apps_of(transactions: Transactions, chunks: Chunks, signer: Signer, limits: 
         resolution=ResolutionApp(transactions),
         uses=UseApp(transactions),
         events=EventApp(transactions),
+        watches=watches,
+        signatures=SignatureApp(transactions, limits.max_signatures),
     )
 
 
@@ -109,6 +122,7 @@ def limits_of(settings: MetadataSettings) -> Limits:
         max_segments_per_message=settings.max_segments_per_message,
         max_aliases=settings.max_aliases,
         max_tags=settings.max_tags,
+        max_signatures=settings.max_signatures,
     )
 
 

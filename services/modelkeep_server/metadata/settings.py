@@ -28,3 +28,9 @@ class MetadataSettings(BaseModel):
     """Most aliases in one call."""
     max_tags: int = Field(default=100, ge=1, le=1000)
     """Most tags on one version."""
+    max_signatures: int = Field(default=100, ge=1, le=1000)
+    """Most signatures on one version."""
+    max_watches: int = Field(default=10_000, ge=1)
+    """Most streams that watch an alias, of one process; they do not count as calls."""
+    watch_seconds: float = Field(default=1.0, gt=0, le=20)
+    """How often the event log is read for those who watch; moves by the same process reach them at once."""

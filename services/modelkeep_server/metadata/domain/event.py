@@ -97,6 +97,15 @@ class VersionUsed:
     alias_text: str
 
 
+@dataclass(frozen=True, slots=True)
+class VersionSigned:
+    """A version was signed."""
+
+    version: str
+    version_uid: str
+    key_id: str
+
+
 Happening = (
     ProjectCreated
     | CollectionCreated
@@ -108,6 +117,7 @@ Happening = (
     | VersionRestored
     | AliasMoved
     | VersionUsed
+    | VersionSigned
 )
 """What can happen."""
 

@@ -24,3 +24,7 @@ class Limits:
     """In one call."""
     max_tags: int = 100
     """On one version."""
+    max_signatures: int = 100
+    """On one version."""
+    max_paths: int = 1000
+    """In one call that takes entries out of a draft."""

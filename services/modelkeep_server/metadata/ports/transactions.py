@@ -20,8 +20,10 @@ from modelkeep_server.metadata.ports.key import Keys
 from modelkeep_server.metadata.ports.manifest import Manifests
 from modelkeep_server.metadata.ports.project import Projects, Teams
 from modelkeep_server.metadata.ports.resolution import Resolution
+from modelkeep_server.metadata.ports.signature import Signatures
 from modelkeep_server.metadata.ports.use import Uses
 from modelkeep_server.metadata.ports.version import Versions
+from modelkeep_server.metadata.ports.watch import Watches
 
 T = TypeVar("T")
 
@@ -90,6 +92,16 @@ class Work(Protocol):
     @property
     def versions(self) -> Versions:
         """All versions."""
+        ...
+
+    @property
+    def signatures(self) -> Signatures:
+        """All signatures."""
+        ...
+
+    @property
+    def watches(self) -> Watches:
+        """What those who watch aliases want to know."""
         ...
 
     @property

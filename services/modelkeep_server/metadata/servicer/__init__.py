@@ -12,7 +12,9 @@ from modelkeep_server.metadata.servicer.draft import DraftCalls
 from modelkeep_server.metadata.servicer.event import EventCalls
 from modelkeep_server.metadata.servicer.key import KeyCalls
 from modelkeep_server.metadata.servicer.project import ProjectCalls
+from modelkeep_server.metadata.servicer.signature import SignatureCalls
 from modelkeep_server.metadata.servicer.version import VersionCalls
+from modelkeep_server.metadata.servicer.watch import WatchCalls
 from modelkeep_server.runtime.server import Context
 
 
@@ -24,6 +26,8 @@ class MetadataServicer(
     VersionCalls,
     AliasCalls,
     EventCalls,
+    WatchCalls,
+    SignatureCalls,
     rpc.MetadataServiceServicer,
 ):
     """MetadataService."""

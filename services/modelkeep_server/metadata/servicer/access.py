@@ -57,6 +57,9 @@ _NEEDS: Final = {
     Access.ADMIN: ("CreateApiKey", "ListApiKeys", "RevokeApiKey"),
 }
 
+WATCHES: Final = frozenset({_SERVICE + "WatchAlias"})
+"""The RPCs that mostly wait."""
+
 ACCESS: Final = {_SERVICE + rpc: access for access, rpcs in _NEEDS.items() for rpc in rpcs} | {
     _MAINTENANCE + "ListEventHeads": Access.SERVICE
 }

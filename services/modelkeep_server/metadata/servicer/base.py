@@ -15,9 +15,11 @@ from modelkeep_server.metadata.app.event import EventApp
 from modelkeep_server.metadata.app.key import KeyApp
 from modelkeep_server.metadata.app.project import ProjectApp
 from modelkeep_server.metadata.app.resolution import ResolutionApp
+from modelkeep_server.metadata.app.signature import SignatureApp
 from modelkeep_server.metadata.app.team import TeamApp
 from modelkeep_server.metadata.app.use import UseApp
 from modelkeep_server.metadata.app.version import VersionApp
+from modelkeep_server.metadata.app.watch import WatchApp
 from modelkeep_server.metadata.convert.call import call_from_pb
 from modelkeep_server.metadata.domain.call import Call
 from modelkeep_server.metadata.domain.limits import Limits
@@ -41,6 +43,8 @@ class Apps:
     resolution: ResolutionApp
     uses: UseApp
     events: EventApp
+    watches: WatchApp
+    signatures: SignatureApp
 
 
 class Part:

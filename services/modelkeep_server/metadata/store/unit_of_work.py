@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from datetime import datetime
 from functools import cached_property
 from typing import TypeVar
@@ -26,8 +26,10 @@ from modelkeep_server.metadata.store.manifest import ManifestRepository
 from modelkeep_server.metadata.store.project import ProjectRepository, TeamRepository
 from modelkeep_server.metadata.store.request import RequestRepository
 from modelkeep_server.metadata.store.resolution import ResolutionRepository
+from modelkeep_server.metadata.store.signature import SignatureRepository
 from modelkeep_server.metadata.store.use import UseRepository
 from modelkeep_server.metadata.store.version import VersionRepository
+from modelkeep_server.metadata.store.watch import WatchRepository
 
 T = TypeVar("T")
 
@@ -53,6 +55,11 @@ class SqlWork:
     def emit(self, project: ProjectName, actor: str, happening: Happening) -> None:
         """Note an event, to be written at the end of the transaction (SEM-58)."""
         self._happenings.append((project, actor, happening))
+
+    @property
+    def projects_with_events(self) -> set[ProjectName]:
+        """The projects of the noted events."""
+        return {project for project, _, _ in self._happenings}
 
     async def write_events(self) -> None:
         """Write the noted events. Nothing is written after them: they lock the rows of their projects."""
@@ -125,6 +132,16 @@ class SqlWork:
         return EventRepository(self._session, self._clock)
 
     @cached_property
+    def signatures(self) -> SignatureRepository:
+        """All signatures."""
+        return SignatureRepository(self._session, self._clock)
+
+    @cached_property
+    def watches(self) -> WatchRepository:
+        """What those who watch aliases want to know."""
+        return WatchRepository(self._session, self._clock)
+
+    @cached_property
     def requests(self) -> RequestRepository:
         """The answers to remember."""
         return RequestRepository(self._session, self._clock)
@@ -137,6 +154,8 @@ class SqlTransactions:
         self._database = database
         self._clock = clock
         self._remembered = 0
+        self.on_events: Callable[[Collection[ProjectName]], None] = lambda _projects: None
+        """Called after each commit of this process that wrote events."""
 
     async def read(self, step: Callable[[Work], Awaitable[T]]) -> T:
         """Run `step` in a transaction that writes nothing."""
@@ -145,13 +164,12 @@ class SqlTransactions:
     async def write(self, step: Callable[[Work], Awaitable[T]]) -> T:
         """Run `step` in one transaction and commit it, its events included."""
 
-        async def run(session: AsyncSession) -> T:
-            work = SqlWork(session, self._clock)
+        async def run(work: SqlWork) -> T:
             result = await step(work)
             await work.write_events()
             return result
 
-        return await self._database.write(run)
+        return await self._commit(run)
 
     async def once(self, call: Call, answer: type[T], step: Callable[[Work], Awaitable[T]]) -> T:
         """As `write`, but a repeated call gets the first answer (SEM-14). Raises RequestIdReused.
@@ -161,8 +179,7 @@ class SqlTransactions:
         self._remembered += 1
         clean = self._remembered % CLEAN_EVERY == 0
 
-        async def run(session: AsyncSession) -> T:
-            work = SqlWork(session, self._clock)
+        async def run(work: SqlWork) -> T:
             if not await work.requests.claim(call):
                 return await work.requests.recall(call, answer)
             result = await step(work)
@@ -172,4 +189,17 @@ class SqlTransactions:
             await work.write_events()
             return result
 
-        return await self._database.write(run)
+        return await self._commit(run)
+
+    async def _commit(self, run: Callable[[SqlWork], Awaitable[T]]) -> T:
+        """Commit what `run` does, and tell who waits for events."""
+        works: list[SqlWork] = []
+
+        async def attempt(session: AsyncSession) -> T:
+            works.append(SqlWork(session, self._clock))
+            return await run(works[-1])
+
+        result = await self._database.write(attempt)
+        if projects := works[-1].projects_with_events:
+            self.on_events(projects)
+        return result

@@ -1,0 +1,179 @@
+"""What a signature signs, and the keys that make and check it.
+
+Signed is the version digest, so nothing of the content is read again. The server uses the first lines of this file too: it
+checks that a signature fits, and trusts no key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from modelkeep.errors import FileUnreadable, InvalidArgument, NotConfigured, SignatureInvalid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+    PrivateKey = str | os.PathLike[str] | Ed25519PrivateKey
+    PublicKey = str | os.PathLike[str] | Ed25519PublicKey
+
+KEY_BYTES: Final = 32
+SIGNATURE_BYTES: Final = 64
+PASSPHRASE: Final = "MODELKEEP_SIGNING_PASSPHRASE"  # noqa: S105 - the name of the variable
+"""The environment variable with the passphrase of a private key."""
+_HEADER: Final = b"modelkeep.signature.v1\n"
+_BLOCK: Final = re.compile(rb"-----BEGIN PUBLIC KEY-----.*?-----END PUBLIC KEY-----", re.DOTALL)
+
+
+def signed_bytes(digest: str) -> bytes:
+    """What is signed of a version, by its digest `sha256:<hex>`."""
+    return _HEADER + digest.encode("ascii")
+
+
+def key_id(public_key: bytes) -> str:
+    """How people tell keys apart: the first 16 hex digits of the SHA-256 of the raw public key."""
+    return hashlib.sha256(public_key).hexdigest()[:16]
+
+
+def sign(key: PrivateKey, digest: str) -> tuple[bytes, bytes]:
+    """The raw public key, and the signature of a version digest. Raises what `private_key` raises."""
+    private = private_key(key)
+    return private.public_key().public_bytes_raw(), private.sign(signed_bytes(digest))
+
+
+def fits(public_key: bytes, value: bytes, digest: str) -> bool:
+    """Whether a signature is one of that version digest, by that key."""
+    module = _ed25519()
+    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - an extra
+
+    try:
+        module.Ed25519PublicKey.from_public_bytes(public_key).verify(value, signed_bytes(digest))
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def private_key(key: PrivateKey) -> Ed25519PrivateKey:
+    """The private key itself, or that of a PEM file; its passphrase is in MODELKEEP_SIGNING_PASSPHRASE.
+
+    Raises FileUnreadable, InvalidArgument, NotConfigured.
+    """
+    module = _ed25519()
+    if isinstance(key, module.Ed25519PrivateKey):
+        return key  # type: ignore[no-any-return]
+    path = os.fspath(cast("str | os.PathLike[str]", key))
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415 - an extra
+
+    passphrase = os.environ.get(PASSPHRASE, "").encode()
+    try:
+        loaded = load_pem_private_key(_read(path), passphrase or None)
+    except TypeError:  # a passphrase is missing, or given for a key that has none
+        why = "has no passphrase, and one is set" if passphrase else "has a passphrase"
+        raise InvalidArgument(f"{path} {why}; see {PASSPHRASE}", field="key", path=path) from None
+    except ValueError:
+        hint = f"; its passphrase may be another than {PASSPHRASE} says" if passphrase else ""
+        raise InvalidArgument(f"{path} is no private key in PEM{hint}", field="key", path=path) from None
+    if not isinstance(loaded, module.Ed25519PrivateKey):
+        raise InvalidArgument(f"{path} is no Ed25519 key; make one: modelkeep signing-key create", field="key", path=path)
+    return loaded  # type: ignore[no-any-return]
+
+
+def public_keys(keys: PublicKey | Iterable[PublicKey]) -> dict[bytes, str]:
+    """The raw public keys, each with its key id. A PEM file may hold several.
+
+    Raises FileUnreadable, InvalidArgument (also when there is none), NotConfigured.
+    """
+    module = _ed25519()
+    one = isinstance(keys, str | os.PathLike | module.Ed25519PublicKey)
+    many = [cast("PublicKey", keys)] if one else list(cast("Iterable[PublicKey]", keys))
+    found = {raw: key_id(raw) for key in many for raw in _public(key, module)}
+    if not found:
+        raise InvalidArgument("no key is given that a signature could be checked with", field="key")
+    return found
+
+
+def _public(key: PublicKey, module: Any) -> list[bytes]:
+    if isinstance(key, module.Ed25519PublicKey):
+        return [key.public_bytes_raw()]
+    if not isinstance(key, str | os.PathLike):
+        message = f"a key is the path of a PEM file or an Ed25519PublicKey, not {type(key).__name__}"
+        raise InvalidArgument(message, field="key")
+    path = os.fspath(key)
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key  # noqa: PLC0415 - an extra
+
+    text = _read(path)
+    blocks = _BLOCK.findall(text)
+    try:
+        loaded: list[Any] = [load_pem_public_key(block) for block in blocks]
+    except ValueError:
+        loaded = []
+    if not loaded or not all(isinstance(one, module.Ed25519PublicKey) for one in loaded):
+        secret = b"PRIVATE KEY" in text
+        hint = (
+            "it is a private key: give the public one, usually beside it as .pub.pem" if secret else "expected Ed25519 in PEM"
+        )
+        raise InvalidArgument(f"{path} is no public key; {hint}", field="key", path=path)
+    return [one.public_bytes_raw() for one in loaded]
+
+
+def create_pair(path: str | os.PathLike[str]) -> tuple[str, str]:
+    """Make a key: the private half at `path`, which only its owner may read, the public half beside it, as `<name>.pub.pem`.
+
+    Answers where the public half is, and the key id. Raises InvalidArgument when there is a file already.
+    """
+    module = _ed25519()
+    from cryptography.hazmat.primitives import serialization as forms  # noqa: PLC0415 - an extra
+
+    path = os.fspath(path)
+    public_path = path.removesuffix(".pem") + ".pub.pem"
+    key = module.Ed25519PrivateKey.generate()
+    phrase = os.environ.get(PASSPHRASE, "").encode()
+    lock = forms.BestAvailableEncryption(phrase) if phrase else forms.NoEncryption()
+    private = key.private_bytes(forms.Encoding.PEM, forms.PrivateFormat.PKCS8, lock)
+    public = key.public_key().public_bytes(forms.Encoding.PEM, forms.PublicFormat.SubjectPublicKeyInfo)
+    for name, data, mode in ((path, private, 0o600), (public_path, public, 0o644)):
+        _write_new(name, data, mode)
+    return public_path, key_id(key.public_key().public_bytes_raw())
+
+
+def require_fit(public_key: bytes, value: bytes, digest: str, what: str) -> None:
+    """Raise SignatureInvalid unless the signature fits."""
+    if not fits(public_key, value, digest):
+        found = key_id(public_key)
+        message = f"the signature of {what} by the key {found} does not fit its digest {digest}: do not use it"
+        raise SignatureInvalid(message, key_id=found, digest=digest)
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(1 << 20)
+    except OSError as error:
+        raise FileUnreadable(f"the key {path} cannot be read: {error.strerror}", path=path) from None
+
+
+def _write_new(path: str, data: bytes, mode: int) -> None:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    except FileExistsError:
+        message = f"{path} is there already, and a key is never overwritten; choose another name"
+        raise InvalidArgument(message, field="out", path=path) from None
+    except OSError as error:
+        raise InvalidArgument(f"{path} cannot be written: {error.strerror}", field="out", path=path) from None
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _ed25519() -> Any:
+    try:
+        from cryptography.hazmat.primitives.asymmetric import ed25519  # noqa: PLC0415 - an extra
+    except ImportError:
+        message = "signatures need the package cryptography, which is not installed: pip install 'modelkeep[sign]'"
+        raise NotConfigured(message) from None
+    return ed25519
