@@ -110,7 +110,7 @@ def log_artifact(
             answer.version,
             connection,
             deduplicated=answer.deduplicated,
-            ignored_fields=tuple(name.removesuffix("_json") for name in answer.ignored_fields),
+            ignored_fields=ignored_fields(answer),
             sent_bytes=upload.sent_bytes,
         )
     if version.ignored_fields and not draft:
@@ -173,6 +173,11 @@ def _commit_draft(commit: partial[pb.CommitDraftResponse], artifact: Artifact, u
         except ChunksMissing:
             upload.send_missing(artifact)
     return commit(timeout=COMMIT_SECONDS)
+
+
+def ignored_fields(answer: pb.CommitDraftResponse) -> tuple[str, ...]:
+    """What a version that was there already did not take over, in the words of the SDK."""
+    return tuple(name.removesuffix("_json") for name in answer.ignored_fields)
 
 
 def commit_request(draft: str, words: Words) -> pb.CommitDraftRequest:

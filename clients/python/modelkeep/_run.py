@@ -71,6 +71,8 @@ def init(
     config: Mapping[str, Any] | None = None,
     url: str | None = None,
     api_key: str | None = None,
+    mode: Literal["online", "offline"] | None = None,
+    dir: str | os.PathLike[str] | None = None,  # noqa: A002 - the word that users know
 ) -> Run:
     """Begin a run. Use it as a context manager, or call `finish` at its end.
 
@@ -78,12 +80,31 @@ def init(
     `config` stays on the run as `run.config`. What else is not given comes from the environment, from `modelkeep login`, or
     from the server that runs here. The server is asked once, so that a wrong key shows now and not after hours of training.
 
-    Raises NotConfigured, ApiKeyInvalid, ApiKeyExpired, ServiceUnavailable.
+    With `mode="offline"`, or MODELKEEP_MODE=offline, no server is needed and none is asked: what the run logs and uses is
+    recorded in a folder of its own under `dir` (MODELKEEP_OFFLINE_DIR, else ./modelkeep-offline), for `modelkeep sync`.
+
+    Raises NotConfigured, ApiKeyInvalid, ApiKeyExpired, ServiceUnavailable; offline TargetUnusable, DiskFull.
     """
+    kind = parse_identifier(job_type, "job type") if job_type is not None else ""
+    shown = name or memorable_name(kind)
+    if _is_offline(mode):
+        from modelkeep._offline import OfflineRun  # noqa: PLC0415 - only runs that need it
+
+        where = os.fspath(dir or settings.offline_dir())
+        team, project = settings.place(team or "", project or "")
+        return OfflineRun(where, team, project, display_name=shown, job_type=kind, config=dict(config or {}))
     connection = connect(settings.load(url or "", api_key or "", team=team or "", project=project or ""))
-    if job_type is not None:
-        parse_identifier(job_type, "job type")
-    return Run(connection, connection.project, name or memorable_name(job_type or ""), job_type or "", dict(config or {}))
+    return Run(connection, connection.project, shown, kind, dict(config or {}))
+
+
+def _is_offline(mode: str | None) -> bool:
+    mode = mode or os.environ.get("MODELKEEP_MODE", "") or "online"
+    if mode not in {"online", "offline"}:
+        message = (
+            f"{mode[:100]!r} is no mode of a run; use 'online', or 'offline' to record to disk (MODELKEEP_MODE is one too)"
+        )
+        raise InvalidArgument(message, field="mode", value=mode[:100])
+    return mode == "offline"
 
 
 class PendingVersion:
@@ -204,8 +225,12 @@ class Run:
         artifact = _as_artifact(artifact, name, type)
         artifact.seal()
         words = Words.of(artifact, aliases, tags, self._run, self.name)
-        if wait:
-            return log_artifact(self._connection, self._project, artifact, words)
+        return self._log_now(artifact, words) if wait else self._log_later(artifact, words)
+
+    def _log_now(self, artifact: Artifact, words: Words) -> Version:
+        return log_artifact(self._connection, self._project, artifact, words)
+
+    def _log_later(self, artifact: Artifact, words: Words) -> PendingVersion:
         log = partial(log_artifact, self._connection, self._project, artifact, words, stamps_of(artifact.sources()))
         with self._lock:
             if self._uploads is None:
@@ -225,14 +250,21 @@ class Run:
         if isinstance(artifact, Version):
             version = artifact
         elif isinstance(artifact, Artifact):
-            version = log_artifact(self._connection, self._project, artifact, Words.of(artifact))
+            artifact.seal()
+            version = self._log_now(artifact, Words.of(artifact))
         else:
             alias_text = artifact
-            Address.parse(artifact, self.team, self.project)
-            request = pb.ResolveRequest(parent=str(self._project), address=artifact)
-            version = Version.from_pb(self._connection.metadata.Resolve(request), self._connection)
-        version.record_use(self.resource_name, self.name, alias_text)
+            version = self._find(artifact)
+        self._note_use(version, alias_text)
         return version
+
+    def _find(self, address: str) -> Version:
+        Address.parse(address, self.team, self.project)
+        request = pb.ResolveRequest(parent=str(self._project), address=address)
+        return Version.from_pb(self._connection.metadata.Resolve(request), self._connection)
+
+    def _note_use(self, version: Version, alias_text: str) -> None:
+        version.record_use(self.resource_name, self.name, alias_text)
 
     def finish(self) -> None:
         """Wait for what goes up in the background. Raises what failed there; of several failures the first, with notes."""

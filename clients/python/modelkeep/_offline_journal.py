@@ -1,0 +1,138 @@
+"""The journal of a run that records to disk: a line for each record, on disk before the call that made it returns.
+
+A line is the first 16 hex digits of the SHA-256 of a JSON text, a space, and that text. Lines are only ever appended. What is
+left of a line whose writer was killed in the middle is dropped, by whoever appends or reads next.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from modelkeep.errors import DiskFull, ModelkeepError, SyncFailed, TargetUnusable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SUM_DIGITS: Final = 16
+_TAIL_BYTES: Final = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One line."""
+
+    number: int
+    """Counts from 0."""
+    kind: str
+    values: dict[str, Any]
+    text: str
+    """The JSON text, from which the ids of its requests are made."""
+
+
+class Journal:
+    """A journal, for any number of writers: threads, and processes that were forked."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.torn = False
+        """Whether the last reading found the rest of a line that was never completed."""
+        self._known = (0, 0)
+
+    def append(self, kind: str, **values: Any) -> Record:
+        """Write a record, durably. Raises DiskFull, TargetUnusable; then nothing of it is left."""
+        try:
+            # A descriptor of its own: locks of flock are shared by threads and forked children that share one.
+            descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                number = self._count(descriptor)
+                text = json.dumps({"n": number, "kind": kind, **values}, ensure_ascii=False, separators=(",", ":"))
+                self._write(descriptor, f"{_sum(text)} {text}\n".encode())
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise cannot_record(self.path, error) from None
+        return Record(number, kind, values, text)
+
+    def _count(self, descriptor: int) -> int:
+        """How many lines there are; a part of a line at the end is cut off."""
+        size, count = self._known
+        end = os.fstat(descriptor).st_size
+        if end < size:
+            size = count = 0
+        whole = size
+        while size < end:
+            data = os.pread(descriptor, min(_TAIL_BYTES, end - size), size)
+            count += data.count(b"\n")
+            if b"\n" in data:
+                whole = size + data.rindex(b"\n") + 1
+            size += len(data)
+        if whole < end:
+            os.ftruncate(descriptor, whole)
+        self._known = (whole, count)
+        return count
+
+    def _write(self, descriptor: int, line: bytes) -> None:
+        size, count = self._known
+        try:
+            view = memoryview(line)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            os.fsync(descriptor)
+        except OSError:
+            os.ftruncate(descriptor, size)
+            raise
+        self._known = (size + len(line), count + 1)
+
+    def read(self) -> Iterator[Record]:
+        """The records, in order. What is left of an incomplete last line is dropped, and `torn` says so.
+
+        Raises SyncFailed when it comes to a line in the middle that is not what was written.
+        """
+        self.torn = False
+        number = 0
+        try:
+            with open(self.path, "rb") as file:
+                for line in file:
+                    record = _parse(line, number)
+                    if record is None:
+                        if file.read(1):
+                            message = f"line {number + 1} of {self.path!r} is not what was written: the file is damaged"
+                            raise SyncFailed(message, step="read", path=self.path, record=number)
+                        self.torn = True
+                        return
+                    yield record
+                    number += 1
+        except OSError as error:
+            raise cannot_record(self.path, error) from None
+
+
+def _parse(line: bytes, number: int) -> Record | None:
+    """The record in a line; None when it is not what was written."""
+    try:
+        check, _, text = line.decode().partition(" ")
+        if not text.endswith("\n") or check != _sum(text[:-1]):
+            return None
+        values = json.loads(text)
+    except ValueError:
+        return None
+    if values.pop("n", None) != number:
+        return None
+    return Record(number, values.pop("kind"), values, text[:-1])
+
+
+def _sum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:_SUM_DIGITS]
+
+
+def cannot_record(path: str, error: OSError) -> ModelkeepError:
+    """What an OSError in an offline folder means to the one whose run records there."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return DiskFull(f"the disk of {path!r} is full; free some space, nothing of this was recorded", path=path)
+    return TargetUnusable(f"{path!r} cannot be used for offline work: {error.strerror or error}", path=path)

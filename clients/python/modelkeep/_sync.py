@@ -1,0 +1,166 @@
+"""Replaying what runs recorded offline: each record once, in its order, however often a sync is killed and begun again.
+
+What was done is noted in `sync.jsonl` beside the journal, step by step. A sync that is killed between a step and its note does
+the step again with the same request id, which is made from the record: so the server answers as before (SEM-14), also to
+another process. A step whose id the server has forgotten is safe too: content is found by its digest (SEM-11), a draft that
+became a version answers with that version, and a use counts once per run and version (SEM-39).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from modelkeep._offline import ALIVE
+from modelkeep._offline_find import REMOVING, head_of, time_of
+from modelkeep._offline_journal import Journal, cannot_record
+from modelkeep._offline_version import JOURNAL
+from modelkeep._sync_record import Notes, Replay, Step
+from modelkeep.errors import DeadlineExceeded, ModelkeepError, SyncFailed, Unauthenticated, Unavailable, rebuild
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from modelkeep._channel import Connection
+    from modelkeep._offline_journal import Record
+
+LOCK: Final = "sync.lock"
+OF_THE_SERVER: Final = (Unavailable, DeadlineExceeded, Unauthenticated)
+"""What goes wrong for every run alike: it stops a sync, and is no fault of a record."""
+
+
+@dataclass
+class Outcome:
+    """What a sync did with one run."""
+
+    folder: str
+    run: str = ""
+    name: str = ""
+    project: str = ""
+    records: int = 0
+    """How many records the run has so far."""
+    steps: list[Step] = field(default_factory=list)
+    """What was replayed now."""
+    torn: bool = False
+    """Whether the last record was never completed, and was left out."""
+    removed: bool = False
+    error: SyncFailed | None = None
+
+    @property
+    def state(self) -> str:
+        """`synced`, `failed`, or `unchanged` when there was nothing left to replay."""
+        if self.error is not None:
+            return "failed"
+        return "synced" if self.steps else "unchanged"
+
+
+def sync(connection: Connection, folders: Iterable[str], *, clean: bool = False) -> Iterator[Outcome]:
+    """Replay runs, oldest first. A run that fails stops where it failed, and the others go on.
+
+    `clean` removes the folder of a run that is replayed to its end and records no more. Raises ServiceUnavailable,
+    DeadlineExceeded and Unauthenticated at once: what was replayed until then is noted, and the next sync goes on there.
+    """
+    for folder in sorted(set(folders), key=lambda folder: (time_of(folder), folder)):
+        outcome = Outcome(folder)
+        try:
+            with _locked(folder):
+                _replay(connection, outcome)
+                if clean and not _is_alive(folder):
+                    _remove(folder)
+                    outcome.removed = True
+        except SyncFailed as failed:
+            outcome.error = failed
+        yield outcome
+
+
+def _replay(connection: Connection, outcome: Outcome) -> None:
+    journal = Journal(os.path.join(outcome.folder, JOURNAL))
+    records = journal.read()
+    head = head_of(records, outcome.folder)
+    values = head.values
+    outcome.run, outcome.name, outcome.project = values["run"], values["name"], values["project"]
+    notes = Notes(outcome.folder)
+    replay: Replay | None = None
+    try:
+        for record in records:
+            outcome.records += 1
+            if record.number >= notes.next:
+                replay = replay or Replay(connection, outcome.folder, head, notes)
+                outcome.steps.append(_step(replay, record, outcome))
+    finally:
+        with suppress(ModelkeepError):
+            outcome.records += sum(1 for _ in records)
+    outcome.torn = journal.torn
+
+
+def _step(replay: Replay, record: Record, outcome: Outcome) -> Step:
+    try:
+        return replay.replay(record)
+    except OF_THE_SERVER as error:
+        message = f"the sync stopped at {_where(record, outcome)}: {error.message}; run it again to go on from there"
+        raise rebuild(error.code, error.reason, message, error.metadata, error.request_id) from None
+    except (ModelkeepError, OSError) as error:
+        raise _failed(replay.step, record, outcome, error) from None
+
+
+def _failed(step: str, record: Record, outcome: Outcome, error: Exception) -> SyncFailed:
+    message = f"{_where(record, outcome)} cannot be replayed: {error} (step {step!r}); nothing after it was, to keep the order"
+    about: dict[str, Any] = dict(error.metadata) if isinstance(error, ModelkeepError) else {}
+    reason = getattr(error, "reason", type(error).__name__)
+    about |= {"step": step, "record": record.number, "run": outcome.run, "folder": outcome.folder, "why": reason}
+    return SyncFailed(message, **about)
+
+
+def _where(record: Record, outcome: Outcome) -> str:
+    what = f" ({record.kind} {record.values['collection']})" if "collection" in record.values else ""
+    return f"record {record.number}{what} of the run {outcome.name} in {outcome.folder!r}"
+
+
+@contextmanager
+def _locked(folder: str) -> Iterator[None]:
+    """Keep other syncs away from a run. Raises SyncFailed when one is at it."""
+    path = os.path.join(folder, LOCK)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise _unusable(path, error) from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise SyncFailed(f"another sync is at {folder!r}; wait for its end", step="lock", folder=folder) from None
+    finally:
+        os.close(descriptor)
+
+
+def _unusable(path: str, error: OSError) -> SyncFailed:
+    return SyncFailed(cannot_record(path, error).message, step="read", path=path)
+
+
+def _is_alive(folder: str) -> bool:
+    """Whether the process of the run, or a child of it, may still record."""
+    try:
+        descriptor = os.open(os.path.join(folder, ALIVE), os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False  # the folder came from another machine
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _remove(folder: str) -> None:
+    """Remove a run's folder; what a kill leaves of it is no run any more, and goes with the next."""
+    above, name = os.path.split(os.path.abspath(folder))
+    with suppress(OSError):
+        os.rename(folder, os.path.join(above, REMOVING + name))
+    for left in os.listdir(above):
+        if left.startswith(REMOVING):
+            shutil.rmtree(os.path.join(above, left), ignore_errors=True)

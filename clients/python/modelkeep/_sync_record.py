@@ -1,0 +1,276 @@
+"""Replaying one record of a run: its steps, each noted when it is done."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from uuid import UUID
+
+from modelkeep import metadata as json_metadata
+from modelkeep._artifact import Artifact, Source, Sources
+from modelkeep._log import Words, commit_request, draft_request, ignored_fields, log_artifact
+from modelkeep._offline_journal import Journal
+from modelkeep._offline_store import Snapshots
+from modelkeep._version import Version
+from modelkeep.api.metadata.v1 import draft_pb2
+from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
+from modelkeep.digest import Digest
+from modelkeep.errors import DigestMismatch, DraftNotFound, NotFound, SyncFailed, VersionDeleted, VersionPurged
+from modelkeep.names import CollectionName, ProjectName, RunName, VersionName
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from modelkeep._channel import Connection
+    from modelkeep._entries import Spool
+    from modelkeep._offline_journal import Record
+
+NOTES: Final = "sync.jsonl"
+
+
+class Step(NamedTuple):
+    """What became of a record that was replayed."""
+
+    record: int
+    kind: str
+    version: str
+    """`digits:v3`; empty for a record that is not about one."""
+    aliases: tuple[str, ...] = ()
+    deduplicated: bool = False
+    ignored_fields: tuple[str, ...] = ()
+    """What the version that was there already did not take over."""
+    sent_bytes: int = 0
+
+
+@dataclass
+class Notes:
+    """What of a run was replayed already, as earlier syncs noted it. Raises SyncFailed when that cannot be read."""
+
+    folder: str
+    url: str = ""
+    """The server that has it so far, and …"""
+    team: str = ""
+    """… the team there."""
+    next: int = 1
+    """The first record that is not replayed yet."""
+    drafts: dict[int, list[str]] = field(default_factory=dict)
+    logged: dict[int, dict[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._journal = Journal(os.path.join(self.folder, NOTES))
+        for note in self._journal.read() if os.path.exists(self._journal.path) else ():
+            self._take(note.kind, note.values)
+
+    def add(self, kind: str, **values: Any) -> None:
+        """Note a step, durably. Raises DiskFull, TargetUnusable."""
+        self._journal.append(kind, **values)
+        self._take(kind, values)
+
+    def _take(self, kind: str, values: dict[str, Any]) -> None:
+        match kind:
+            case "server":
+                self.url, self.team = values["url"], values["team"]
+            case "draft":
+                self.drafts.setdefault(values["record"], []).append(values["draft"])
+            case "logged":
+                self.logged[values["record"]] = values
+            case "done":
+                self.next = values["record"] + 1
+
+
+class Replay:
+    """Replays the records of one run on one server."""
+
+    def __init__(self, connection: Connection, folder: str, head: Record, notes: Notes) -> None:
+        self._connection = connection
+        self._snapshots = Snapshots(folder)
+        self._notes = notes
+        self._project = ProjectName(head.values["team"] or connection.team, head.values["project"])
+        self._run = RunName(self._project.team, self._project.project, head.values["run"])
+        self._display_name = head.values["name"]
+        self.step = "server"
+        """What is being done, for who has to tell that it failed."""
+
+    def replay(self, record: Record) -> Step:
+        """Do what a record says, unless it was done. Raises ModelkeepError; then it may simply be tried again."""
+        self._settle()
+        match record.kind:
+            case "log":
+                done = self._log(record)
+            case "use":
+                done = self._use(record)
+            case "finish":
+                done = Step(record.number, record.kind, "")
+            case _:
+                message = (
+                    f"records of the kind {record.kind!r} are not known here; a newer modelkeep wrote it, so sync with that"
+                )
+                raise SyncFailed(message, kind=record.kind)
+        self._notes.add("done", record=record.number)
+        return done
+
+    def _settle(self) -> None:
+        """Note the server; refuse one that lacks what was replayed to another before."""
+        notes, url, team = self._notes, self._connection.config.url, self._project.team
+        self.step = "server"
+        if (notes.url, notes.team) == (url, team):
+            return
+        if notes.url and (notes.team != team or not self._has_what_was_logged()):
+            message = (
+                f"the beginning of this run was synced to the team {notes.team!r} of {notes.url}, and {url} does not have it;"
+                f" sync it there, or remove {NOTES} from its folder to replay all of it here"
+            )
+            raise SyncFailed(message, url=notes.url, team=notes.team)
+        notes.add("server", url=url, team=team)
+
+    def _has_what_was_logged(self) -> bool:
+        """Whether this is the same server under another address: it has our version under its uid."""
+        for logged in self._notes.logged.values():
+            try:
+                request = pb.GetVersionRequest(name=logged["version"], show_deleted=True)
+                return bool(self._connection.metadata.GetVersion(request).uid == logged["uid"])
+            except (VersionDeleted, VersionPurged):
+                return True
+            except NotFound:
+                return False
+        return True
+
+    def _log(self, record: Record) -> Step:
+        logged = self._notes.logged.get(record.number) or self._commit(record)
+        aliases = sorted(set(record.values["aliases"]))
+        name = VersionName.parse(logged["version"])
+        if aliases:
+            self.step = "aliases"
+            reason = f"recorded offline at {record.values['time']} by the run {self._display_name}"
+            request = pb.MoveAliasesRequest(parent=str(name.parent), reason=reason, request_id=self._id(record, "aliases"))
+            for alias in aliases:
+                request.moves.add(alias=alias, version=logged["version"])
+            self._connection.metadata.MoveAliases(request)
+        known = logged["deduplicated"], tuple(logged["ignored_fields"]), logged["sent_bytes"]
+        return Step(record.number, record.kind, name.short, tuple(aliases), *known)
+
+    def _commit(self, record: Record) -> dict[str, Any]:
+        values, words = record.values, self._words(record)
+        self.step = "draft"
+        draft = self._draft(record)
+        if draft.state == draft_pb2.DRAFT_STATE_COMMITTED:
+            self.step = "commit"
+            answer = self._connection.metadata.CommitDraft(commit_request(draft.name, words))
+            known = {"deduplicated": answer.deduplicated, "ignored_fields": ignored_fields(answer)}
+            version = Version.from_pb(answer.version, self._connection, **known)
+        else:
+            self.step = "upload"
+            recorded = Recorded(self._snapshots, values)
+            version = log_artifact(
+                self._connection, self._project, recorded, words, draft=draft.name, accept=recorded.require_whole
+            )
+        ignored = [name for name in version.ignored_fields if name != "notes" or values["notes"]]
+        logged = {"version": version.resource_name, "uid": version.uid, "deduplicated": version.deduplicated}
+        logged |= {"ignored_fields": ignored, "sent_bytes": version.sent_bytes}
+        self._notes.add("logged", record=record.number, **logged)
+        return logged
+
+    def _draft(self, record: Record) -> draft_pb2.Draft:
+        """The draft of a record: the one that an earlier sync opened, unless that ended by itself; else a new one."""
+        opened = self._notes.drafts.get(record.number, [])
+        name = opened[-1] if opened else ""
+        collection = CollectionName(self._project.team, self._project.project, record.values["collection"])
+        while True:
+            if not name:
+                request = draft_request(collection, record.values["type"])
+                attempt = len(self._notes.drafts.get(record.number, []))
+                request.request_id = self._id(record, f"draft {attempt}")
+                name = self._connection.metadata.CreateDraft(request).name
+                self._notes.add("draft", record=record.number, draft=name)
+            try:
+                draft: draft_pb2.Draft = self._connection.metadata.GetDraft(pb.GetDraftRequest(name=name))
+            except DraftNotFound:
+                draft = draft_pb2.Draft()
+            if draft.state in {draft_pb2.DRAFT_STATE_OPEN, draft_pb2.DRAFT_STATE_COMMITTED}:
+                return draft
+            name = ""
+
+    def _words(self, record: Record) -> Words:
+        """What is said about the version. Its aliases move by themselves afterwards, with a reason in their history."""
+        values = record.values
+        notes = "\n\n".join(filter(None, (values["notes"], f"Recorded offline at {values['time']}.")))
+        metadata = json_metadata.encode(values["metadata"])
+        return Words((), tuple(values["tags"]), values["description"], notes, metadata, self._run, self._display_name)
+
+    def _use(self, record: Record) -> Step:
+        self.step = "use"
+        values = record.values
+        collection = CollectionName(values["team"] or self._project.team, values["project"], values["collection"])
+        if values["number"] is None:
+            address = f"{collection.team}/{collection.project}/{collection.collection}@{values['digest']}"
+            found = self._connection.metadata.Resolve(pb.ResolveRequest(parent=str(collection.parent), address=address))
+        else:
+            found = self._connection.metadata.GetVersion(pb.GetVersionRequest(name=str(collection.version(values["number"]))))
+        name = VersionName.parse(found.name)
+        if found.digest != values["digest"]:
+            message = f"{name.short} is not what was used: it has the digest {found.digest}, and {values['digest']} was used"
+            raise DigestMismatch(message, version=name.short, expected=values["digest"], found=found.digest)
+        request = pb.RecordUseRequest(version=found.name, run=str(self._run), run_display_name=self._display_name)
+        request.alias_text, request.request_id = values["alias_text"], self._id(record, "use")
+        self._connection.metadata.RecordUse(request)
+        return Step(record.number, record.kind, name.short)
+
+    def _id(self, record: Record, step: str) -> str:
+        """The request id of a step: the same in every process, and of no other step of any run."""
+        seed = f"modelkeep sync\n{self._run.run}\n{step}\n{record.text}"
+        return str(UUID(bytes=sha256(seed.encode()).digest()[:16], version=4))
+
+
+class Recorded(Artifact):
+    """An artifact whose files are those of an offline folder."""
+
+    def __init__(self, snapshots: Snapshots, values: dict[str, Any]) -> None:
+        super().__init__(values["collection"], values["type"])
+        self._snapshots = snapshots
+        self._digest = Digest.parse(values["digest"])
+        self._count = values["entry_count"]
+
+    def __len__(self) -> int:
+        return int(self._count)
+
+    def seal(self) -> None:
+        """It never takes files."""
+
+    def sources(self) -> Sources:
+        """The files, in order of path; going through them raises InvalidEntry or DigestMismatch when their list is damaged."""
+        return _Kept(self._snapshots, self._digest)
+
+    def source(self, name: str) -> Source:
+        """The file that will be the entry `name`."""
+        return Source(name, self._paths[name])
+
+    @cached_property
+    def _paths(self) -> dict[str, str]:
+        return {source.name: source.path for source in self.sources()}
+
+    def require_whole(self, entries: Spool) -> None:
+        """Raise DigestMismatch unless what was read for upload is what was recorded."""
+        wanted = {entry.path: entry.digest.sha256 for entry in self._snapshots.entries(self._digest)}
+        for message in entries:
+            if message.HasField("digest") and wanted.pop(message.path, b"") != message.digest.sha256:
+                raise DigestMismatch(
+                    f"{message.path!r} is not the file that was logged: the folder is damaged", path=message.path
+                )
+        if wanted:
+            path = next(iter(wanted))
+            raise DigestMismatch(f"{path!r} was not read for the upload, so nothing was logged", path=path)
+
+
+class _Kept(Sources):
+    """The files of an offline folder, read from its list each time."""
+
+    def __init__(self, snapshots: Snapshots, digest: Digest) -> None:
+        self._snapshots = snapshots
+        self._digest = digest
+
+    def __iter__(self) -> Iterator[Source]:
+        for entry in self._snapshots.entries(self._digest):
+            yield Source(entry.path, self._snapshots.object(entry.digest.sha256, executable=entry.executable))
