@@ -3,28 +3,31 @@
 SQLite runs in WAL mode with `synchronous=FULL` and one writer at a time: a write begins with BEGIN IMMEDIATE, behind a lock
 of this process, so that tasks queue here instead of polling the file. PostgreSQL runs at READ COMMITTED; what must not
 interleave takes row locks.
+
+Nobody asks a connection whether it lives before it is used: that would cost as much as most reads. What is done on a connection
+that turns out to be dead is done again on another one, as long as it cannot have been committed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-import time
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from modelkeep.errors import ModelkeepError, ServiceUnavailable, StorageFull
-from sqlalchemy import event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import QueuePool
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+from modelkeep_server.database import sqlite
 
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from sqlalchemy import Row, Select
     from sqlalchemy.engine import URL
 
 T = TypeVar("T")
@@ -32,9 +35,13 @@ T = TypeVar("T")
 ATTEMPTS: Final = 8
 """How often a transaction is tried before its conflict is shown to the caller as UNAVAILABLE."""
 
+RECONNECTS: Final = 3
+"""How often it is begun again on another connection after one turned out to be dead."""
+
 _RETRYABLE_STATES = {"40001", "40P01", "55P03"}  # serialization_failure, deadlock_detected, lock_not_available
 _FULL_STATES = {"53100", "53200"}  # disk_full, out_of_memory
-_GONE_STATES = {"57P01", "57P02", "57P03", "53300", "08000", "08003", "08006"}  # shutdown, cannot_connect_now, connections
+_ENDED_STATES = {"57P01", "57P02", "08003", "08006"}  # shutdown, crash, connection is not there, connection failure
+_GONE_STATES = {"57P03", "53300", "08000", "08001", "08004"}  # cannot_connect_now, too many, cannot establish, rejected
 
 
 class Database:
@@ -46,13 +53,13 @@ class Database:
         self._writer = asyncio.Lock()
         options: dict[str, Any] = {"pool_size": pool_size, "max_overflow": 0, "pool_timeout": busy_seconds}
         if self.is_sqlite:
-            options["connect_args"] = {"timeout": busy_seconds}
+            options["connect_args"] = {"timeout": busy_seconds, "async_creator_fn": sqlite.connect}
         else:
-            options |= {"pool_pre_ping": True, "connect_args": {"timeout": 10, "server_settings": {"timezone": "UTC"}}}
+            options["connect_args"] = {"timeout": 10, "server_settings": {"timezone": "UTC"}}
         # Parameters are what people wrote, and hashes of secrets: no error may carry them into a log.
         self.engine: AsyncEngine = create_async_engine(self.url, hide_parameters=True, **options)
-        if self.is_sqlite:
-            event.listen(self.engine.sync_engine, "connect", _prepare_sqlite)
+        # The same connections, on which PostgreSQL is told of no transaction; SQLite has one only where we begin it.
+        self._plain = self.engine if self.is_sqlite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     def in_use(self) -> float:
         """How many connections are busy now."""
@@ -62,9 +69,17 @@ class Database:
         """Give all connections back."""
         await self.engine.dispose()
 
+    async def look(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
+        """Run `work`, which reads by one statement, without a transaction: no BEGIN and no ROLLBACK go to the database."""
+        return await self._attempts(lambda: self._plainly(work))
+
+    async def fetch(self, query: Query, values: Mapping[str, Any]) -> Sequence[Row[Any]]:
+        """The rows of a compiled query, in one crossing to the database."""
+        return await self._attempts(lambda: self._fetch(query, values))
+
     async def read(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
         """Run `work` in a transaction that writes nothing."""
-        return await self._attempts(work, write=False)
+        return await self._attempts(lambda: self._transact(work, write=False))
 
     async def write(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
         """Run `work` in one transaction and commit it; after a conflict with another one, run it again from its start.
@@ -72,49 +87,71 @@ class Database:
         `work` must therefore do nothing outside of its session. Raises ServiceUnavailable, StorageFull.
         """
         if not self.is_sqlite:
-            return await self._attempts(work, write=True)
+            return await self._attempts(lambda: self._transact(work, write=True))
         async with self._writer:
-            return await self._attempts(work, write=True)
+            return await self._attempts(lambda: self._transact(work, write=True))
 
-    async def _attempts(self, work: Callable[[AsyncSession], Awaitable[T]], *, write: bool) -> T:
+    async def _attempts(self, run: Callable[[], Awaitable[T]]) -> T:
+        reconnects = 0
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                async with self._session(write=write) as session:
-                    return await work(session)
+                return await run()
             except (DBAPIError, PoolTimeout, OSError) as error:
                 fault = diagnose(error)
                 if fault is None:
                     raise
-                if not fault.is_conflict or attempt == ATTEMPTS:
+                reconnects += fault.is_broken
+                if attempt == ATTEMPTS or not (fault.is_conflict or (fault.is_broken and reconnects <= RECONNECTS)):
                     raise fault.error from error
-            await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - jitter, not a secret
+            if fault.is_conflict:
+                await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - jitter, not a secret
         raise AssertionError
 
-    @asynccontextmanager
-    async def _session(self, *, write: bool) -> AsyncIterator[AsyncSession]:
+    async def _plainly(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
+        async with self._plain.connect() as connection, AsyncSession(connection, expire_on_commit=False) as session:
+            return await work(session)
+
+    async def _fetch(self, query: Query, values: Mapping[str, Any]) -> Sequence[Row[Any]]:
+        async with self._plain.connect() as connection:
+            return (await connection.exec_driver_sql(query.sql, query.parameters(values))).all()
+
+    async def _transact(self, work: Callable[[AsyncSession], Awaitable[T]], *, write: bool) -> T:
         async with self.engine.connect() as connection:
             if self.is_sqlite:
-                await _begin_sqlite(connection, write=write)
+                await connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN DEFERRED")
             else:
                 await connection.begin()  # the connection's, so that the session does not end it when it closes
             async with AsyncSession(connection, expire_on_commit=False) as session:
-                yield session
+                result = await work(session)
                 await session.flush()
             if write:
-                await connection.commit()
+                await _commit(connection)
+            return result
 
 
-async def _begin_sqlite(connection: AsyncConnection, *, write: bool) -> None:
-    await connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN DEFERRED")
+class Query:
+    """A statement that reads, compiled once for a database. Its values and rows are what the driver takes and gives."""
+
+    def __init__(self, database: Database, statement: Select[Any]) -> None:
+        compiled = statement.compile(dialect=database.engine.dialect)
+        self.sql = str(compiled)
+        """As the driver wants it."""
+        self._names = tuple(compiled.positiontup or ())
+        self._fixed = compiled.params
+
+    def parameters(self, values: Mapping[str, Any]) -> tuple[Any, ...]:
+        """The values in their order."""
+        return tuple(values[name] if name in values else self._fixed[name] for name in self._names)
 
 
-def _prepare_sqlite(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # the driver must not begin transactions of its own; we do
-    connection.create_function("now_micros", 0, lambda: time.time_ns() // 1000)
-    cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
+async def _commit(connection: AsyncConnection) -> None:
+    try:
+        await connection.commit()
+    except DBAPIError as error:
+        fault = diagnose(error)
+        if fault is not None and fault.is_broken:
+            raise fault.error from error  # nobody knows whether it was committed, so nobody runs it again
+        raise
 
 
 def driver_url(url: str) -> URL:
@@ -135,6 +172,8 @@ class Fault:
     error: ModelkeepError
     is_conflict: bool = False
     """Another transaction was in the way: the same work may succeed if it is done again."""
+    is_broken: bool = False
+    """The connection was dead: the same work may succeed on another one."""
 
 
 def diagnose(error: BaseException) -> Fault | None:
@@ -153,7 +192,9 @@ def diagnose(error: BaseException) -> Fault | None:
         return Fault(busy, is_conflict=True)
     if state in _FULL_STATES or "disk is full" in text or "disk i/o error" in text:
         return Fault(StorageFull("the database's disk is full, or fails; nothing was written"))
+    if error.connection_invalidated or state in _ENDED_STATES:
+        return Fault(gone, is_broken=True)
     unopened = "unable to open database file" in text or "readonly database" in text
-    if state in _GONE_STATES or error.connection_invalidated or isinstance(error, InterfaceError) or unopened:
+    if state in _GONE_STATES or isinstance(error, InterfaceError) or unopened:
         return Fault(gone)
     return None

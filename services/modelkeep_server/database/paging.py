@@ -63,7 +63,7 @@ class Listing(Generic[T]):
 
 def token(position: list[Any], *query: object) -> str:
     """The opaque name of what follows `position` in the list that `query` asks for."""
-    text = json.dumps({"q": _fingerprint(query), "p": position}, separators=(",", ":"))
+    text = json.dumps({"q": _fingerprint(query), "p": position}, separators=(",", ":"), ensure_ascii=False)
     return base64.urlsafe_b64encode(text.encode()).decode("ascii")
 
 

@@ -1,10 +1,14 @@
-"""What the database says about its own faults."""
+"""What the database says about its own faults, and how little it is asked."""
 
+import sqlite3
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from modelkeep_server.database.engine import Database
-from sqlalchemy import text
+from modelkeep.errors import ServiceUnavailable
+from modelkeep_server.database.engine import Database, Query
+from sqlalchemy import Integer, bindparam, event, literal, select, text
 from sqlalchemy.exc import DBAPIError
 
 from tests import servers
@@ -15,9 +19,169 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return servers.postgres_url() if request.param == "postgresql" else f"sqlite:///{tmp_path}/database.sqlite"
 
 
-async def test_an_unexpected_error_says_nothing_of_what_people_wrote(url):
+@pytest.fixture
+async def database(url: str) -> AsyncIterator[Database]:
     database = Database(url)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def postgres() -> AsyncIterator[Database]:
+    database = Database(servers.postgres_url())
+    yield database
+    await database.close()
+
+
+async def driver(session: Any) -> Any:
+    """The driver's own connection."""
+    return (await (await session.connection()).get_raw_connection()).driver_connection
+
+
+class Listening:
+    """Stands before the protocol of asyncpg, and notes what goes to the server."""
+
+    def __init__(self, protocol: Any, seen: list[str]) -> None:
+        self._protocol = protocol
+        self._seen = seen
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._protocol, name)
+        if name not in {"prepare", "bind_execute", "query", "execute"}:
+            return method
+
+        def noted(what: Any, *args: Any, **kwargs: Any) -> Any:
+            self._seen.append(getattr(what, "query", what))
+            return method(what, *args, **kwargs)
+
+        return noted
+
+
+async def listen(session: Any, seen: list[str]) -> None:
+    """Note in `seen` all that goes to the database over this connection."""
+    connection = await driver(session)
+    if session.get_bind().dialect.name == "sqlite":
+        await connection.set_trace_callback(seen.append)
+    else:
+        connection._protocol = Listening(connection._protocol, seen)
+
+
+async def test_an_unexpected_error_says_nothing_of_what_people_wrote(database):
     with pytest.raises(DBAPIError, match="no_such_table") as raised:
         await database.write(lambda session: session.execute(text("DELETE FROM no_such_table WHERE a = :a"), {"a": "secret"}))
-    await database.close()
     assert "secret" not in str(raised.value)
+
+
+async def test_a_look_is_one_statement_to_the_database_itself(database):
+    """No BEGIN, no ROLLBACK and no ping: counted in the driver."""
+    seen: list[str] = []
+
+    question = Query(database, select((literal(1) + bindparam("more", type_=Integer)).label("sum")))
+    await database.look(lambda session: listen(session, seen))
+    await database.look(lambda session: session.execute(text("SELECT 1")))
+    await database.fetch(question, {"more": 2})
+    seen.clear()
+    assert await database.look(lambda session: session.scalar(text("SELECT 1"))) == 1
+    assert [tuple(row) for row in await database.fetch(question, {"more": 2})] == [(3,)]
+    assert len(seen) == 2
+    await database.read(lambda session: session.scalar(text("SELECT 1")))
+    assert [one.split()[0].rstrip(";") for one in seen[2:]] == ["BEGIN", "SELECT", "ROLLBACK"]
+
+
+async def test_every_statement_crosses_to_the_thread_of_sqlite_once(tmp_path):
+    database = Database(f"sqlite:///{tmp_path}/database.sqlite")
+    crossings: list[str] = []
+
+    async def count(session: Any) -> None:
+        connection = await driver(session)
+        cross = connection._execute
+
+        async def crossing(function: Any, *args: Any) -> Any:
+            crossings.append(str(args))
+            return await cross(function, *args)
+
+        connection._execute = crossing
+
+    await database.look(count)
+    await database.look(lambda session: session.scalar(text("SELECT 1")))
+    assert len(crossings) == 1
+    await database.read(lambda session: session.scalar(text("SELECT 1")))
+    assert len(crossings) == 1 + 3
+    await database.write(lambda session: session.execute(text("CREATE TABLE a (b INTEGER)")))
+    assert len(crossings) == 1 + 3 + 3
+    await database.close()
+
+
+async def test_sqlite_answers_as_a_driver_should(tmp_path):
+    database = Database(f"sqlite:///{tmp_path}/database.sqlite")
+
+    async def work(session: Any) -> tuple[Any, ...]:
+        await session.execute(text("CREATE TABLE a (id INTEGER PRIMARY KEY, b TEXT)"))
+        many = await session.execute(text("INSERT INTO a (b) VALUES (:b)"), [{"b": "x"}, {"b": "y"}])
+        one = await session.execute(text("INSERT INTO a (b) VALUES ('z') RETURNING id"))
+        changed = await session.execute(text("UPDATE a SET b = 'w' WHERE id > 1"))
+        rows = await session.execute(text("SELECT id, b FROM a ORDER BY id"))
+        return many.rowcount, one.scalar_one(), changed.rowcount, [tuple(row) for row in rows]
+
+    assert await database.write(work) == (2, 3, 2, [(1, "x"), (2, "w"), (3, "w")])
+    await database.close()
+    with sqlite3.connect(tmp_path / "database.sqlite") as file:
+        assert file.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+async def test_dead_connections_are_replaced_unseen(postgres):
+    """There is no ping before each use; whatever runs into a dead connection runs again on another one."""
+    other = Database(postgres.url.render_as_string(hide_password=False))
+    question = Query(postgres, select(literal(1)))
+    for use in (
+        lambda: postgres.read(lambda session: session.scalar(text("SELECT 1"))),
+        lambda: postgres.write(lambda session: session.scalar(text("SELECT 1"))),
+        lambda: postgres.look(lambda session: session.scalar(text("SELECT 1"))),
+        lambda: postgres.fetch(question, {}),
+    ):
+        await use()
+        ended = await other.look(
+            lambda session: session.scalar(
+                text(
+                    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+            )
+        )
+        assert ended >= 1
+        assert await use()
+    await other.close()
+
+
+async def test_work_whose_connection_dies_runs_again_from_its_start(postgres):
+    await postgres.write(lambda session: session.execute(text("CREATE TABLE a (b INTEGER)")))
+    runs = 0
+
+    async def work(session: Any) -> None:
+        nonlocal runs
+        runs += 1
+        await session.execute(text("INSERT INTO a VALUES (1)"))
+        if runs == 1:
+            (await driver(session)).terminate()
+        await session.execute(text("INSERT INTO a VALUES (2)"))
+
+    await postgres.write(work)
+    assert runs == 2
+    assert (await postgres.read(lambda session: session.scalars(text("SELECT b FROM a ORDER BY b")))).all() == [1, 2]
+
+
+async def test_a_commit_that_may_have_happened_is_not_run_again(postgres):
+    runs = 0
+
+    async def work(session: Any) -> None:
+        nonlocal runs
+        runs += 1
+        await session.execute(text("SELECT 1"))
+
+    def cut(connection: Any) -> None:
+        connection.connection.dbapi_connection.driver_connection.terminate()
+
+    event.listen(postgres.engine.sync_engine, "commit", cut)
+    with pytest.raises(ServiceUnavailable):
+        await postgres.write(work)
+    assert runs == 1
