@@ -17,7 +17,7 @@ from modelkeep.manifest import parse_path
 from modelkeep.names import parse_identifier
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 _log: Final = logging.getLogger("modelkeep")
 
@@ -36,6 +36,17 @@ class Source(NamedTuple):
     """Its path in the version."""
     path: str
     """Where it is on disk."""
+
+
+class Sources:
+    """Files, as often as somebody goes through them."""
+
+    def __init__(self, names: Sequence[str], source: Callable[[str], Source]) -> None:
+        self._names = names
+        self._source = source
+
+    def __iter__(self) -> Iterator[Source]:
+        return map(self._source, self._names)
 
 
 class Artifact:
@@ -133,10 +144,9 @@ class Artifact:
             raise InvalidArgument(f"there is nothing to log: the artifact {self.name!r} has no files", field="artifact")
         self._sealed = True
 
-    def sources(self) -> Iterator[Source]:
-        """The files, in the order they were added."""
-        for name, number in self._files.items():
-            yield self._source(name, self._origins[number])
+    def sources(self) -> Iterable[Source]:
+        """The files, in the order of their paths, as often as somebody goes through them."""
+        return Sources(sorted(self._files), self.source)
 
     def source(self, name: str) -> Source:
         """The file that will be the entry `name`."""

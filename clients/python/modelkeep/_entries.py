@@ -12,6 +12,7 @@ import tempfile
 import threading
 from typing import TYPE_CHECKING, Final, Self
 
+from modelkeep._pieces import SEGMENT
 from modelkeep.api.blob.v1 import digest_pb2
 from modelkeep.api.metadata.v1 import entry_pb2
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
@@ -98,20 +99,21 @@ class Spool:
 
 
 def entry_messages(
-    path: str, sha256: bytes, size_bytes: int, *, executable: bool, chunks: bytes, block_bytes: int, most_segments: int
+    path: str, sha256: bytes, size_bytes: int, *, executable: bool, segments: bytes | bytearray, most_segments: int
 ) -> Iterator[entry_pb2.Entry]:
-    """The messages of a file that is cut into blocks; `chunks` holds the SHA-256 of each, 32 bytes after 32 bytes."""
-    step = 32 * min(most_segments, SEGMENTS_PER_MESSAGE)
-    for begin in range(0, max(len(chunks), 1), step):
-        message = entry_pb2.Entry(path=path, continued=begin + step < len(chunks))
+    """The messages of a file; `segments` holds those that make it up, in their stored form."""
+    step = SEGMENT.size * min(most_segments, SEGMENTS_PER_MESSAGE)
+    for begin in range(0, max(len(segments), 1), step):
+        end = min(begin + step, len(segments))
+        message = entry_pb2.Entry(path=path, continued=end < len(segments))
         if begin == 0:
             message.digest.sha256 = sha256
             message.size_bytes = size_bytes
             message.executable = executable
-        for position in range(begin, min(begin + step, len(chunks)), 32):
-            length = min(block_bytes, size_bytes - position // 32 * block_bytes)
-            segment = message.segments.add(length=length)
-            segment.chunk.sha256 = chunks[position : position + 32]
+        for position in range(begin, end, SEGMENT.size):
+            chunk, offset, length = SEGMENT.unpack_from(segments, position)
+            segment = message.segments.add(offset=offset, length=length)
+            segment.chunk.sha256 = chunk
         yield message
 
 

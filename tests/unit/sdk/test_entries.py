@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from modelkeep._entries import EntryCheck, Spool, entry_messages, entry_of, requests
+from modelkeep._entries import SEGMENTS_PER_MESSAGE, EntryCheck, Spool, entry_messages, entry_of, requests
+from modelkeep._pieces import SEGMENT
 from modelkeep.api.metadata.v1 import entry_pb2
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
 from modelkeep.digest import EMPTY, Digest
@@ -19,9 +20,12 @@ LIMITS = pb.Capabilities(max_entries_per_message=7, max_segments_per_message=10,
 
 
 def messages(path: str, size: int, block: int, most: int) -> list[entry_pb2.Entry]:
-    chunks = b"".join(hashlib.sha256(f"{path}{at}".encode()).digest() for at in range(0, size, block))
+    segments = b"".join(
+        SEGMENT.pack(hashlib.sha256(f"{path}{at}".encode()).digest(), at % 7, min(block, size - at))
+        for at in range(0, size, block)
+    )
     sha256 = hashlib.sha256(path.encode()).digest() if size else EMPTY.sha256
-    return list(entry_messages(path, sha256, size, executable=False, chunks=chunks, block_bytes=block, most_segments=most))
+    return list(entry_messages(path, sha256, size, executable=False, segments=segments, most_segments=most))
 
 
 def file(path: str, size: int = 3) -> entry_pb2.Entry:
@@ -41,6 +45,17 @@ def test_the_segments_of_a_file_make_it_up(size: int, block: int, most: int) -> 
     assert [message.continued for message in made] == [True] * (len(made) - 1) + [False]
     assert sum(segment.length for message in made for segment in message.segments) == size
     assert sum(message.HasField("digest") for message in made) == 1
+
+
+def test_a_file_of_very_many_segments_goes_in_several_messages() -> None:
+    """SEM-27: 400 GB are some 400,000 segments."""
+    count = 3 * SEGMENTS_PER_MESSAGE + 1
+    made = messages("a", count * 10, 10, 1_000_000)
+    assert [len(message.segments) for message in made] == [SEGMENTS_PER_MESSAGE] * 3 + [1]
+    assert [message.continued for message in made] == [True] * 3 + [False]
+    assert [message.HasField("digest") for message in made] == [True, False, False, False]
+    assert max(message.ByteSize() for message in made) < 1 << 20
+    assert [segment.offset for message in made for segment in message.segments] == [at % 7 for at in range(0, count * 10, 10)]
 
 
 @given(sizes=st.lists(st.integers(0, 3000), max_size=60))

@@ -123,7 +123,8 @@ class Blob(blob_rpc.BlobServiceServicer):
         self.leases: set[str] = set()
         self.prepared: Callable[[], None] = lambda: None
         """What happens between the preparation of an upload and its answer."""
-        self.block_bytes = 1000
+        self.average_chunk_bytes, self.pack_bytes = 1024, 1000
+        self.staging_folder = ""
         self.upload_url: Callable[[bytes], str] | None = None
         self.download_url: Callable[[bytes], str] | None = None
         self.forget_sent = False
@@ -135,7 +136,14 @@ class Blob(blob_rpc.BlobServiceServicer):
     def GetCapabilities(self, request: Any, context: grpc.ServicerContext) -> blob_pb.Capabilities:
         self.calls.enter("GetCapabilities", request, context)
         return blob_pb.Capabilities(
-            max_chunk_bytes=1 << 24, block_bytes=self.block_bytes, max_batch_chunks=50, max_data_bytes=300, lease_seconds=3600
+            max_chunk_bytes=1 << 24,
+            block_bytes=1000,
+            max_batch_chunks=50,
+            max_data_bytes=300,
+            lease_seconds=3600,
+            average_chunk_bytes=self.average_chunk_bytes,
+            pack_bytes=self.pack_bytes,
+            staging_folder=self.staging_folder,
         )
 
     def PrepareUpload(self, request: blob_pb.PrepareUploadRequest, context: grpc.ServicerContext) -> Any:
