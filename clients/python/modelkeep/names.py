@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 LATEST: Final = "latest"
 """The derived alias of the highest live version; nobody sets it by hand (SEM-18)."""
 
+ANY: Final = "-"
+"""In the parent of a list: all projects of a team, or all collections."""
+
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 VERSION = re.compile(r"v(0|[1-9][0-9]{0,8})")
 LIKE_VERSION = re.compile(r"[vV][0-9]+")
