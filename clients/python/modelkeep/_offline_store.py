@@ -124,11 +124,12 @@ class Snapshots:
             descriptor = os.open(source.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             raise unreadable(source.path, error) from None
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            os.close(descriptor)
+            check_file(source.path)  # says what it is
+            raise _changed(source)
         with os.fdopen(descriptor, "rb", buffering=0) as file:
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode):
-                check_file(source.path)  # says what it is
-                raise _changed(source)
             identity = _identity(found)
             sha256 = self._seen.get(identity, b"")
             if not sha256 or not os.path.exists(self.object(sha256, executable=identity.executable)):
@@ -141,7 +142,7 @@ class Snapshots:
         temporary = os.path.join(objects, f".{secrets.token_hex(8)}")
         try:
             with open(temporary, "x+b", buffering=0) as copy:
-                sha256, size = copy_file(file, copy)
+                sha256, size = copy_file(file, copy, source.path)
                 os.fchmod(copy.fileno(), 0o555 if identity.executable else 0o444)
             if size != identity.size or _identity(_stat(source)) != identity:
                 raise _changed(source)
@@ -164,12 +165,21 @@ class Snapshots:
         self._seen[identity] = sha256
 
 
-def copy_file(source: IO[bytes], target: IO[bytes]) -> tuple[bytes, int]:
-    """Copy an unbuffered file into an empty one; the SHA-256 and the size of what arrived."""
+def copy_file(source: IO[bytes], target: IO[bytes], path: str) -> tuple[bytes, int]:
+    """Copy the unbuffered file at `path` into an empty one; the SHA-256 and the size of what arrived.
+
+    Raises FileUnreadable, and OSError when the target cannot be written.
+    """
     hasher, buffer, size = hashlib.sha256(), memoryview(bytearray(READ_BYTES)), 0
     cloned = _clone(source, target)
     reader = target if cloned else source
-    while count := reader.readinto(buffer):  # type: ignore[attr-defined]
+    while True:
+        try:
+            count = reader.readinto(buffer)  # type: ignore[attr-defined]
+        except OSError as error:
+            raise unreadable(path, error) from None
+        if not count:
+            break
         piece = buffer[:count]
         hasher.update(piece)
         size += count

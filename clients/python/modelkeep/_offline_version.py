@@ -164,7 +164,7 @@ class OfflineVersion(Version):
         draft = target.create(entry.path, executable=entry.executable)
         try:
             with open(kept, "rb", buffering=0) as source, os.fdopen(os.dup(draft.descriptor), "r+b", buffering=0) as copy:
-                sha256, _ = copy_file(source, copy)
+                sha256, _ = copy_file(source, copy, kept)
             if sha256 != entry.digest.sha256:
                 raise damaged(kept)
             draft.keep(durable=durable)

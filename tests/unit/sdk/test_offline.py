@@ -1,0 +1,266 @@
+"""Runs that record to disk: what they log and use, with nobody to ask."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import modelkeep
+import pytest
+from modelkeep._offline import OfflineRun
+from modelkeep._offline_find import runs_in
+from modelkeep._offline_journal import Journal
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MODELKEEP_MODE", "offline")
+    monkeypatch.setenv("MODELKEEP_OFFLINE_DIR", str(tmp_path / "offline"))
+    monkeypatch.setenv("MODELKEEP_PROJECT", "vision")
+    return tmp_path / "offline"
+
+
+@pytest.fixture
+def run(folder: Path) -> Iterator[modelkeep.Run]:
+    with modelkeep.init(job_type="train") as begun:
+        yield begun
+
+
+def artifact(tmp_path: Path, name: str = "digits", **files: bytes) -> modelkeep.Artifact:
+    made = modelkeep.Artifact(name, type="model", metadata={"acc": 0.5}, description="small")
+    (tmp_path / "in").mkdir(exist_ok=True)
+    for file, data in files.items():
+        (tmp_path / "in" / file).write_bytes(data)
+        made.add_file(tmp_path / "in" / file)
+    return made
+
+
+def records(folder: Path) -> list[dict[str, object]]:
+    (only,) = runs_in(str(folder))
+    return [{"kind": record.kind, **record.values} for record in Journal(f"{only}/journal.jsonl").read()]
+
+
+def test_no_server_is_asked(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        monkeypatch.setenv("MODELKEEP_URL", f"grpc://127.0.0.1:{listening.getsockname()[1]}")
+        monkeypatch.setenv("MODELKEEP_API_KEY", "mk_nobody_asked")
+        with modelkeep.init() as run:
+            run.log_artifact(artifact(tmp_path, x=b"1"), aliases=["best"])
+            run.use_artifact("digits:best").download(tmp_path / "out")
+        listening.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            listening.accept()
+
+
+def test_what_is_known_of_a_version_is_there(run: modelkeep.Run, tmp_path: Path) -> None:
+    version = run.log_artifact(artifact(tmp_path, x=b"12", y=b"3"), aliases=["best", "latest"], tags=["small"])
+    assert (version.collection, version.type, version.project, version.team) == ("digits", "model", "vision", "")
+    assert (version.aliases, version.tags, version.metadata, version.description) == (
+        ("best",),
+        ("small",),
+        {"acc": 0.5},
+        "small",
+    )
+    assert (version.entry_count, version.stored_bytes, version.state) == (2, 3, "OFFLINE")
+    assert version.name == f"digits@{version.digest[:19]}"
+    assert (version.version, version.number, version.resource_name) == (None, None, "")
+    assert version.run_display_name == run.name
+    assert [file.path for file in version.files()] == ["x", "y"]
+    assert run.resource_name == f"teams/-/projects/vision/runs/{run.id}"
+
+
+def test_the_record_says_all_that_will_be_replayed(folder: Path, tmp_path: Path) -> None:
+    with modelkeep.init(name="calm-otter-1", config={"lr": 0.1, "odd": Path("x")}, team="t") as run:
+        logged = run.log_artifact(artifact(tmp_path, x=b"1"), aliases=["b", "a"], tags=["t"])
+        run.use_artifact("digits")
+    begun, log, use, finish = records(folder)
+    assert (begun["kind"], begun["run"], begun["name"], begun["team"]) == ("run", run.id, "calm-otter-1", "t")
+    assert begun["config"] == {"lr": 0.1, "odd": "x"}
+    assert (log["kind"], log["aliases"], log["tags"], log["digest"]) == ("log", ["b", "a"], ["t"], logged.digest)
+    assert (use["kind"], use["alias_text"], use["digest"], use["number"]) == ("use", "digits", logged.digest, None)
+    assert finish["kind"] == "finish"
+
+
+def test_files_come_back_as_they_were(run: modelkeep.Run, tmp_path: Path) -> None:
+    logged = run.log_artifact(artifact(tmp_path, x=b"first", tool=b"#!"), wait=False).result()
+    (tmp_path / "in" / "x").write_bytes(b"later")
+    out = run.use_artifact(logged).download(tmp_path / "out")
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == {"x": b"first", "tool": b"#!"}
+    logged.verify(out)
+    (out / "x").write_bytes(b"wrong")
+    (out / "more").write_bytes(b"")
+    with pytest.raises(modelkeep.VerificationFailed, match="1 extra, 1 changed"):
+        logged.verify(out)
+    logged.checkout(out)
+    logged.verify(out)
+    assert [path.name for path in logged.download(tmp_path / "part", path="tool").iterdir()] == ["tool"]
+    with pytest.raises(modelkeep.EntryNotFound, match="nosuch"):
+        logged.download(tmp_path / "none", path="nosuch")
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_damaged_snapshot_never_comes_out(run: modelkeep.Run, tmp_path: Path) -> None:
+    assert isinstance(run, OfflineRun)
+    logged = run.log_artifact(artifact(tmp_path, x=b"first"))
+    (kept,) = Path(run.folder, "objects").glob("*/*")
+    kept.chmod(0o600)
+    kept.write_bytes(b"wrong")
+    with pytest.raises(modelkeep.DigestMismatch, match="damaged"):
+        logged.download(tmp_path / "out")
+    kept.unlink()
+    with pytest.raises(modelkeep.DigestMismatch, match="damaged"):
+        logged.download(tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_versions_are_found_by_what_was_recorded_last(folder: Path, tmp_path: Path) -> None:
+    with modelkeep.init() as first:
+        a = first.log_artifact(artifact(tmp_path, x=b"a"), aliases=["best"])
+        b = first.log_artifact(artifact(tmp_path, x=b"b"))
+        first.log_artifact(artifact(tmp_path, name="other", x=b"c"), aliases=["best"])
+        assert first.use_artifact("digits").digest == b.digest
+        assert first.use_artifact("digits:best").digest == a.digest
+        assert first.use_artifact(f"digits@{a.digest}").digest == a.digest
+    with modelkeep.init() as second:
+        assert second.use_artifact("vision/digits:best").digest == a.digest
+        c = second.log_artifact(artifact(tmp_path, x=b"c"), aliases=["best"])
+        assert second.use_artifact("digits:best").digest == c.digest
+        assert second.use_artifact(b.name).digest == b.digest
+    with modelkeep.init() as third:
+        assert third.use_artifact("digits:best").digest == c.digest
+    with modelkeep.init(project="elsewhere") as fourth:
+        assert fourth.use_artifact("vision/digits").digest == c.digest
+        with pytest.raises(modelkeep.NotCached, match="digits"):
+            fourth.use_artifact("digits")
+
+
+@pytest.mark.parametrize("address", ["digits:v0", "digits:nosuch", "nosuch", "digits@2026-01-01", f"digits@sha256:{'0' * 64}"])
+def test_what_nobody_here_knows_is_told(run: modelkeep.Run, tmp_path: Path, address: str) -> None:
+    run.log_artifact(artifact(tmp_path, x=b"1"), aliases=["best"])
+    with pytest.raises(modelkeep.NotCached, match=address.partition("@")[0]):
+        run.use_artifact(address)
+
+
+def test_an_artifact_that_is_used_is_logged_first(folder: Path, tmp_path: Path) -> None:
+    with modelkeep.init() as run:
+        used = run.use_artifact(artifact(tmp_path, x=b"1"))
+    assert [record["kind"] for record in records(folder)] == ["run", "log", "use", "finish"]
+    assert records(folder)[2]["digest"] == used.digest
+
+
+def test_what_needs_a_server_says_so(run: modelkeep.Run, tmp_path: Path) -> None:
+    version = run.log_artifact(artifact(tmp_path, x=b"1"))
+    for call in (
+        lambda: version.edit(notes="x"),
+        lambda: version.tag(["x"]),
+        version.delete,
+        lambda: version.record_use("teams/t/projects/p/runs/r"),
+    ):
+        with pytest.raises(modelkeep.ServiceUnavailable, match="needs a server"):
+            call()
+    with pytest.raises(modelkeep.InvalidArgument, match="takes no require_signature"):
+        version.download(tmp_path / "out", require_signature=["key"])  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [({"aliases": ["v1"]}, modelkeep.InvalidAlias), ({"tags": ["a/b"]}, modelkeep.InvalidTag)],
+)
+def test_bad_words_are_refused_now_and_not_by_the_sync(
+    folder: Path, tmp_path: Path, words: dict[str, list[str]], error: type[Exception]
+) -> None:
+    with modelkeep.init() as run:
+        with pytest.raises(error):
+            run.log_artifact(artifact(tmp_path, x=b"1"), **words)  # type: ignore[call-overload]
+        run.log_artifact(artifact(tmp_path, x=b"1"))
+        with pytest.raises(modelkeep.CollectionTypeMismatch, match="'model', not 'data'"):
+            run.log_artifact(tmp_path / "in" / "x", "digits", "data")
+    assert [record["kind"] for record in records(folder)] == ["run", "log", "finish"]
+    with pytest.raises(modelkeep.InvalidArgument, match="finished"):
+        run.log_artifact(artifact(tmp_path, x=b"1"))
+
+
+def test_a_mode_that_there_is_not_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(modelkeep.InvalidArgument, match="'ofline' is no mode"):
+        modelkeep.init(mode="ofline")  # type: ignore[arg-type]
+    monkeypatch.setenv("MODELKEEP_MODE", "disabled")
+    with pytest.raises(modelkeep.InvalidArgument, match="MODELKEEP_MODE"):
+        modelkeep.init()
+
+
+def test_a_folder_that_cannot_be_used_is_told(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(modelkeep.TargetUnusable, match="offline work"):
+        modelkeep.init(dir=tmp_path / "file")
+
+
+def test_a_version_goes_to_other_processes(run: modelkeep.Run, tmp_path: Path) -> None:
+    logged = run.log_artifact(artifact(tmp_path, x=b"1"))
+    again = pickle.loads(pickle.dumps(logged))
+    assert (again.digest, again.version) == (logged.digest, None)
+    assert [path.name for path in again.download(tmp_path / "out").iterdir()] == ["x"]
+
+
+def _log(run: modelkeep.Run, path: Path, number: int) -> None:
+    (path / f"child-{number}").write_bytes(b"%d" % number)
+    run.log_artifact(path / f"child-{number}", f"child-{number}", "model")
+
+
+def test_forked_children_record_into_the_same_run(folder: Path, tmp_path: Path) -> None:
+    with modelkeep.init() as run:
+        children = [
+            multiprocessing.get_context("fork").Process(target=_log, args=(run, tmp_path, number)) for number in range(3)
+        ]
+        for child in children:
+            child.start()
+        for child in children:
+            child.join()
+        run.log_artifact(artifact(tmp_path, x=b"1"))
+    logged = [record["collection"] for record in records(folder) if record["kind"] == "log"]
+    assert sorted(logged) == ["child-0", "child-1", "child-2", "digits"]
+
+
+def test_a_script_that_is_killed_leaves_what_it_recorded(folder: Path, tmp_path: Path) -> None:
+    """Killed when the second file is copied and its record is not written."""
+    script = """
+        import sys, modelkeep
+        run = modelkeep.init()
+        run.log_artifact(sys.argv[1], "digits", "model", aliases=["best"])
+        print("logged", flush=True)
+        import modelkeep._offline_store as store
+        copy = store.copy_file
+        def slowly(*files):
+            copied = copy(*files)
+            print("copied", flush=True)
+            import time; time.sleep(1000)
+        store.copy_file = slowly
+        run.log_artifact(sys.argv[2], "digits", "model")
+    """
+    for name in ("a", "b"):
+        (tmp_path / name).write_bytes(name.encode())
+    command = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path / "a"), str(tmp_path / "b")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ}) as process:
+        assert process.stdout is not None
+        assert [process.stdout.readline() for _ in range(2)] == ["logged\n", "copied\n"]
+        process.send_signal(signal.SIGKILL)
+    assert [record["kind"] for record in records(folder)] == ["run", "log"]
+    with modelkeep.init() as run:
+        version = run.use_artifact("digits:best")
+        assert (version.download(tmp_path / "out") / "a").read_bytes() == b"a"
+
+
+def test_the_default_folder_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    modelkeep.init(mode="offline").finish()
+    (only,) = (tmp_path / "modelkeep-offline").iterdir()
+    first = (only / "journal.jsonl").read_text().splitlines()[0].partition(" ")[2]
+    assert only.name.endswith(f"-{json.loads(first)['run']}")

@@ -1,0 +1,138 @@
+"""The journal of offline work: what a call returned from is on disk, whatever happens next."""
+
+from __future__ import annotations
+
+import multiprocessing
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+
+import pytest
+from modelkeep._offline_journal import Journal
+from modelkeep.errors import SyncFailed, TargetUnusable
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "journal.jsonl"
+
+
+def values(journal: Journal) -> list[object]:
+    return [record.values["value"] for record in journal.read()]
+
+
+def test_records_come_back_in_order_with_numbers(path: Path) -> None:
+    for value in ("a", {"deep": [1, None, 2.5]}, "ü\n"):
+        Journal(str(path)).append("thing", value=value)
+    records = list(Journal(str(path)).read())
+    assert [record.values["value"] for record in records] == ["a", {"deep": [1, None, 2.5]}, "ü\n"]
+    assert [record.number for record in records] == [0, 1, 2]
+    assert {record.kind for record in records} == {"thing"}
+
+
+def test_every_cut_of_the_last_line_is_dropped_and_told(path: Path) -> None:
+    journal = Journal(str(path))
+    journal.append("thing", value="first")
+    whole = path.stat().st_size
+    journal.append("thing", value="second")
+    data = path.read_bytes()
+    for cut in range(whole, len(data)):
+        path.write_bytes(data[:cut])
+        assert values(journal) == ["first"]
+        assert journal.torn == (cut > whole)
+        again = Journal(str(path))
+        assert again.append("thing", value="third").number == 1
+        assert values(again) == ["first", "third"]
+        assert not again.torn
+
+
+def test_zeros_that_a_power_loss_left_are_a_torn_line(path: Path) -> None:
+    journal = Journal(str(path))
+    journal.append("thing", value="first")
+    with path.open("ab") as file:
+        file.write(bytes(4096))
+    assert values(journal) == ["first"]
+    assert journal.torn
+
+
+@pytest.mark.parametrize("line", [0, 1])
+def test_a_damaged_line_in_the_middle_is_an_error(path: Path, line: int) -> None:
+    journal = Journal(str(path))
+    for value in range(3):
+        journal.append("thing", value=value)
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[line] = lines[line].replace(b'"value":', b'"valve":')
+    path.write_bytes(b"".join(lines))
+    seen = []
+    with pytest.raises(SyncFailed, match=f"line {line + 1} of") as failed:
+        seen += [record.number for record in journal.read()]
+    assert failed.value.metadata["step"] == "read"
+
+
+def test_a_line_that_is_missing_is_an_error(path: Path) -> None:
+    journal = Journal(str(path))
+    for value in range(3):
+        journal.append("thing", value=value)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0] + lines[2] + lines[2])
+    with pytest.raises(SyncFailed, match="line 2 of"):
+        list(journal.read())
+
+
+def append(path: str, writer: int) -> None:
+    journal = Journal(path)
+    for number in range(20):
+        journal.append("thing", value=[writer, number])
+
+
+def test_threads_and_forked_children_append_whole_lines(path: Path) -> None:
+    shared = Journal(str(path))
+    shared.append("thing", value="first")
+
+    def through_the_same(writer: int) -> None:
+        for number in range(20):
+            shared.append("thing", value=[writer, number])
+
+    threads = [threading.Thread(target=through_the_same, args=(writer,)) for writer in range(3)]
+    children = [multiprocessing.get_context("fork").Process(target=append, args=(str(path), writer)) for writer in range(3, 6)]
+    for worker in (*children, *threads):
+        worker.start()
+    for worker in (*threads, *children):
+        worker.join()
+    found = values(shared)[1:]
+    assert len(found) == 120
+    for writer in range(6):
+        assert [value[1] for value in found if value[0] == writer] == list(range(20))  # type: ignore[index]
+
+
+def test_a_full_disk_leaves_no_half_line(path: Path) -> None:
+    """A limit on the size of files stands for a full disk: it stops a write in its middle too."""
+    script = """
+        import resource, signal, sys
+        from modelkeep._offline_journal import Journal
+        from modelkeep.errors import TargetUnusable
+        journal = Journal(sys.argv[1])
+        journal.append("thing", value="first")
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200))
+        try:
+            journal.append("thing", value="x" * 1000)
+        except TargetUnusable as error:
+            print(error.metadata["path"] == sys.argv[1])
+        journal.append("thing", value="2")
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script), str(path)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
+    journal = Journal(str(path))
+    assert values(journal) == ["first", "2"]
+    assert not journal.torn
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(TargetUnusable, match="offline work"):
+        Journal(str(tmp_path / "file" / "journal")).append("thing", value=1)
