@@ -17,14 +17,17 @@ NAMES = {
     "Artifact",
     "Collection",
     "File",
+    "Follower",
     "NewKey",
     "PendingVersion",
     "Project",
     "Run",
+    "Signature",
     "Tombstone",
     "Uses",
     "Version",
     "__version__",
+    "follow",
     "init",
 }
 MODULES = {"address", "api", "cli", "config", "digest", "errors", "manifest", "metadata", "names", "testing"}
@@ -33,11 +36,16 @@ API = {
     *("describe", "edit_project", "history", "keys", "log_artifact", "project", "projects", "promote", "rename", "restore"),
     *("revoke_key", "set_type", "team", "versions"),
 }
+VERSION = {
+    *("checkout", "delete", "download", "edit", "files", "name", "sign", "signatures", "tag", "verify", "verify_signature"),
+    "version",
+}
 METHODS = {
     "Api": API,
     "Artifact": {"add_dir", "add_file", "new_file"},
     "Run": {"finish", "id", "log_artifact", "name", "project", "resource_name", "team", "use_artifact"},
-    "Version": {"checkout", "delete", "download", "edit", "files", "name", "tag", "verify", "version"},
+    "Version": VERSION,
+    "Follower": {"close", "digest", "link", "name", "path", "reading", "ready", "since", "status", "version", "wait"},
 }
 
 

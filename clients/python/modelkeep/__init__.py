@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from modelkeep._api import Api
     from modelkeep._artifact import Artifact
     from modelkeep._collection import Collection, Project
+    from modelkeep._follow import Follower, follow
     from modelkeep._key import ApiKey, NewKey
     from modelkeep._run import PendingVersion, Run, init
+    from modelkeep._signing import Signature
     from modelkeep._version import File, Tombstone, Uses, Version
     from modelkeep.errors import *  # noqa: F403
 
@@ -37,13 +39,16 @@ _HOMES = {
     "Artifact": "_artifact",
     "Collection": "_collection",
     "File": "_version",
+    "Follower": "_follow",
     "NewKey": "_key",
     "PendingVersion": "_run",
     "Project": "_collection",
     "Run": "_run",
+    "Signature": "_signing",
     "Tombstone": "_version",
     "Uses": "_version",
     "Version": "_version",
+    "follow": "_follow",
     "init": "_run",
 }
 
@@ -55,14 +60,17 @@ __all__ = [
     "Artifact",
     "Collection",
     "File",
+    "Follower",
     "NewKey",
     "PendingVersion",
     "Project",
     "Run",
+    "Signature",
     "Tombstone",
     "Uses",
     "Version",
     "__version__",
+    "follow",
     "init",
 ]
 

@@ -226,14 +226,27 @@ class Connection:
         self._reached = True
         return response
 
-    def stream(self, service: str, method: str, request: Any, timeout_seconds: float, request_id: str) -> Iterator[Any]:
-        """One call with many responses. Raises ModelkeepError, also midway."""
+    def stream(
+        self,
+        service: str,
+        method: str,
+        request: Any,
+        timeout_seconds: float,
+        request_id: str,
+        *,
+        started: Callable[[Any], object] = bool,
+    ) -> Iterator[Any]:
+        """One call with many responses. Raises ModelkeepError, also midway.
+
+        `started` gets the call, which another thread may cancel.
+        """
         gate.require_usable()
         token = self._token.get()
         with gate.call():
             stub = getattr(getattr(self._stubs(), service), method)
             responses = stub(request, timeout=timeout_seconds, metadata=_headers(token, request_id))
             try:
+                started(responses)
                 yield from responses
             except grpc.RpcError as failed:
                 raise self._failure(failed, method, token, request_id) from None

@@ -98,6 +98,22 @@ class Spool:
             self._file.close()
 
 
+class Portion:
+    """Of the messages of a whole manifest, those of the entries at or under a prefix."""
+
+    def __init__(self, entries: Iterable[entry_pb2.Entry], prefix: str) -> None:
+        self._entries = entries
+        self._prefix = prefix
+        sizes = [max(message.size_bytes, 0) for message in self if message.HasField("digest")]
+        self.entry_count = len(sizes)
+        self.file_bytes = sum(sizes)
+
+    def __iter__(self) -> Iterator[entry_pb2.Entry]:
+        """The messages, from the beginning."""
+        under = f"{self._prefix}/"
+        return (message for message in self._entries if message.path == self._prefix or message.path.startswith(under))
+
+
 def entry_messages(
     path: str, sha256: bytes, size_bytes: int, *, executable: bool, segments: bytes | bytearray, most_segments: int
 ) -> Iterator[entry_pb2.Entry]:

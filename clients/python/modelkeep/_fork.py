@@ -19,7 +19,7 @@ from weakref import WeakSet
 from modelkeep.errors import ServiceUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 DRAIN_SECONDS: Final = 30.0
 """How long a fork waits for the calls under way; each of them is short."""
@@ -53,6 +53,8 @@ class Gate:
         self._forking = threading.Lock()
         self._under_way = 0
         self._closed = False
+        self.interrupts: set[Callable[[], object]] = set()
+        """How to end the calls that last for hours; a fork calls them, and such a call is made again after it."""
 
     def require_usable(self) -> None:
         """Raise ServiceUnavailable in a child in which gRPC would hang, whatever is tried."""
@@ -82,6 +84,9 @@ class Gate:
         self._forking.acquire()  # two threads may fork at once; each has the gate for itself until its fork is over
         with self._changed:
             self._closed = True
+        for end in list(self.interrupts):
+            end()
+        with self._changed:
             drained = self._changed.wait_for(lambda: self._under_way == 0, DRAIN_SECONDS)
         opened = [member.close_channels() for member in list(self.members)] if drained else [True]
         self._unclean = not _stopped(STOP_SECONDS if drained and any(opened) else 0)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
     PrivateKey = str | os.PathLike[str] | Ed25519PrivateKey
-    PublicKey = str | os.PathLike[str] | Ed25519PublicKey
+    PublicKey = str | os.PathLike[str] | bytes | Ed25519PublicKey
 
 KEY_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
@@ -83,12 +83,12 @@ def private_key(key: PrivateKey) -> Ed25519PrivateKey:
 
 
 def public_keys(keys: PublicKey | Iterable[PublicKey]) -> dict[bytes, str]:
-    """The raw public keys, each with its key id. A PEM file may hold several.
+    """The raw public keys, each with its key id: of PEM files, which may hold several, of 32 raw bytes, or of key objects.
 
     Raises FileUnreadable, InvalidArgument (also when there is none), NotConfigured.
     """
     module = _ed25519()
-    one = isinstance(keys, str | os.PathLike | module.Ed25519PublicKey)
+    one = isinstance(keys, str | os.PathLike | bytes | module.Ed25519PublicKey)
     many = [cast("PublicKey", keys)] if one else list(cast("Iterable[PublicKey]", keys))
     found = {raw: key_id(raw) for key in many for raw in _public(key, module)}
     if not found:
@@ -99,8 +99,10 @@ def public_keys(keys: PublicKey | Iterable[PublicKey]) -> dict[bytes, str]:
 def _public(key: PublicKey, module: Any) -> list[bytes]:
     if isinstance(key, module.Ed25519PublicKey):
         return [key.public_bytes_raw()]
+    if isinstance(key, bytes) and len(key) == KEY_BYTES:
+        return [key]
     if not isinstance(key, str | os.PathLike):
-        message = f"a key is the path of a PEM file or an Ed25519PublicKey, not {type(key).__name__}"
+        message = f"a key is the path of a PEM file, 32 raw bytes or an Ed25519PublicKey, not {type(key).__name__}"
         raise InvalidArgument(message, field="key")
     path = os.fspath(key)
     from cryptography.hazmat.primitives.serialization import load_pem_public_key  # noqa: PLC0415 - an extra

@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelkeep import _progress
+from modelkeep import _progress, _signing
 from modelkeep import metadata as json_metadata
+from modelkeep._cache import open_cache
 from modelkeep._download import Download, manifest_of
-from modelkeep._entries import entry_of
+from modelkeep._entries import Portion, entry_of
 from modelkeep._folder import Clearance, require_equal
+from modelkeep._records import Resolved, remember
 from modelkeep._target import Target
 from modelkeep._wire import moment, moment_if_set, pages
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
@@ -24,7 +26,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
+    from modelkeep._cache import Cache
     from modelkeep._channel import Connection
+    from modelkeep._listing import Listing
+    from modelkeep._signature import PrivateKey, PublicKey
+    from modelkeep._signing import Signature
+    from modelkeep.address import Address
+    from modelkeep.names import ProjectName
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +111,8 @@ class Version:
     sent_bytes: int = 0
     """Set by logging: how many bytes the server did not have."""
     _connection: Connection = field(kw_only=True, compare=False)
+    _resolved: Resolved | None = field(kw_only=True, compare=False, default=None)
+    """By which name it was found; a download remembers it."""
 
     @classmethod
     def from_pb(cls, message: version_pb2.Version, connection: Connection, **logged: Any) -> Version:
@@ -161,28 +171,69 @@ class Version:
             uri = entry.reference.uri if entry.reference else ""
             yield File(entry.path, entry.size_bytes, str(entry.digest), entry.executable, uri)
 
-    def download(self, root: str | os.PathLike[str] | None = None, *, path: str = "", durable: bool = False) -> Path:
+    def download(
+        self,
+        root: str | os.PathLike[str] | None = None,
+        *,
+        path: str = "",
+        durable: bool = False,
+        link: bool = False,
+        require_signature: PublicKey | Iterable[PublicKey] | None = None,
+    ) -> Path:
         """Fetch the files into the folder `root`, by default `artifacts/<name>:<version>`, and answer where they are.
 
         Every chunk and file is checked before it gets its name. Files that are there already are kept; what else is in the
         folder is left alone. `path` fetches only that file, or what lies under that folder. One sync at the end makes all of it
         durable; `durable` syncs each file before it gets its name.
 
-        Raises TargetUnusable, DiskFull; ChunkCorrupt, DigestMismatch, ChunkNotFound (the version is damaged); EntryNotFound.
-        """
-        return self._fetch(root, path, durable=durable, checkout=False)
+        What this machine has in its cache is not fetched. `link` makes large files links to what the cache has: they take no
+        room of their own, and may only be read.
 
-    def checkout(self, root: str | os.PathLike[str] | None = None, *, durable: bool = False) -> Path:
+        `require_signature` are public keys, of which one must have signed the version: it is looked at before anything is
+        written, and from then on nothing is taken on the server's word.
+
+        Raises TargetUnusable, DiskFull; ChunkCorrupt, DigestMismatch, ChunkNotFound (the version is damaged); EntryNotFound;
+        SignatureMissing, SignatureInvalid.
+        """
+        return self._fetch(root, path, durable=durable, checkout=False, link=link, keys=require_signature)
+
+    def checkout(
+        self,
+        root: str | os.PathLike[str] | None = None,
+        *,
+        durable: bool = False,
+        require_signature: PublicKey | Iterable[PublicKey] | None = None,
+    ) -> Path:
         """Make the folder `root` equal to the version: as `download`, and what the version does not have is removed."""
-        return self._fetch(root, "", durable=durable, checkout=True)
+        return self._fetch(root, "", durable=durable, checkout=True, keys=require_signature)
 
     def verify(self, root: str | os.PathLike[str]) -> None:
         """Check that the folder is what the version says, to the last byte.
 
         Raises VerificationFailed: the metadata of the error has all differences as `problems`, one a line.
         """
-        with manifest_of(self._connection, self._version_name, self.digest) as entries, Target(root, make=False) as target:
+        with self._manifest(open_cache()) as entries, Target(root, make=False) as target:
             require_equal(entries, target, self.name)
+
+    def sign(self, key: PrivateKey, *, comment: str = "") -> Signature:
+        """Sign the version: the path of a private key in PEM, or an Ed25519PrivateKey. Its content is not read again.
+
+        Raises FileUnreadable, InvalidArgument, NotConfigured (the extra `sign` is not installed).
+        """
+        return _signing.add_signature(self._connection, self.resource_name, self.digest, key, comment)
+
+    def signatures(self) -> Iterator[Signature]:
+        """Who signed the version, oldest first. Whether they count is for you to say: `verify_signature`."""
+        return _signing.signatures_of(self._connection, self.resource_name)
+
+    def verify_signature(self, keys: PublicKey | Iterable[PublicKey]) -> Signature:
+        """The signature by one of the public keys: paths of PEM files, raw bytes, or Ed25519PublicKey objects.
+
+        It is about the digest that the server tells; `download(require_signature=…)` and `verify` hold the content to it.
+
+        Raises SignatureMissing, which names the keys that did sign; SignatureInvalid; FileUnreadable, InvalidArgument.
+        """
+        return _signing.require_signature(self.signatures(), self.digest, keys, self.name)
 
     def edit(
         self, *, description: str | None = None, notes: str | None = None, metadata: Mapping[str, Any] | None = None
@@ -228,9 +279,27 @@ class Version:
     def _again(self, message: version_pb2.Version) -> Version:
         return Version.from_pb(message, self._connection)
 
-    def _fetch(self, root: str | os.PathLike[str] | None, path: str, *, durable: bool, checkout: bool) -> Path:
+    def _manifest(self, cache: Cache | None, prefix: str = "") -> Listing:
+        return manifest_of(self._connection, self._version_name, self.digest, prefix, uid=self.uid, cache=cache)
+
+    def _fetch(
+        self,
+        root: str | os.PathLike[str] | None,
+        path: str,
+        *,
+        durable: bool,
+        checkout: bool,
+        link: bool = False,
+        keys: PublicKey | Iterable[PublicKey] | None = None,
+    ) -> Path:
         root = Path("artifacts", self.name) if root is None else root
-        with manifest_of(self._connection, self._version_name, self.digest, _filter(path)) as entries:
+        prefix = _filter(path)
+        if keys is not None:
+            self.verify_signature(keys)
+        # Only the whole manifest can be held to the digest that is signed.
+        cache = open_cache()
+        with self._manifest(cache, prefix if keys is None else "") as listed:
+            entries = listed if keys is None or not prefix else Portion(listed, prefix)
             if path and not entries.entry_count:
                 message = f"{self.name} has neither a file nor a folder {path!r}"
                 raise EntryNotFound(message, path=path, version=self.name)
@@ -238,11 +307,23 @@ class Version:
                 clearance = Clearance(entries, target) if checkout else None
                 if clearance is not None:
                     clearance.clear_way()
-                trusted = self.verified_time is not None
-                Download(self._connection, TeamName(self.team), target, trusted=trusted, durable=durable).run(entries, advance)
+                trusted = self.verified_time is not None and keys is None
+                download = Download(
+                    self._connection, TeamName(self.team), target, trusted=trusted, durable=durable, cache=cache, link=link
+                )
+                download.run(entries, advance)
                 if clearance is not None:
                     clearance.clear_rest()
+        if cache is not None and self._resolved is not None:
+            remember(cache, self._version_name, self._resolved, self._connection.config.url)
         return Path(root)
+
+
+def resolve(connection: Connection, address: Address, text: str, project: ProjectName | None = None) -> Version:
+    """The version at an address, as the server sees it now."""
+    parent = str(project or connection.project)
+    message = connection.metadata.Resolve(pb.ResolveRequest(parent=parent, address=text))
+    return Version.from_pb(message, connection, _resolved=Resolved.by(address, message))
 
 
 def _filter(path: str) -> str:

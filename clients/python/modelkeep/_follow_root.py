@@ -1,0 +1,272 @@
+"""The folder of a serving node: whole versions, `current`, and what the node remembers.
+
+    root/current            a link to the version that is loaded; replaced by a rename, so it always leads to a whole version
+    root/versions/v7-1a2b…  a version, under this name only when it is complete, checked and durable
+    root/versions/v7-….json what it is; readers lock it
+    root/follow.json        what is loaded and since when, and the newest state of the alias that was ever seen
+    root/.follow.lock       who follows
+
+However a process ends, the next one finds `current` whole, and goes on.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import socket
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from modelkeep.errors import DiskFull, TargetUnusable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CURRENT: Final = "current"
+STATE: Final = "follow.json"
+LOCK: Final = ".follow.lock"
+VERSIONS: Final = "versions"
+_INCOMING: Final = ".incoming-"
+_REMOVED: Final = ".removed-"
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A version in the folder."""
+
+    folder: str
+    """Its name under `versions`."""
+    name: str
+    """`digits:v7`."""
+    resource_name: str
+    uid: str
+    digest: str
+    alias: str
+    """The resource name of the alias that pointed to it."""
+    seq: int
+    """The number of that alias then."""
+    since: str
+    """When it was loaded, in RFC 3339."""
+
+    @property
+    def version(self) -> str:
+        """`v7`."""
+        return self.name.rpartition(":")[2]
+
+
+class FollowRoot:
+    """The folder, for the one process that may change it."""
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        """Take the folder, and make it if it is missing. Raises TargetUnusable, which says who else has it."""
+        self.path = Path(os.path.abspath(root))
+        try:
+            (self.path / VERSIONS).mkdir(parents=True, exist_ok=True)
+            self._lock = (self.path / LOCK).open("a+", encoding="utf-8")
+        except OSError as error:
+            raise self._unusable(error) from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = self._holder()
+            self._lock.close()
+            message = f"{self.path} is followed into by {holder} already; stop that one, or choose another folder"
+            raise TargetUnusable(message, path=str(self.path), holder=holder) from None
+        current = self.path / CURRENT
+        if current.exists() and not current.is_symlink():
+            self._lock.close()
+            message = f"{current} is there and is no link of ours; move it away, or choose another folder"
+            raise TargetUnusable(message, path=str(current))
+
+    def _holder(self) -> str:
+        self._lock.seek(0)
+        return self._lock.read(500).strip() or "another process"
+
+    def say(self, what: str) -> None:
+        """Tell those who come later what is followed here, and by whom."""
+        self._lock.truncate(0)
+        self._lock.write(f"process {os.getpid()} on {socket.gethostname()} ({what})")
+        self._lock.flush()
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        with suppress(OSError):
+            self._lock.truncate(0)
+        self._lock.close()
+
+    def loaded(self) -> Loaded | None:
+        """The version that `current` leads to; None when there is none that is whole."""
+        try:
+            folder = os.path.basename(os.readlink(self.path / CURRENT))
+        except OSError:
+            return None
+        return self.described(folder) if self.folder(folder).is_dir() else None
+
+    def described(self, folder: str) -> Loaded | None:
+        """What a folder is said to be."""
+        try:
+            return Loaded(**json.loads(self._description(folder).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def folder(self, name: str) -> Path:
+        """Where a version is."""
+        return self.path / VERSIONS / name
+
+    def incoming(self, name: str) -> Path:
+        """Where a version comes in. What another one left unfinished is removed; this one goes on from what is there."""
+        wanted = self.folder(_INCOMING + name)
+        for other in self._leftovers(_INCOMING):
+            if other != wanted:
+                shutil.rmtree(other, ignore_errors=True)
+        return wanted
+
+    def keep(self, loaded: Loaded) -> None:
+        """Give a complete incoming version its name. Raises TargetUnusable, DiskFull."""
+        self.write(self._description(loaded.folder), asdict(loaded))
+        with self._guarded():
+            incoming = self.folder(_INCOMING + loaded.folder)
+            if incoming.exists():
+                incoming.rename(self.folder(loaded.folder))
+            _sync(self.path / VERSIONS)
+
+    def switch(self, loaded: Loaded) -> None:
+        """Let `current` lead to a version, in one step. Raises TargetUnusable where there are no symbolic links."""
+        temporary = self.path / f".{CURRENT}-{secrets.token_hex(8)}"
+        with self._guarded():
+            try:
+                temporary.symlink_to(f"{VERSIONS}/{loaded.folder}", target_is_directory=True)
+            except (OSError, NotImplementedError) as error:
+                message = f"{self.path} cannot hold symbolic links ({error}), which switching needs; choose another folder"
+                raise TargetUnusable(message, path=str(self.path)) from None
+            try:
+                temporary.replace(self.path / CURRENT)
+            except OSError:
+                temporary.unlink(missing_ok=True)
+                raise
+            _sync(self.path)
+
+    def prune(self, keep: int) -> list[str]:
+        """Remove the oldest versions, but `keep`. What is current or somebody reads stays. Answers what was removed."""
+        current = os.path.basename(os.readlink(self.path / CURRENT)) if (self.path / CURRENT).is_symlink() else ""
+        known = [(found.since, found.folder) for path in self._folders() if (found := self.described(path.name))]
+        others = sorted((one for one in known if one[1] != current), reverse=True)
+        gone = [folder for _, folder in others[max(keep - 1, 0) :] if self._remove(folder)]
+        for path in [*self._leftovers(_REMOVED), *self.path.glob(f".{CURRENT}-*")]:
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
+        return gone
+
+    @contextmanager
+    def reading(self, folder: str) -> Iterator[bool]:
+        """Keep a version from being removed meanwhile. False when it is gone already."""
+        try:
+            file = self._description(folder).open("rb")
+        except OSError:
+            yield False
+            return
+        with file:
+            fcntl.flock(file, fcntl.LOCK_SH)
+            yield self.folder(folder).is_dir()
+
+    def state(self) -> dict[str, Any]:
+        """What was remembered; empty when nothing was, or nothing that can be read."""
+        try:
+            found = json.loads((self.path / STATE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def remember(self, state: dict[str, Any]) -> None:
+        """Keep this for the next process, and for whoever looks. Raises TargetUnusable, DiskFull."""
+        self.write(self.path / STATE, state)
+
+    def write(self, path: Path, content: dict[str, Any]) -> None:
+        """Write a file in one durable step. Raises TargetUnusable, DiskFull."""
+        temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
+        with self._guarded():
+            try:
+                with temporary.open("x", encoding="utf-8") as file:
+                    json.dump(content, file, indent=2, ensure_ascii=False)
+                    file.write("\n")
+                    file.flush()
+                    os.fsync(file.fileno())
+                temporary.replace(path)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+            _sync(path.parent)
+
+    def _folders(self) -> list[Path]:
+        return [path for path in (self.path / VERSIONS).iterdir() if path.is_dir() and not path.name.startswith(".")]
+
+    def _leftovers(self, prefix: str) -> list[Path]:
+        return [path for path in (self.path / VERSIONS).iterdir() if path.name.startswith(prefix)]
+
+    def _description(self, folder: str) -> Path:
+        return self.path / VERSIONS / f"{folder}.json"
+
+    def _remove(self, folder: str) -> bool:
+        """Remove a version that nobody reads: first its name, then what is in it."""
+        path, description = self.folder(folder), self._description(folder)
+        with description.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                return False
+            if _is_open(path):
+                return False
+            removed = self.folder(_REMOVED + folder)
+            path.rename(removed)
+            description.unlink()
+        shutil.rmtree(removed, ignore_errors=True)
+        return True
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise self._unusable(error) from None
+
+    def _unusable(self, error: OSError) -> TargetUnusable | DiskFull:
+        """What an OSError means to the one who follows."""
+        where = str(error.filename or self.path)
+        if error.errno in _FULL:
+            return DiskFull(f"the disk is full at {where}; free some space", path=where)
+        return TargetUnusable(f"{where} cannot be written: {error.strerror or error}; choose another folder", path=where)
+
+
+def now() -> str:
+    """The present moment in RFC 3339."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _is_open(folder: Path) -> bool:
+    """Whether a process that we may look at has files of the folder open, mapped, or stands in it. Only Linux tells."""
+    prefix = f"{folder}/"
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if any(prefix in line for line in (process / "maps").read_text(errors="replace").splitlines()):
+                return True
+        with suppress(OSError):
+            for link in [process / "cwd", *(process / "fd").iterdir()]:
+                with suppress(OSError):
+                    if f"{os.readlink(link)}/".startswith(prefix):
+                        return True
+    return False
