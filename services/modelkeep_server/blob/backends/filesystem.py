@@ -68,6 +68,7 @@ class FilesystemBackend:
         self._disk = disk or Disk()
         self._threads = Threads(threads, "disk")
         self._flushing = ThreadPoolExecutor(threads, thread_name_prefix="folders")
+        self._flushers = threads
         self.staging = StagingFolder(self._disk, self._threads, root / layout.STAGING) if staging else None
         self._open: WeakValueDictionary[tuple[LeaseName, Digest], FileWriter] = WeakValueDictionary()
         self._handover = asyncio.Lock()
@@ -229,18 +230,16 @@ class FilesystemBackend:
         with self._linking:
             linked: list[Path] = []
             try:
-                folders: set[Path] = set()
-                there = []
-                for file in files:
-                    folders |= self._make_folders(file.target.parent)
-                    there.append(self._link_one(file, linked))
-                self._flush(folders)
+                folders = {file.target.parent for file in files}
+                changed = {folder for path in folders if path not in self._durable for folder in self._make_folders(path)}
+                there = [self._link_one(file, linked) for file in files]
+                self._flush(folders | changed)
             except OSError:
                 for target in linked:
                     with suppress(OSError):  # what cannot be removed is found by its grant
                         self._disk.remove(target)
                 raise
-            self._durable |= {folder for file in files for folder in self._ancestors(file.target.parent)}
+            self._durable |= {folder for path in folders - self._durable for folder in self._ancestors(path)}
             return there
 
     def _link_one(self, file: Made, linked: list[Path]) -> bool:
@@ -258,14 +257,19 @@ class FilesystemBackend:
 
     def _flush(self, folders: Iterable[Path]) -> None:
         """Make the entries of folders durable, many at a time."""
-        flushes = [self._flushing.submit(self._disk.sync_folder, folder) for folder in folders]
+        todo = sorted(folders)
+        flushes = [self._flushing.submit(self._flush_some, todo[first :: self._flushers]) for first in range(self._flushers)]
         wait(flushes)
         for flush in flushes:
             flush.result()
 
+    def _flush_some(self, folders: Sequence[Path]) -> None:
+        for folder in folders:
+            self._disk.sync_folder(folder)
+
     def _make_folders(self, folder: Path) -> set[Path]:
-        """Make a folder; which ones must be flushed before it, and a file in it, are durable."""
-        changed = {folder}
+        """Make a folder; those above it that must be flushed before it is durable."""
+        changed = set()
         for path in self._ancestors(folder):
             if path not in self._durable:
                 self._disk.make_folder(path)

@@ -13,6 +13,7 @@ import hmac
 import os
 import secrets
 import stat
+import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -57,6 +58,8 @@ class StagingFolder:
         self._threads = threads
         self._folder = folder
         self._token = ""
+        self._hashing = threading.BoundedSemaphore(os.cpu_count() or 1)
+        """More hashing threads than cores would only keep the event loop from its own."""
 
     @property
     def folder(self) -> str:
@@ -69,7 +72,7 @@ class StagingFolder:
 
     def path(self, name: ObjectName) -> str:
         """The file that is to become this object."""
-        return str(self._file(name))
+        return f"{self._folder}/{layout.staged_file(name)}"
 
     async def listed(self) -> AsyncIterator[list[ListedObject]]:
         """The files in it, in batches."""
@@ -136,9 +139,10 @@ class StagingFolder:
 
     def _sha256(self, file: FileIO, size_bytes: int) -> bytes:
         sha256, buffer = hashlib.sha256(), memoryview(bytearray(min(size_bytes, _BUFFER_BYTES)))
-        while size_bytes > 0 and (count := self._disk.read_into(file, buffer[:size_bytes])):
-            sha256.update(buffer[:count])
-            size_bytes -= count
+        with self._hashing:
+            while size_bytes > 0 and (count := self._disk.read_into(file, buffer[:size_bytes])):
+                sha256.update(buffer[:count])
+                size_bytes -= count
         return sha256.digest()
 
     def _file(self, name: ObjectName) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -18,6 +19,7 @@ class Threads:
     """Runs calls in threads."""
 
     def __init__(self, count: int, name: str) -> None:
+        self._count = count
         self._executor = ThreadPoolExecutor(count, thread_name_prefix=name)
 
     async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -25,12 +27,33 @@ class Threads:
         return await asyncio.wrap_future(self._executor.submit(call, *args, **kwargs))
 
     async def each(self, call: Callable[[A], T], items: Iterable[A]) -> list[T]:
-        """The results of one call per item, many at a time. Waits for all of them, then raises the first error."""
-        results = await asyncio.gather(*(self.run(call, item) for item in items), return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
-        return [result for result in results if not isinstance(result, BaseException)]
+        """The results of one call per item, many at a time. Waits for all of them, then raises the first error.
+
+        Each thread takes one item after the other: an item costs no hop to a thread and back. When the caller is cancelled, the
+        calls that began go on, and no other begins.
+        """
+        todo = deque(enumerate(items))
+        results: dict[int, T] = {}
+        errors: dict[int, Exception] = {}
+
+        def work() -> None:
+            while todo:
+                try:
+                    number, item = todo.popleft()
+                except IndexError:
+                    return
+                try:
+                    results[number] = call(item)
+                except Exception as error:  # noqa: BLE001 - raised below
+                    errors[number] = error
+
+        try:
+            await asyncio.gather(*(self.run(work) for _ in range(min(self._count, len(todo)))))
+        finally:
+            todo.clear()
+        if errors:
+            raise errors[min(errors)]
+        return [results[number] for number in sorted(results)]
 
     async def close(self) -> None:
         """Wait for the calls that began."""

@@ -62,7 +62,7 @@ class ChunkRows:
             return
         columns = (literal(team.team), chunk.c.digest, self._clock.sql())
         theirs = select(*columns).where(chunk.c.digest.in_([digest.sha256 for digest in digests])).order_by(chunk.c.digest)
-        statement = insert(self._session, HoldingRow).from_select(["team", "digest", "create_time"], theirs)
+        statement = insert(self._session, holding).from_select(["team", "digest", "create_time"], theirs)
         await self._session.execute(statement.on_conflict_do_nothing())
 
     async def publish(self, team: TeamName, objects: Mapping[ObjectName, int]) -> set[ObjectName]:
@@ -73,7 +73,7 @@ class ChunkRows:
         if not objects:
             return set()
         names = sorted(objects)
-        insertion = insert(self._session, ChunkRow)
+        insertion = insert(self._session, chunk)
         is_rotten = chunk.c.state == ChunkState.ROTTEN
         statement = insertion.on_conflict_do_update(
             index_elements=[chunk.c.digest],
@@ -98,7 +98,7 @@ class ChunkRows:
         ]
         live = {ObjectName(Digest(row[0]), row[1]) for row in await self._session.execute(statement, values)}
         holdings = [{"team": team.team, "digest": name.digest.sha256, "create_time": now} for name in names]
-        await self._session.execute(insert(self._session, HoldingRow).on_conflict_do_nothing(), holdings)
+        await self._session.execute(insert(self._session, holding).on_conflict_do_nothing(), holdings)
         return set(names) - live
 
     async def page(self, after: Digest | None, limit: int) -> list[ChunkRecord]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from modelkeep.digest import Digest
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, select
 
 from modelkeep_server.blob.domain import Grant, ObjectName
 from modelkeep_server.blob.store.tables import LeaseRow, UploadGrantRow
@@ -44,7 +44,7 @@ class GrantRows:
             for one in grants
         ]
         if values:
-            await self._session.execute(insert(UploadGrantRow), values)
+            await self._session.execute(grant.insert(), values)
 
     async def find(self, lease: LeaseName, digests: Collection[Digest], *, by_url: bool) -> list[Grant]:
         """The grants of these chunks under the lease."""

@@ -39,7 +39,7 @@ class LeaseRows:
         """A new lease."""
         name = LeaseName(team.team, str(uuid4()))
         values = {"id": name.lease, "team": name.team, "expire_time": self._clock.sql(lasting)}
-        statement = insert(self._session, LeaseRow).values(values).returning(lease.c.expire_time)
+        statement = insert(self._session, lease).values(values).returning(lease.c.expire_time)
         expire_time: datetime = (await self._session.execute(statement)).scalar_one()
         return Lease(name, expire_time, expire_time - lasting)
 
@@ -76,7 +76,7 @@ class LeaseRows:
         """Protect chunks that the lease's team holds."""
         if digests:
             values = [{"lease_id": name.lease, "team": name.team, "digest": digest.sha256} for digest in sorted(digests)]
-            await self._session.execute(insert(self._session, LeaseChunkRow).on_conflict_do_nothing(), values)
+            await self._session.execute(insert(self._session, lease_chunk).on_conflict_do_nothing(), values)
 
     async def ended(self, names: Collection[LeaseName]) -> set[LeaseName]:
         """Those of them that ended, or do not exist."""

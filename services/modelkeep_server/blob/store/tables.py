@@ -11,7 +11,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import BigInteger, ForeignKeyConstraint, Index, LargeBinary, MetaData
+from sqlalchemy import BigInteger, Dialect, ForeignKeyConstraint, Index, LargeBinary, MetaData
 from sqlmodel import Field, SQLModel
 
 from modelkeep_server.database.clock import Micros
@@ -32,8 +32,17 @@ class Table(SQLModel):
     metadata: ClassVar[MetaData] = metadata
 
 
+class Raw(LargeBinary):
+    """Bytes, handed to the driver as they are: what sqlalchemy wraps around each of them is needed by neither of ours."""
+
+    cache_ok = True
+
+    def bind_processor(self, dialect: Dialect) -> None:
+        """Nothing to do."""
+
+
 def _digest(*, primary_key: bool = False) -> Any:
-    return Field(primary_key=primary_key, sa_type=LargeBinary)
+    return Field(primary_key=primary_key, sa_type=Raw)
 
 
 def _time() -> Any:

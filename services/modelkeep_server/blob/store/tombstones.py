@@ -35,7 +35,7 @@ class TombstoneRows:
             return
         due = await self._clock.now(self._session) + lasting
         values = [{"digest": name.digest.sha256, "generation": name.generation, "due_time": due} for name in names]
-        await self._session.execute(insert(self._session, TombstoneRow).on_conflict_do_nothing(), values)
+        await self._session.execute(insert(self._session, tombstone).on_conflict_do_nothing(), values)
 
     async def due(self, limit: int) -> list[ObjectName]:
         """Those that cannot come back."""
