@@ -10,7 +10,7 @@ from modelkeep._channel import connect
 from modelkeep._collection import Collection, Project, parse_collection
 from modelkeep._key import ApiKey, NewKey, parse_role
 from modelkeep._log import Words, log_artifact
-from modelkeep._version import Version
+from modelkeep._version import Version, resolve
 from modelkeep._wire import pages
 from modelkeep.address import Address
 from modelkeep.api.metadata.v1 import alias_pb2, version_pb2
@@ -65,9 +65,7 @@ class Api:
 
         Raises InvalidAddress, CollectionNotFound, VersionNotFound, AliasNotFound, VersionDeleted.
         """
-        self._address(address)
-        request = pb.ResolveRequest(parent=str(self._connection.project), address=address)
-        return self._version(self._connection.metadata.Resolve(request))
+        return resolve(self._connection, self._address(address), address)
 
     def log_artifact(self, artifact: Artifact, *, aliases: Iterable[str] = (), tags: Iterable[str] = ()) -> Version:
         """Make a version of an artifact, of no run. Raises as `Run.log_artifact` does."""

@@ -11,7 +11,7 @@ import json
 import math
 import threading
 import time
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from uuid import uuid4
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from modelkeep._direct import DirectStore
     from modelkeep.config import Config
 
 T = TypeVar("T")
@@ -189,13 +188,6 @@ class Connection:
     def project(self) -> ProjectName:
         """The project that is meant when none is named."""
         return ProjectName(self.team, self.config.project)
-
-    @cached_property
-    def direct(self) -> DirectStore:
-        """The way to the store itself, for URLs that the server hands out."""
-        from modelkeep._direct import DirectStore  # noqa: PLC0415 - only where the store is reached directly
-
-        return DirectStore(self.config)
 
     def limits(self) -> blob_pb.Capabilities:
         """The limits and abilities of the blob server; asked once."""

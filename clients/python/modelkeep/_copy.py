@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import hashlib
 import os
@@ -76,17 +75,6 @@ def _copy_step(source: int, target: int, offset: int, length: int) -> None:
                 os.pwrite(target, data, offset) if data else end - offset
             )  # a source that got shorter is found by its digest
         offset += count
-
-
-def sync_all(descriptor: int) -> None:
-    """Make all that was written to the disk of an open file durable, with one call. Raises OSError."""
-    try:
-        syncfs = ctypes.CDLL(None, use_errno=True).syncfs
-    except (OSError, AttributeError):
-        os.sync()
-        return
-    if syncfs(descriptor):
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 @contextmanager

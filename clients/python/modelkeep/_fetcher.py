@@ -1,67 +1,74 @@
-"""Fetching chunks: ask where they are, get them from the store or through the server, check each against its digest."""
+"""Fetching chunks: ask where they are, get them from the store or through the server, and hand them to who wants them."""
 
 from __future__ import annotations
 
-import hashlib
+import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, wait
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from modelkeep._channel import stream_seconds
-from modelkeep._direct import CONNECTIONS, StoreFailed
-from modelkeep._retry import Retry
+from modelkeep._direct_get import GetFailed, Gets
+from modelkeep._pace import MOST, Pace
+from modelkeep._retry import Retry, may_help
 from modelkeep.api.blob.v1 import blob_service_pb2 as pb
 from modelkeep.digest import Digest
-from modelkeep.errors import ChunkCorrupt, ChunkNotFound, ModelkeepError
+from modelkeep.errors import ChunkCorrupt, ChunkNotFound, ModelkeepError, ServiceUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable, Iterator
 
     from modelkeep._channel import Connection
     from modelkeep.names import TeamName
 
 BATCH_SECONDS: Final = 300.0
-"""How long a batch may fail before the download does."""
+"""How long a batch may get nothing before the download fails."""
 CORRUPT_TIMES: Final = 2
 """How often wrong bytes are asked for again: they may have been damaged on their way."""
+BUSY_SECONDS: Final = 5.0
+"""How long one chunk is asked for again at the same URL."""
+GIVE_UP_TIMES: Final = 3
+"""After so many rounds in which the store gave nothing, the server gives the bytes."""
 
 
-class Range(NamedTuple):
-    """Some bytes of a chunk."""
+class Want(Protocol):
+    """A chunk of which some bytes are wanted, or all."""
 
-    sha256: bytes
-    offset: int
-    length: int
+    @property
+    def sha256(self) -> bytes:
+        """Its digest."""
+
+    def ranges(self, size_bytes: int) -> list[tuple[int, int]]:
+        """What to fetch of a chunk of this size: offsets and lengths."""
+
+    def take(self, data: memoryview, offset: int, *, whole: bool) -> None:
+        """Some bytes of the chunk, or the `whole` of it; they are gone afterwards.
+
+        Raises ChunkCorrupt to get them again, and what ends the download.
+        """
 
 
-class Sink(Protocol):
-    """Where bytes of a file go."""
+class _FromStoreError(ServiceUnavailable):
+    """The store failed, not the server."""
 
-    def write(self, data: bytes, offset: int) -> None:
-        """Write bytes at their place in the file."""
-
-    def done(self, offset: int, length: int, *, checked: bool) -> None:
-        """The bytes there are complete; `checked` when the digest of their chunk says so."""
-
-
-class Want(NamedTuple):
-    """Some bytes of a chunk that are some bytes of a file."""
-
-    range: Range
-    sink: Sink
-    at: int
-    """Where in the file."""
+    def __init__(self, failed: GetFailed) -> None:
+        super().__init__(str(failed))
+        self.failed = failed
 
 
 class Fetcher:
-    """Fetches batches of ranges. Use it as a context manager: it has threads."""
+    """Fetches batches of chunks. Use it as a context manager: it has threads."""
 
-    def __init__(self, connection: Connection, team: TeamName, advance: Callable[[int], None]) -> None:
+    def __init__(self, connection: Connection, team: TeamName) -> None:
         self._connection = connection
         self._team = team
-        self._advance = advance
-        self._gets = ThreadPoolExecutor(CONNECTIONS, "modelkeep-get")
+        self._threads: ThreadPoolExecutor | None = None
+        self._buffers = threading.local()
+        self._gets = Gets(connection.config)
+        self._pace = Pace()
         self._stream_only = False
-        self._get_worked = False
+        self._slowing = threading.Lock()
+        self._slowed = 0
         self.stopped = False
         """Set to end all tries."""
 
@@ -69,124 +76,188 @@ class Fetcher:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._gets.shutdown(cancel_futures=True)
+        self.stopped = True
+        if self._threads is not None:
+            self._threads.shutdown(cancel_futures=True)
+        self._gets.close()
 
     def fetch(self, wants: Iterable[Want]) -> None:
-        """Fetch all, checked as far as chunks can be. Raises ChunkNotFound, ChunkCorrupt, and what calls raise."""
-        open_wants: dict[Range, list[Want]] = {}
-        for want in wants:
-            open_wants.setdefault(want.range, []).append(want)
-        retry, corrupt = Retry(BATCH_SECONDS), 0
-        while open_wants and not self.stopped:
-            error = self._try(open_wants)
+        """Fetch all. Raises ChunkNotFound, ChunkCorrupt, what the wants raise, and what calls raise."""
+        left, corrupt, empty = dict.fromkeys(wants), 0, 0
+        retry = Retry(BATCH_SECONDS)
+        while left and not self.stopped:
+            before = len(left)
+            error = self._try(left)
+            if len(left) < before:
+                retry, empty = Retry(BATCH_SECONDS), 0  # a store that has much to do gives little at a time
             if isinstance(error, ChunkCorrupt) and corrupt < CORRUPT_TIMES:
                 corrupt += 1
+            elif isinstance(error, _FromStoreError):
+                # Who cannot be reached is gone around at once; who gives nothing in some rounds, then.
+                empty += 1
+                self._stream_only = self._stream_only or not error.failed.reached or empty >= GIVE_UP_TIMES
+                retry.pause(error.failed.as_error())
             elif error is not None:
                 retry.pause(error)
 
-    def _try(self, wants: dict[Range, list[Want]]) -> ModelkeepError | None:
+    def _try(self, wants: dict[Want, None]) -> ModelkeepError | None:
         """Ask and fetch once; takes out what it got, and answers why something is left."""
-        digests = list(dict.fromkeys(piece.sha256 for piece in wants))
-        request = pb.PrepareDownloadRequest(parent=str(self._team), stream_only=self._stream_only)
-        for sha256 in digests:
-            request.digests.add().sha256 = sha256
-        answer = self._connection.blob.PrepareDownload(request)
-        plans = dict(zip(digests, answer.plans, strict=True))
-        streams: list[Range] = []
-        urls: list[tuple[Range, str]] = []
-        for piece in wants:
-            plan = plans[piece.sha256]
+        plans = self._plans(list(dict.fromkeys(want.sha256 for want in wants)))
+        streams: dict[Want, int] = {}
+        urls: dict[Want, tuple[str, int]] = {}
+        for want in wants:
+            plan = plans[want.sha256]
             match plan.WhichOneof("source"):
                 case "url":
-                    urls.append((piece, plan.url.url))
+                    urls[want] = plan.url.url, plan.size_bytes
                 case "stream":
-                    streams.append(piece)
+                    streams[want] = plan.size_bytes
                 case _:
-                    raise _lost(piece)
-        sizes = {sha256: plan.size_bytes for sha256, plan in plans.items()}
-        error = self._get(urls, sizes, wants) if urls else None
-        return (self._read(streams, sizes, wants) if streams else None) or error
+                    raise lost(want.sha256)
+        error = self._get(urls, wants) if urls else None
+        return (self._read(streams, wants) if streams else None) or error
 
-    def _get(
-        self, urls: list[tuple[Range, str]], sizes: dict[bytes, int], wants: dict[Range, list[Want]]
-    ) -> ModelkeepError | None:
-        """Get ranges from their URLs, many at once."""
-        futures = [self._gets.submit(self._get_one, piece, url, sizes[piece.sha256], wants[piece]) for piece, url in urls]
-        got, failure, corrupt = 0, None, None
+    def _plans(self, digests: list[bytes]) -> dict[bytes, pb.DownloadPlan]:
+        """Where each chunk is."""
+        plans: dict[bytes, pb.DownloadPlan] = {}
+        most = self._connection.limits().max_batch_chunks
+        for begin in range(0, len(digests), most):
+            request = pb.PrepareDownloadRequest(parent=str(self._team), stream_only=self._stream_only)
+            for sha256 in digests[begin : begin + most]:
+                request.digests.add().sha256 = sha256
+            answer = self._connection.blob.PrepareDownload(request)
+            plans.update(zip(digests[begin : begin + most], answer.plans, strict=True))
+        return plans
+
+    def _get(self, urls: dict[Want, tuple[str, int]], wants: dict[Want, None]) -> ModelkeepError | None:
+        """Get chunks from their URLs, many at once."""
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(MOST, "modelkeep-get")
+        futures = [self._threads.submit(self._get_one, want, *where) for want, where in urls.items()]
+        failure: _FromStoreError | None = None
+        corrupt: ChunkCorrupt | None = None
         try:
-            for (piece, _), future in zip(urls, futures, strict=True):
+            for want, future in zip(urls, futures, strict=True):
                 try:
                     future.result()
-                except StoreFailed as failed:
-                    failure = failed
+                except GetFailed as failed:
+                    failure = _FromStoreError(failed)
                 except ChunkCorrupt as error:
                     corrupt = error
                 else:
-                    got += 1
-                    del wants[piece]
+                    del wants[want]
         finally:
             # Nobody may still be writing to a file when what failed here closes it: its descriptor may be another file's soon.
             for future in futures:
                 future.cancel()
             wait(futures)
-        self._get_worked = self._get_worked or got > 0
-        if failure is not None and not got:
-            # Not one came. If none ever did, or another round brings none either, the server gives the bytes.
-            self._stream_only = self._stream_only or not failure.reached or not self._get_worked
-            self._get_worked = False
-        return corrupt or (failure.as_error() if failure else None)
+        return corrupt or failure
 
-    def _get_one(self, piece: Range, url: str, size: int, wants: list[Want]) -> None:
-        whole = piece.offset == 0 and piece.length == size
-        data = self._connection.direct.get(url, piece.offset, piece.length, whole=whole)
-        if whole and hashlib.sha256(data).digest() != piece.sha256:
-            raise _corrupt(piece, "its bytes have another digest")
-        for want in wants:
-            want.sink.write(data, want.at)
-            self._complete(want, checked=whole)
+    def _get_one(self, want: Want, url: str, size_bytes: int) -> None:
+        for offset, length in want.ranges(size_bytes):
+            whole = length == size_bytes
+            into = self._buffer(length)
+            self._get_range(url, offset, into, whole=whole)
+            want.take(into, offset, whole=whole)
 
-    def _read(self, pieces: list[Range], sizes: dict[bytes, int], wants: dict[Range, list[Want]]) -> ModelkeepError | None:
-        """Read ranges through the server, in one stream."""
-        request = pb.ReadRequest(parent=str(self._team))
-        for piece in pieces:
-            wanted = request.ranges.add(offset=piece.offset, length=piece.length)
-            wanted.digest.sha256 = piece.sha256
-        reading = iter(self._connection.blob.Read(request, timeout=stream_seconds(sum(piece.length for piece in pieces))))
+    def _get_range(self, url: str, offset: int, into: memoryview, *, whole: bool) -> None:
+        """Get some bytes; a store that has too much to do is asked again later, by fewer at once."""
+        retry = Retry(BUSY_SECONDS)
+        while True:
+            if self.stopped:
+                raise GetFailed("nobody waits for it any more")
+            slowed = self._slowed
+            try:
+                with self._pace.one(len(into)):
+                    return self._gets.get(url, offset, into, whole=whole)
+            except GetFailed as failed:
+                if not failed.busy:
+                    raise
+                with self._slowing:
+                    if slowed == self._slowed:  # those that were under way at the same time say the same thing
+                        self._pace.slow_down()
+                        self._slowed += 1
+                try:
+                    retry.pause(failed.as_error())
+                except ModelkeepError:
+                    raise failed from None
+
+    def _buffer(self, length: int) -> memoryview:
+        """Memory of this thread, for the bytes until they are taken."""
+        buffer: memoryview | None = getattr(self._buffers, "buffer", None)
+        if buffer is None or len(buffer) < length:
+            buffer = self._buffers.buffer = memoryview(bytearray(length))
+        return buffer[:length]
+
+    def _read(self, sizes: dict[Want, int], wants: dict[Want, None]) -> ModelkeepError | None:
+        """Read chunks through the server, as many ranges in a stream as it allows."""
+        pieces = [(want, *piece) for want, size in sizes.items() for piece in want.ranges(size)]
+        missing = Counter(want for want, _, _ in pieces)
+        most = self._connection.limits().max_batch_chunks
         try:
-            position, count, hasher = 0, 0, hashlib.sha256()
-            for message in reading:
-                if message.range_index != count or count >= len(pieces):
-                    return _corrupt(pieces[min(count, len(pieces) - 1)], "the stream is out of order")
-                piece, data = pieces[count], message.data
-                if position + len(data) > piece.length:
-                    return _corrupt(piece, "there are more bytes than it has")
-                for want in wants[piece]:
-                    want.sink.write(data, want.at + position)
-                hasher.update(data)
-                position += len(data)
-                if position == piece.length:
-                    whole = piece.offset == 0 and piece.length == sizes[piece.sha256]
-                    if whole and hasher.digest() != piece.sha256:
-                        return _corrupt(piece, "its bytes have another digest")
-                    for want in wants.pop(piece):
-                        self._complete(want, checked=whole)
-                    position, count, hasher = 0, count + 1, hashlib.sha256()
+            for begin in range(0, len(pieces), most):
+                for (want, offset, length), data in self._stream(pieces[begin : begin + most]):
+                    want.take(data, offset, whole=length == sizes[want])
+                    missing[want] -= 1
+                    if not missing[want]:
+                        del wants[want]
         except ModelkeepError as error:
-            return error
-        return _corrupt(pieces[count], "the stream ended early") if count < len(pieces) else None
+            if isinstance(error, ChunkCorrupt) or may_help(error):
+                return error
+            raise
+        return None
 
-    def _complete(self, want: Want, *, checked: bool) -> None:
-        want.sink.done(want.at, want.range.length, checked=checked)
-        self._advance(want.range.length)
+    def _stream(self, pieces: list[tuple[Want, int, int]]) -> Iterator[tuple[tuple[Want, int, int], memoryview]]:
+        """The pieces, each as soon as it is whole. Raises ChunkCorrupt when what comes is not what was asked for."""
+        request = pb.ReadRequest(parent=str(self._team))
+        for want, offset, length in pieces:
+            wanted = request.ranges.add(offset=offset, length=length)
+            wanted.digest.sha256 = want.sha256
+        into = self._buffer(max(length for _, _, length in pieces))
+        seconds = stream_seconds(sum(length for _, _, length in pieces))
+        position = count = 0
+        for message in self._connection.blob.Read(request, timeout=seconds):
+            if message.range_index != count or count >= len(pieces):
+                raise corrupt_chunk(pieces[min(count, len(pieces) - 1)][0].sha256, "the stream is out of order")
+            data, length = message.data, pieces[count][2]
+            if position + len(data) > length:
+                raise corrupt_chunk(pieces[count][0].sha256, "there are more bytes than it has")
+            if len(data) == length:
+                yield pieces[count], memoryview(data)
+            else:
+                into[position : position + len(data)] = data
+                position += len(data)
+                if position < length:
+                    continue
+                yield pieces[count], into[:length]
+            position, count = 0, count + 1
+        if count < len(pieces):
+            raise corrupt_chunk(pieces[count][0].sha256, "the stream ended early")
 
 
-def _corrupt(piece: Range, why: str) -> ChunkCorrupt:
-    digest = str(Digest(piece.sha256))
+def corrupt_chunk(sha256: bytes, why: str) -> ChunkCorrupt:
+    """A chunk that came, and not as it should."""
+    digest = str(Digest(sha256))
     return ChunkCorrupt(f"the chunk {digest} did not arrive as it was stored: {why}", digest=digest)
 
 
-def _lost(piece: Range) -> ChunkNotFound:
-    digest = str(Digest(piece.sha256))
+def lost(sha256: bytes) -> ChunkNotFound:
+    """A chunk that the server does not have."""
+    digest = str(Digest(sha256))
     return ChunkNotFound(
         f"the server has no chunk {digest} any more; ask its operator to run `modelkeep-server fsck`", digest=digest
     )
+
+
+def whole_or_parts(wanted: list[tuple[int, int]], size_bytes: int, *, check: bool) -> list[tuple[int, int]]:
+    """What to fetch of a chunk: all of it when it must be checked, or most of it is wanted; else just what is wanted."""
+    if check or 2 * sum(length for _, length in wanted) > size_bytes:
+        return [(0, size_bytes)]
+    merged: list[tuple[int, int]] = []
+    for offset, length in sorted(wanted):
+        if merged and offset <= sum(merged[-1]):
+            begin = merged[-1][0]
+            merged[-1] = begin, max(sum(merged[-1]), offset + length) - begin
+        else:
+            merged.append((offset, length))
+    return merged

@@ -7,15 +7,15 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from modelkeep._download import sha256_of
+from modelkeep._copy import sha256_of
 from modelkeep._entries import entry_of
 from modelkeep.errors import TargetUnusable, VerificationFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from modelkeep._entries import Spool
     from modelkeep._target import Target
+    from modelkeep.api.metadata.v1 import entry_pb2
     from modelkeep.manifest import Entry
 
 SHOWN: Final = 10
@@ -34,7 +34,7 @@ class Difference(NamedTuple):
         return text if text.isprintable() else ascii(text)[1:-1]
 
 
-def differences(entries: Spool, target: Target) -> Iterator[Difference]:
+def differences(entries: Iterable[entry_pb2.Entry], target: Target) -> Iterator[Difference]:
     """Everything that is missing, changed or extra; references are not expected to be there."""
     wanted = set()
     for message in entries:
@@ -53,18 +53,20 @@ def _difference(entry: Entry, target: Target) -> Difference | None:
         if target.has(entry.path):
             return Difference("changed", entry.path, "it is no regular file, or cannot be read")
         return Difference("missing", entry.path)
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
+    try:
         found = os.fstat(descriptor)
         if found.st_size != entry.size_bytes:
             return Difference("changed", entry.path, f"{found.st_size:,} bytes instead of {entry.size_bytes:,}")
-        if sha256_of(file) != entry.digest.sha256:
+        if sha256_of(descriptor) != entry.digest.sha256:
             return Difference("changed", entry.path, "other content")
         if bool(found.st_mode & stat.S_IXUSR) != entry.executable:
             return Difference("changed", entry.path, "executable" if not entry.executable else "not executable")
+    finally:
+        os.close(descriptor)
     return None
 
 
-def require_equal(entries: Spool, target: Target, name: str) -> None:
+def require_equal(entries: Iterable[entry_pb2.Entry], target: Target, name: str) -> None:
     """Raise VerificationFailed, with every difference, unless the folder is the version."""
     found = list(differences(entries, target))
     if found:
@@ -78,7 +80,7 @@ def require_equal(entries: Spool, target: Target, name: str) -> None:
 class Clearance:
     """Removes from a folder what a version does not have: first what is in the way, and the rest after the download."""
 
-    def __init__(self, entries: Spool, target: Target) -> None:
+    def __init__(self, entries: Iterable[entry_pb2.Entry], target: Target) -> None:
         """Raises TargetUnusable for a folder that nobody can mean to empty."""
         home, folder = Path.home().resolve(), Path(target.path).resolve()
         if folder == Path("/") or folder == home or folder in home.parents:

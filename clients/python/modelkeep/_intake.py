@@ -10,13 +10,14 @@ import os
 import secrets
 import shutil
 import threading
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Self
 
-from modelkeep._copy import copy_file, file_lock, sync_all
+from modelkeep._copy import copy_file, file_lock
+from modelkeep._target import sync_file_system
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from modelkeep._cache import Cache, Kind
 
@@ -44,21 +45,29 @@ class Intake:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let count what came in."""
         self.commit()
         with self._lock:
             self._end()
 
     def add(self, kind: Kind, name: str, data: bytes | bytearray | memoryview) -> None:
         """Keep these bytes."""
-        self._add(kind, name, len(data), lambda descriptor: _write(descriptor, data))
+        self._add(kind, name, len(data), lambda path: _write(path, data))
 
     def add_file(self, kind: Kind, name: str, source: int, size_bytes: int) -> None:
         """Keep what the open file `source` has."""
-        self._add(kind, name, size_bytes, lambda descriptor: copy_file(source, descriptor, size_bytes))
+        self._add(kind, name, size_bytes, lambda path: _copy(path, source, size_bytes))
+
+    def add_link(self, kind: Kind, name: str, source: int, size_bytes: int) -> None:
+        """Keep the open file `source` itself, which nobody may write to from now on; a copy, where it lies on another disk."""
+        self._add(kind, name, size_bytes, lambda path: _link(path, source, size_bytes))
 
     def replace(self, kind: Kind, name: str, data: bytes) -> None:
         """Keep these bytes in place of what has the name now."""
-        self._add(kind, name, len(data), lambda descriptor: _write(descriptor, data), anew=True)
+        self._add(kind, name, len(data), lambda path: _write(path, data), anew=True)
 
     def read(self, name: str, most_bytes: int) -> bytes | None:
         """An object that is in the cache, or on its way into it; not checked yet."""
@@ -85,11 +94,11 @@ class Intake:
         for path in paths:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             try:
-                sync_all(descriptor) if len(names) > FEW else os.fsync(descriptor)
+                sync_file_system(descriptor) if len(names) > FEW else os.fsync(descriptor)
             finally:
                 os.close(descriptor)
 
-    def _add(self, kind: Kind, name: str, size_bytes: int, write: Callable[[int], None], *, anew: bool = False) -> None:
+    def _add(self, kind: Kind, name: str, size_bytes: int, make: Callable[[str], None], *, anew: bool = False) -> None:
         temporary = f"{kind}-{name}"
         try:
             with self._lock:
@@ -98,12 +107,7 @@ class Intake:
                 if not self._admit(size_bytes):
                     return
                 self._seen.add(temporary)
-            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            descriptor = os.open(os.path.join(self._folder, temporary), flags, 0o400)
-            try:
-                write(descriptor)
-            finally:
-                os.close(descriptor)
+            make(os.path.join(self._folder, temporary))
         except OSError as error:
             with self._lock:
                 self._fail(error)
@@ -146,7 +150,31 @@ class Intake:
         self._room = 0
 
 
-def _write(descriptor: int, data: bytes | bytearray | memoryview) -> None:
+@contextmanager
+def _made(path: str) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _write(path: str, data: bytes | bytearray | memoryview) -> None:
     view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
+    with _made(path) as descriptor:
+        while view:
+            view = view[os.write(descriptor, view) :]
+
+
+def _copy(path: str, source: int, size_bytes: int) -> None:
+    with _made(path) as descriptor:
+        copy_file(source, descriptor, size_bytes)
+
+
+def _link(path: str, source: int, size_bytes: int) -> None:
+    try:
+        os.link(f"/proc/self/fd/{source}", path, follow_symlinks=True)
+    except OSError:
+        _copy(path, source, size_bytes)
+    else:
+        os.fchmod(source, 0o444)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from modelkeep import metadata as json_metadata
-from modelkeep._download import check_names, sha256_of, with_executable
+from modelkeep._copy import sha256_of
+from modelkeep._download import check_names, with_executable
 from modelkeep._entries import Spool
 from modelkeep._folder import Clearance, require_equal
 from modelkeep._offline_journal import Journal
@@ -205,9 +206,9 @@ def _is_there(target: Target, entry: Entry) -> bool:
     descriptor = target.open_existing(entry.path)
     if descriptor is None:
         return False
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
+    with os.fdopen(descriptor, "rb", buffering=0):
         found = os.fstat(descriptor)
-        if found.st_size != entry.size_bytes or sha256_of(file) != entry.digest.sha256:
+        if found.st_size != entry.size_bytes or sha256_of(descriptor) != entry.digest.sha256:
             return False
         mode = with_executable(found.st_mode, executable=entry.executable)
         if mode != stat.S_IMODE(found.st_mode):

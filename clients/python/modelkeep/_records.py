@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from modelkeep._cache import seal, unseal
 from modelkeep._intake import Intake
 from modelkeep.api.metadata.v1 import version_pb2
+from modelkeep.names import CollectionName
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from modelkeep._cache import Cache
-    from modelkeep.names import CollectionName
+    from modelkeep.address import Address
+    from modelkeep.names import VersionName
 
 MOST_BYTES: Final = 4 << 20
 """A version has at most a MiB of metadata, and some words more."""
@@ -32,6 +34,27 @@ class Record(NamedTuple):
     """The server that said so."""
     version: version_pb2.Version
     resolved_time: datetime
+
+
+class Resolved(NamedTuple):
+    """How a version was found."""
+
+    ref: str
+    """`v3`, or an alias that points to it now; empty when it was found by its digest, or as of a moment."""
+    message: bytes
+    """The answer of the server."""
+
+    @classmethod
+    def by(cls, address: Address, version: version_pb2.Version) -> Resolved:
+        """The answer to a question by address."""
+        return cls("" if address.moment is not None else address.alias, version.SerializeToString())
+
+
+def remember(cache: Cache, name: VersionName, found: Resolved, url: str) -> None:
+    """Remember under which names a version was found, which is in the cache now."""
+    refs = [f"v{name.number}", found.ref] if found.ref else [f"v{name.number}"]
+    version = version_pb2.Version.FromString(found.message)
+    Records(cache).put(CollectionName(name.team, name.project, name.collection), refs, version, url)
 
 
 class Records:

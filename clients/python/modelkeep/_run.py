@@ -17,9 +17,8 @@ from modelkeep._channel import connect
 from modelkeep._chunks import stamps_of
 from modelkeep._fork import gate
 from modelkeep._log import Words, log_artifact
-from modelkeep._version import Version
+from modelkeep._version import Version, resolve
 from modelkeep.address import Address
-from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
 from modelkeep.errors import InvalidArgument
 from modelkeep.names import RunName, parse_identifier
 
@@ -259,9 +258,7 @@ class Run:
         return version
 
     def _find(self, address: str) -> Version:
-        Address.parse(address, self.team, self.project)
-        request = pb.ResolveRequest(parent=str(self._project), address=address)
-        return Version.from_pb(self._connection.metadata.Resolve(request), self._connection)
+        return resolve(self._connection, Address.parse(address, self.team, self.project), address, self._project)
 
     def _note_use(self, version: Version, alias_text: str) -> None:
         version.record_use(self.resource_name, self.name, alias_text)

@@ -34,9 +34,13 @@ class Target:
     def __init__(self, root: str | os.PathLike[str], *, make: bool = True) -> None:
         """Open the folder, and make it if it is missing. Raises TargetUnusable."""
         self.path = os.path.abspath(os.fspath(root))
+        self._fresh: set[str] = set()
+        """Folders that were empty when they were opened here."""
         try:
             if make:
                 os.makedirs(self.path, exist_ok=True)
+                with os.scandir(self.path) as there:
+                    self._fresh = {""} if next(there, None) is None else set()
             # The root itself may be a link: it is the caller's choice, what lies in it is not.
             self._root = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
@@ -62,6 +66,12 @@ class Target:
         finally:
             os.close(descriptor)
 
+    def enter(self, path: str) -> tuple[int, bool]:
+        """A folder, made if missing, as a descriptor of one's own; and whether it is new. Raises TargetUnusable, DiskFull."""
+        with self._opening:
+            descriptor = os.dup(self._folder(path, make=True))
+            return descriptor, path in self._fresh
+
     def _folder(self, path: str, *, make: bool) -> int:
         if not path:
             return self._root
@@ -74,12 +84,15 @@ class Target:
             if make:
                 with suppress(FileExistsError):
                     os.mkdir(name, dir_fd=parent)
+                    self._fresh.add(path)
             descriptor = os.open(name, _FOLDER, dir_fd=parent)
         except OSError as error:
             raise self._unusable(path, error) from None
         self._folders[path] = descriptor
         if len(self._folders) > OPEN_FOLDERS:
-            os.close(self._folders.popitem(last=False)[1])
+            forgotten, old = self._folders.popitem(last=False)
+            self._fresh.discard(forgotten)
+            os.close(old)
         return descriptor
 
     def open_existing(self, path: str) -> int | None:
@@ -150,6 +163,7 @@ class Target:
                 os.rmdir(_name(path), dir_fd=above)  # refused while something is in it
 
     def _close_folder(self, path: str) -> None:
+        self._fresh.discard(path)
         descriptor = self._folders.pop(path, None)
         if descriptor is not None:
             os.close(descriptor)

@@ -7,7 +7,8 @@ import threading
 
 import pytest
 from modelkeep._channel import Connection
-from modelkeep._fetcher import Fetcher, Range, Want
+from modelkeep._fetcher import Fetcher
+from modelkeep._pack import Block, Use
 from modelkeep.errors import DiskFull
 from modelkeep.names import TeamName
 
@@ -21,11 +22,11 @@ class Full:
     def __init__(self, after: threading.Event) -> None:
         self._after = after
 
-    def write(self, data: bytes, offset: int) -> None:
+    def write(self, data: memoryview, offset: int) -> None:
         assert self._after.wait(10)
         raise DiskFull("the disk is full")
 
-    def done(self, offset: int, length: int, *, checked: bool) -> None:
+    def done(self, offset: int, length: int, *, proven: bool) -> None:
         raise AssertionError("it was never written")
 
 
@@ -35,12 +36,12 @@ class Slow:
     def __init__(self) -> None:
         self.begun, self.let_go, self.written = threading.Event(), threading.Event(), False
 
-    def write(self, data: bytes, offset: int) -> None:
+    def write(self, data: memoryview, offset: int) -> None:
         self.begun.set()
         assert self.let_go.wait(10)
         self.written = True
 
-    def done(self, offset: int, length: int, *, checked: bool) -> None:
+    def done(self, offset: int, length: int, *, proven: bool) -> None:
         pass
 
 
@@ -51,14 +52,16 @@ def test_a_batch_that_fails_waits_for_what_is_being_written(wire: Wire, connecti
     contents = [b"one" * 100, b"two" * 100]
     wire.blob.chunks.update({hashlib.sha256(data).digest(): data for data in contents})
     slow = Slow()
-    sinks = [Full(slow.begun), slow]
-    wants = [Want(Range(hashlib.sha256(data).digest(), 0, 300), sink, 0) for data, sink in zip(contents, sinks, strict=True)]
+    blocks = []
+    for data, sink in zip(contents, [Full(slow.begun), slow], strict=True):
+        blocks.append(Block(hashlib.sha256(data).digest(), check=False))
+        blocks[-1].uses.append(Use(sink, 0, 0, 300))
     written_at_the_end: list[bool] = []
 
     def fetch() -> None:
-        with Fetcher(connection, TeamName("t"), lambda _: None) as fetcher:
+        with Fetcher(connection, TeamName("t")) as fetcher:
             with pytest.raises(DiskFull):
-                fetcher.fetch(wants)
+                fetcher.fetch(blocks)
             written_at_the_end.append(slow.written)
 
     fetching = threading.Thread(target=fetch)
