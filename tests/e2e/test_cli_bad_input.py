@@ -52,6 +52,7 @@ def prepared(suite: Suite, tmp_path_factory: pytest.TempPathFactory) -> Cli:
         (["project", "create", "a/b"], 2, "INVALID_NAME"),
         (["key", "revoke", "nosuch"], 3, "API_KEY_NOT_FOUND"),
         (["restore", "m:v9"], 3, "VERSION_NOT_FOUND"),
+        (["sync", "nosuch"], 2, "INVALID_ARGUMENT"),
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else None,
 )
