@@ -25,6 +25,14 @@ class LenientS3:
     """Names of headers that make it forget the signed digest."""
     objects: dict[str, bytes] = field(default_factory=dict)
     refused: int = 0
+    busy: int = 0
+    """How many of the next requests it sends away, …"""
+    busy_on: str = ""
+    """… of which method (of any, when it is empty), …"""
+    busy_status: int = 503
+    busy_body: bytes = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
+    busy_headers: dict[str, str] = field(default_factory=dict)
+    """… and with what words."""
     endpoint: str = ""
 
     def take(self, path: str, query: dict[str, list[str]], headers: dict[str, str], body: bytes) -> bool:
@@ -51,10 +59,24 @@ def lenient_s3(store: LenientS3) -> Iterator[LenientS3]:
         def log_message(self, *_: object) -> None:
             pass
 
-        def answer(self, status: int, body: bytes = b"", size: int | None = None) -> None:
+        def parse_request(self) -> bool:
+            """Send away what comes while the store is busy, whatever it is."""
+            if not super().parse_request():
+                return False
+            if store.busy <= 0 or store.busy_on not in {"", self.command}:
+                return True
+            store.busy -= 1
+            self.read()
+            self.answer(store.busy_status, b"" if self.command == "HEAD" else store.busy_body, headers=store.busy_headers)
+            return False
+
+        def answer(
+            self, status: int, body: bytes = b"", size: int | None = None, headers: dict[str, str] | None = None
+        ) -> None:
             self.send_response(status)
+            for name, value in {"Content-Type": "application/xml", **(headers or {})}.items():
+                self.send_header(name, value)
             self.send_header("Content-Length", str(len(body) if size is None else size))
-            self.send_header("Content-Type", "application/xml")
             self.send_header("Last-Modified", "Sun, 22 Nov 2026 07:01:39 GMT")
             self.send_header("ETag", '"e"')
             self.end_headers()

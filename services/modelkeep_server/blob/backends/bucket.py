@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Final
 from urllib.parse import urlsplit
+from xml.etree.ElementTree import ParseError
 
 import certifi
 import urllib3
 from minio import Minio
 from minio.deleteobjects import DeleteObject
-from minio.error import MinioException, S3Error
-from modelkeep.errors import ServiceUnavailable, StorageFull
+from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
+from modelkeep.errors import ServiceUnavailable, StorageFull, TooBusy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -23,8 +24,15 @@ if TYPE_CHECKING:
 
     from modelkeep.digest import Digest
 
+_BUSY_SECONDS: Final = 5
+"""How long a caller should wait whom a store at its limit sent away, unless the store says so itself, …"""
+_LONGEST_SECONDS: Final = 60
+"""… and then at most this long."""
+_BUSY: Final = {"SlowDown", "SlowDownRead", "SlowDownWrite", "TooManyRequests", "RequestLimitExceeded", "ServiceUnavailable"}
+_BUSY_STATUS: Final = {429, 503}
 _FULL: Final = {"InsufficientStorage", "QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded"}
 _ABSENT: Final = {"NoSuchKey", "NotFound"}
+_STATUS = re.compile(r"code:? (\d{3})")
 _CODE = re.compile(rb"<Code>([A-Za-z0-9]{1,64})</Code>")
 
 
@@ -47,13 +55,21 @@ class S3Address:
 class Bucket:
     """The objects below one prefix of a bucket. Errors are StorageFull and ServiceUnavailable; no message holds a signature."""
 
-    def __init__(self, address: S3Address, *, connections: int) -> None:
+    def __init__(self, address: S3Address, *, connections: int, backoff_seconds: float = 0.2) -> None:
         self._name = address.bucket
         self._prefix = f"{address.prefix.strip('/')}/" if address.prefix.strip("/") else ""
         self._http = urllib3.PoolManager(
             maxsize=connections,
             timeout=urllib3.Timeout(connect=5, read=60),
-            retries=urllib3.Retry(total=3, backoff_factor=0.2, status_forcelist=(500, 502, 503, 504), raise_on_status=False),
+            # What a store says in Retry-After is passed on to the caller, and no thread waits for it.
+            retries=urllib3.Retry(
+                total=3,
+                backoff_factor=backoff_seconds,
+                backoff_jitter=backoff_seconds,
+                status_forcelist=(429, 500, 502, 503, 504),
+                raise_on_status=False,
+                respect_retry_after_header=False,
+            ),
             cert_reqs="CERT_REQUIRED",
             ca_certs=os.environ.get("SSL_CERT_FILE") or certifi.where(),
         )
@@ -100,6 +116,8 @@ class Bucket:
             response = self._http.request("PUT", url, body=body, headers=all_headers)
         if response.status == 200:
             return ""
+        if response.status in _BUSY_STATUS:
+            raise busy(response.headers.get("retry-after", ""))
         found = _CODE.search(response.data)
         return found[1].decode() if found else f"HTTP{response.status}"
 
@@ -166,6 +184,13 @@ def checksum(digest: Digest) -> str:
     return base64.b64encode(digest.sha256).decode("ascii")
 
 
+def busy(retry_after: str = "") -> TooBusy:
+    """What it means that the store is at its limit."""
+    seconds = min(int(retry_after), _LONGEST_SECONDS) if retry_after.isdecimal() else _BUSY_SECONDS
+    message = f"the S3 store is at its limit; try again in {seconds} s"
+    return TooBusy(message, retry_after_seconds=seconds)
+
+
 def refused(code: str) -> ServiceUnavailable | StorageFull:
     """What an error code of the store means for a caller."""
     if code in _FULL or code == "HTTP507":
@@ -178,7 +203,13 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except S3Error as error:
+        if error.code in _BUSY or error.response.status in _BUSY_STATUS:
+            raise busy(error.response.headers.get("retry-after", "")) from None
         raise refused(str(error.code)) from None  # its text may hold a signature
-    except (MinioException, urllib3.exceptions.HTTPError) as error:
+    except (ServerError, InvalidResponseError) as error:
+        found = _STATUS.search(str(error))
+        status = int(found[1]) if found else 0
+        raise (busy() if status in _BUSY_STATUS else refused(f"HTTP{status}")) from None
+    except (MinioException, urllib3.exceptions.HTTPError, ParseError, UnicodeDecodeError) as error:
         kind = type(error).__name__
         raise ServiceUnavailable(f"the S3 store cannot be reached ({kind}); try again later", error=kind) from None

@@ -39,8 +39,8 @@ class S3Backend:
 
     staging = None
 
-    def __init__(self, address: S3Address, *, threads: int = 16, direct: bool = True) -> None:
-        self._bucket = Bucket(address, connections=threads)
+    def __init__(self, address: S3Address, *, threads: int = 16, direct: bool = True, backoff_seconds: float = 0.2) -> None:
+        self._bucket = Bucket(address, connections=threads, backoff_seconds=backoff_seconds)
         self._threads = Threads(threads, "s3")
         self.direct_upload = False
         self.direct_download = direct
