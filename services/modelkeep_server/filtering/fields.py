@@ -25,7 +25,7 @@ class Kind(Enum):
     FLAG = "flag"
     """True or false."""
     DIGEST = "digest"
-    LABELS = "labels"
+    LABELS = "set of labels"
     """Any number of short texts."""
     JSON = "metadata"
     """A JSON object, whose values are compared by their own types."""

@@ -11,8 +11,10 @@ from sqlalchemy import ColumnElement, FromClause, Text, and_, literal, or_, true
 from modelkeep_server.filtering.expression import JsonScalar, Operator, Pattern
 from modelkeep_server.filtering.functions import OPERATORS, by_code_point, fits
 from modelkeep_server.filtering.keys import (
+    BEHIND,
     FALSE,
     LIST,
+    MARK,
     NULL,
     NUMBER,
     TEXT,
@@ -27,7 +29,7 @@ from modelkeep_server.filtering.keys import (
 
 @dataclass(frozen=True, slots=True)
 class JsonRows:
-    """The table of the values, and whose they are. Its columns `path` and `key` compare by code point."""
+    """The table of the values, and whose they are. Its column `entry` compares by code point."""
 
     of: ColumnElement[Any]
     """The id of the row of the list, which has the values."""
@@ -36,14 +38,9 @@ class JsonRows:
     """The column with that id."""
 
     @property
-    def path(self) -> ColumnElement[str]:
-        """The way to a value."""
-        return self.table.c.path
-
-    @property
-    def key(self) -> ColumnElement[str]:
-        """What a value is, as text that sorts."""
-        return self.table.c.key
+    def entry(self) -> ColumnElement[str]:
+        """Path and key of a value."""
+        return self.table.c.entry
 
     @property
     def text(self) -> ColumnElement[Any]:
@@ -60,76 +57,71 @@ class JsonRows:
 
     def present(self, keys: tuple[str, ...]) -> ColumnElement[bool]:
         """This is the row of a path; of any, without one."""
-        return self.at(path_of(keys)) if keys else true()
+        return self._between(path_of(keys) + MARK, path_of(keys) + BEHIND) if keys else true()
 
     def compares(self, keys: tuple[str, ...], operator: Operator, value: JsonScalar) -> ColumnElement[bool]:
         """This is the row of a path, and its value compares like that."""
-        return and_(self.at(path_of(keys)), self._compares(operator, value))
+        return self._compares(path_of(keys) + MARK, operator, value)
 
     def fits(self, keys: tuple[str, ...], pattern: Pattern) -> ColumnElement[bool]:
         """This is the row of a path, and its value is text that fits a pattern."""
-        return and_(self.at(path_of(keys)), self._fits(pattern))
+        return self._fits(path_of(keys) + MARK, pattern)
 
     def has(self, keys: tuple[str, ...], wanted: JsonScalar | Pattern) -> ColumnElement[bool]:
         """This is the row of an element, of a key below, of a text with that part, or of the value itself."""
+        itself, element = path_of(keys) + MARK, element_path(keys) + MARK
         if not isinstance(wanted, str | Pattern):
-            equal = self._compares(Operator.EQ, wanted)
-            return and_(self._at_any(path_of(keys), element_path(keys)), equal)
+            return or_(*(self._compares(at, Operator.EQ, wanted) for at in (itself, element)))
         pattern = Pattern((wanted,)) if isinstance(wanted, str) else wanted
-        element = self._compares(Operator.EQ, pattern.text) if pattern.is_plain else self._fits(pattern)
-        found = [and_(self.at(element_path(keys)), element)]
+        found = [self._compares(element, Operator.EQ, pattern.text) if pattern.is_plain else self._fits(element, pattern)]
         if keys:
-            found.append(and_(self.at(path_of(keys)), self._between(TEXT), fits(self.text, pattern.inside(), ignore_case=True)))
+            part = fits(self.text, pattern.inside(), ignore_case=True)
+            found.append(and_(self._between(itself + TEXT, itself + _NEXT[TEXT]), part))
         if pattern.is_plain:
-            found.append(self.at(path_of((*keys, pattern.text))))
+            found.append(self.present((*keys, pattern.text)))
         return or_(*found)
 
-    def at(self, path: str) -> ColumnElement[bool]:
-        """This is the row of a path, as it is written in the table."""
-        return self.path == literal(path, Text())
-
-    def _at_any(self, *paths: str) -> ColumnElement[bool]:
-        return self.path.in_(paths)
-
-    def _compares(self, operator: Operator, value: JsonScalar) -> ColumnElement[bool]:
+    def _compares(self, at: str, operator: Operator, value: JsonScalar) -> ColumnElement[bool]:
         match value:
+            case None if operator is Operator.EQ:
+                return self.entry == _text(at + NULL)
             case None:
-                return self.key == _text(NULL) if operator is Operator.EQ else self.key > _text(NULL)
+                return self._between(at + FALSE, at[: -len(MARK)] + BEHIND)
             case bool():
-                return self.key == _text(TRUE if value is (operator is Operator.EQ) else FALSE)
+                return self.entry == _text(at + (TRUE if value is (operator is Operator.EQ) else FALSE))
             case str():
-                return self._compares_text(operator, value)
-        return self._compares_key(operator, NUMBER, key_of(value))
+                return self._compares_text(at, operator, value)
+        return self._compares_key(at, operator, NUMBER, key_of(value))
 
-    def _compares_text(self, operator: Operator, value: str) -> ColumnElement[bool]:
+    def _compares_text(self, at: str, operator: Operator, value: str) -> ColumnElement[bool]:
         if len(value) < TEXT_CHARACTERS:
-            return self._compares_key(operator, TEXT, key_of(value))
-        begins_alike = self.key == _text(key_of(value))
+            return self._compares_key(at, operator, TEXT, key_of(value))
+        begins_alike = self.entry == _text(at + key_of(value))
         if operator is Operator.EQ:
             return and_(begins_alike, self.text == _text(value))
         strictly = {Operator.LE: Operator.LT, Operator.GE: Operator.GT}.get(operator, operator)
         by_text = OPERATORS[operator](by_code_point(self.text), _text(value))
-        return or_(self._compares_key(strictly, TEXT, key_of(value)), and_(begins_alike, by_text))
+        return or_(self._compares_key(at, strictly, TEXT, key_of(value)), and_(begins_alike, by_text))
 
-    def _compares_key(self, operator: Operator, type_: str, key: str) -> ColumnElement[bool]:
+    def _compares_key(self, at: str, operator: Operator, type_: str, key: str) -> ColumnElement[bool]:
         """The key compares like that, and is of the same type."""
+        compared = OPERATORS[operator](self.entry, _text(at + key))
         match operator:
             case Operator.EQ:
-                return self.key == _text(key)
+                return compared
             case Operator.NE:
-                return and_(self._between(type_), self.key != _text(key))
+                return and_(self._between(at + type_, at + _NEXT[type_]), compared)
             case Operator.LT | Operator.LE:
-                return and_(self.key >= _text(type_), OPERATORS[operator](self.key, _text(key)))
-        return and_(OPERATORS[operator](self.key, _text(key)), self.key < _text(_NEXT[type_]))
+                return and_(self.entry >= _text(at + type_), compared)
+        return and_(compared, self.entry < _text(at + _NEXT[type_]))
 
-    def _fits(self, pattern: Pattern) -> ColumnElement[bool]:
+    def _fits(self, at: str, pattern: Pattern) -> ColumnElement[bool]:
         """The value is text that fits; where the pattern begins with text, an index finds it."""
-        first = TEXT + pattern.pieces[0][:TEXT_CHARACTERS]
-        begins = and_(self.key >= _text(first), self.key < _text(after(first) or _NEXT[TEXT]))
-        return and_(begins, fits(self.text, pattern))
+        first = at + TEXT + pattern.pieces[0][:TEXT_CHARACTERS]
+        return and_(self._between(first, after(first)), fits(self.text, pattern))
 
-    def _between(self, type_: str) -> ColumnElement[bool]:
-        return and_(self.key >= _text(type_), self.key < _text(_NEXT[type_]))
+    def _between(self, first: str, behind: str) -> ColumnElement[bool]:
+        return and_(self.entry >= _text(first), self.entry < _text(behind))
 
 
 _NEXT: Final[Mapping[str, str]] = {NUMBER: TEXT, TEXT: LIST}

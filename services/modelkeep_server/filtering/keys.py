@@ -1,5 +1,6 @@
-"""JSON objects as rows that a database can search: one row per value, whose key is text that sorts as the values do.
+"""JSON objects as rows that a database can search: one row per value, whose entry is text that sorts as the values do.
 
+    entry := path "~=" key
     path  := "/" key, for each key on the way; "~" in a key is "~0", "/" is "~1". A long path ends in its hash.
     key   := "1"                         null
            | "2f" | "2t"                 false, true
@@ -7,9 +8,11 @@
            | "4" text                    its first 128 characters
            | "5" | "6"                   a list, an object
 
-Elements of a list have the path of the list and "~e". Keys are compared by code point (on PostgreSQL with the collation "C").
+Elements of a list have the path of the list and "~e". Entries compare by code point (on PostgreSQL with the collation "C").
 A number is `o` for zero, else `p` or `n`, the exponent of two in 4 hexadecimal digits, and the digits of the mantissa after the
 leading one; of a negative number every digit is turned round, and `g` follows.
+
+Path and key are one column, so that a database knows how often a value of one path occurs, and one index finds and sorts it.
 """
 
 from __future__ import annotations
@@ -25,6 +28,10 @@ MAX_VALUES: Final = 1000
 TEXT_CHARACTERS: Final = 128
 """How much of a text is in its key."""
 MAX_PATH_CHARACTERS: Final = 200
+MARK: Final = "~="
+"""Between path and key; no path has it."""
+BEHIND: Final = "~>"
+"""After a path, what is behind all its entries."""
 NULL: Final = "1"
 FALSE: Final = "2f"
 TRUE: Final = "2t"
@@ -42,46 +49,46 @@ _TURNED: Final = str.maketrans("0123456789abcdef", "fedcba9876543210")
 class Value:
     """One row."""
 
-    path: str
+    entry: str
     ordinal: int
     """Of an element in its list; else 0."""
-    key: str
     text: str | None
     """The whole text, of text."""
 
 
 def values_of(metadata_json: str) -> Iterator[Value]:
-    """The rows of a JSON object, at most 1,000. No two have the same path and ordinal."""
+    """The rows of a JSON object, at most 1,000. No two values have the same path."""
     level: list[tuple[tuple[str, ...], Any]] = [((), json.loads(metadata_json))]
     seen: set[tuple[str, int]] = set()
     while level:
         found = (row for keys, value in level for row in _below(keys, value))
         level = []
-        for keys, row, value in found:
-            if (row.path, row.ordinal) in seen:
+        for keys, path, row, value in found:
+            if (path, row.ordinal) in seen:
                 continue  # two keys that a database cannot tell apart
             if len(seen) == MAX_VALUES:
                 return
-            seen.add((row.path, row.ordinal))
+            seen.add((path, row.ordinal))
             yield row
             if isinstance(value, dict | list):
                 level.append((keys, value))
 
 
-def _below(keys: tuple[str, ...], value: Any) -> Iterator[tuple[tuple[str, ...], Value, Any]]:
-    """What a value holds: the way to it, its row, itself. What is in lists and objects inside a list has no row."""
+def _below(keys: tuple[str, ...], value: Any) -> Iterator[tuple[tuple[str, ...], str, Value, Any]]:
+    """What a value holds: keys, path, row and value of each. What is in lists and objects inside a list has no row."""
     if isinstance(value, dict):
         for key, item in sorted(value.items()):
-            yield (*keys, key), _row(path_of((*keys, key)), 0, item), item
+            path = path_of((*keys, key))
+            yield (*keys, key), path, _row(path, 0, item), item
     else:
         path = element_path(keys)
         for ordinal, item in enumerate(value):
             if not isinstance(item, dict | list):
-                yield keys, _row(path, ordinal, item), None
+                yield keys, path, _row(path, ordinal, item), None
 
 
 def _row(path: str, ordinal: int, value: Any) -> Value:
-    return Value(path, ordinal, key_of(value), storable(value) if isinstance(value, str) else None)
+    return Value(path + MARK + key_of(value), ordinal, storable(value) if isinstance(value, str) else None)
 
 
 def path_of(keys: tuple[str, ...]) -> str:
@@ -129,11 +136,8 @@ def storable(text: str) -> str:
     return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
 
-def after(prefix: str) -> str | None:
-    """The first text behind all that begin with `prefix`; None when there is none."""
-    while prefix:
-        last = ord(prefix[-1])
-        if last < 0x10FFFF:
-            return prefix[:-1] + chr(0xE000 if last == 0xD7FF else last + 1)
-        prefix = prefix[:-1]
-    return None
+def after(prefix: str) -> str:
+    """The first text behind all that begin with `prefix`, which does not begin with the last of all characters."""
+    kept = prefix.rstrip("\U0010ffff")
+    last = ord(kept[-1])
+    return kept[:-1] + chr(0xE000 if last == 0xD7FF else last + 1)

@@ -22,6 +22,7 @@ from sqlalchemy import (
     and_,
     exists,
     false,
+    func,
     literal,
     null,
     or_,
@@ -29,7 +30,7 @@ from sqlalchemy import (
 
 from modelkeep_server.filtering.expression import By
 from modelkeep_server.filtering.functions import by_code_point
-from modelkeep_server.filtering.keys import path_of
+from modelkeep_server.filtering.keys import MARK, path_of
 from modelkeep_server.filtering.sql import Columns
 
 Position: TypeAlias = list[int | str | None]
@@ -44,6 +45,12 @@ class Key:
     descending: bool = False
     is_text: bool = False
     is_nullable: bool = False
+    prefix: str = ""
+    """What the text of all rows begins with; a page token leaves it out."""
+
+    def written(self) -> ColumnElement[Any]:
+        """The value for a page token."""
+        return func.substr(self.column, len(self.prefix) + 1) if self.prefix else self.column
 
     def sorted(self) -> ColumnElement[Any]:
         """For ORDER BY."""
@@ -75,7 +82,7 @@ class Key:
         return value if self.is_text else int(value)
 
     def _bound(self, value: int | str) -> ColumnElement[Any]:
-        return literal(value, Text() if self.is_text else BigInteger())
+        return literal(f"{self.prefix}{value}", Text()) if self.is_text else literal(value, BigInteger())
 
 
 def parts(
@@ -114,19 +121,20 @@ class _Beside:
 
     table: FromClause
     on: ColumnElement[bool]
-    key: ColumnElement[str]
+    entry: ColumnElement[str]
+    prefix: str
 
 
 def _beside(by: By, columns: Columns) -> _Beside | None:
     if by.field not in columns.json:
         return None
     rows = columns.json[by.field].again()
-    return _Beside(rows.table, and_(rows.theirs(), rows.at(path_of(by.path))), rows.key)
+    return _Beside(rows.table, and_(rows.theirs(), rows.present(by.path)), rows.entry, path_of(by.path) + MARK)
 
 
 def _key(by: By, join: _Beside | None, columns: Columns) -> Key:
     if join is not None:
-        return Key(join.key, by.descending, is_text=True, is_nullable=True)
+        return Key(join.entry, by.descending, is_text=True, is_nullable=True, prefix=join.prefix)
     column = columns.plain[by.field]
     is_text = column.type.python_type is str
     return Key(by_code_point(column) if is_text else column, by.descending, is_text, by.field in columns.nullable)
@@ -141,7 +149,7 @@ def _read(keys: Sequence[Key], position: Sequence[str]) -> Position:
 
 
 def _sorted(statement: Select[Any], keys: Sequence[Key], after: Position | None) -> Select[Any]:
-    statement = statement.add_columns(*(key.column for key in keys))
+    statement = statement.add_columns(*(key.written().label(f"key_{i}") for i, key in enumerate(keys)))
     if after is not None:
         statement = statement.where(_behind(keys, after))
     return statement.order_by(*(key.sorted() for key in keys if not isinstance(key.column, Null)))

@@ -50,6 +50,26 @@ async def collection_not_found(session: AsyncSession, name: CollectionName) -> N
     return CollectionNotFound(message, collection=str(name), nearest=near)
 
 
+async def require_team(session: AsyncSession, team: str) -> None:
+    """Raises TeamNotFound."""
+    if await session.get(TeamRow, team) is None:
+        raise TeamNotFound(f"there is no team {team!r}", team=team)
+
+
+async def require_project(session: AsyncSession, name: ProjectName) -> None:
+    """Raises TeamNotFound, ProjectNotFound."""
+    statement = select(col(ProjectRow.id)).where(col(ProjectRow.team) == name.team, col(ProjectRow.name) == name.project)
+    if await session.scalar(statement) is None:
+        raise await project_not_found(session, name)
+
+
+async def require_collection(session: AsyncSession, name: CollectionName) -> None:
+    """Raises TeamNotFound, ProjectNotFound, CollectionNotFound."""
+    statement = select(col(CollectionRow.id)).join(ProjectRow, col(ProjectRow.id) == col(CollectionRow.project_id))
+    if await session.scalar(statement.where(in_collection(name))) is None:
+        raise await collection_not_found(session, name)
+
+
 def suggest(existing: Sequence[str], near: str) -> str:
     """What exists instead, in words: the nearest name if there is one, and the first of the others."""
     if not existing:

@@ -29,6 +29,7 @@ class VersionRow(Table, table=True):
         Index("ix_version_collection_id_state_number", "collection_id", "state", "number"),
         Index("ix_version_collection_id_digest", "collection_id", "digest"),
         Index("ix_version_manifest", "manifest"),
+        Index("ix_version_create_time_uid", "create_time", "uid"),
     )
     id: int | None = id_field()
     uid: str = Field(unique=True)

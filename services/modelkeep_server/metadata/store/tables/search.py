@@ -1,0 +1,26 @@
+"""Rows that lists are searched by."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import Index, Text
+from sqlmodel import Field
+
+from modelkeep_server.metadata.store.tables.base import Table, ref
+
+_BY_CODE_POINT: Final = Text().with_variant(Text(collation="C"), "postgresql")
+
+
+class VersionValueRow(Table, table=True):
+    """One value in the metadata of a version, as `filtering.keys` writes it; kept in the transaction of each edit."""
+
+    __tablename__ = "version_value"
+    __table_args__ = (Index("ix_version_value_entry_version_id", "entry", "version_id"),)
+    version_id: int = ref("version.id", primary_key=True)
+    entry: str = Field(primary_key=True, sa_type=_BY_CODE_POINT)
+    """Where the value is, and what: text that sorts as the values do."""
+    ordinal: int = Field(primary_key=True)
+    """Of an element in its list; else 0."""
+    text: str | None = Field(default=None, sa_type=Text)
+    """The whole text, of text."""
