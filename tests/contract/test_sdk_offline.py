@@ -272,3 +272,83 @@ def test_what_is_no_fault_of_a_record_stops_a_sync(folder: Path, tmp_path: Path)
     with pytest.raises(modelkeep.ApiKeyInvalid):
         list(sync(connect(replace(right, api_key="mk_wrong")), runs_in(str(folder))))
     assert [outcome.state for outcome in replay(folder)] == ["synced", "synced"]
+
+
+NOWHERE = {"MODELKEEP_URL": "grpc://127.0.0.1:1", "MODELKEEP_BLOB_URL": "grpc://127.0.0.1:1"}
+
+
+def test_what_was_fetched_once_is_used_and_fetched_offline(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    content = {"large.bin": some(3 << 20), "small/a": b"a", "small/b": some(1000), "empty": b""}
+    with modelkeep.init() as online:
+        online.log_artifact(artifact(tmp_path / "in", content), aliases=["production"])
+        online.use_artifact("digits:production").download(tmp_path / "first")
+    with monkeypatch.context() as away:
+        for name, value in NOWHERE.items():
+            away.setenv(name, value)
+        with offline() as run:
+            for number, pin in enumerate(("digits:v0", "digits:production", f"digits@{modelkeep_digest(tmp_path)}")):
+                version = run.use_artifact(pin)
+                assert (version.version, version.metadata) == ("v0", {})
+                assert read(version.download(tmp_path / f"out-{number}")) == content
+                version.verify(tmp_path / f"out-{number}")
+                assert [file.path for file in version.files("small")] == ["small/a", "small/b"]
+            with pytest.raises(modelkeep.NotCached, match="'digits' was neither"):
+                run.use_artifact("digits")
+            with pytest.raises(modelkeep.ServiceUnavailable, match="needs a server"):
+                version.tag(["x"])
+    warnings = [record.message for record in caplog.records if "nobody can say offline" in record.message]
+    assert len(warnings) == 1
+    assert "digits:production is digits:v0 here" in warnings[0]
+    (outcome,) = replay(folder)
+    assert [step.version for step in outcome.steps if step.kind == "use"] == ["digits:v0"] * 3
+    assert modelkeep.Api().artifact("digits:v0").uses.run_count == 2
+
+
+def modelkeep_digest(tmp_path: Path) -> str:
+    """Computed here, as by whoever pinned it in a script."""
+    with modelkeep.init(mode="offline", dir=tmp_path / "apart") as run:
+        return run.log_artifact(tmp_path / "in", "apart", "model").digest
+
+
+@pytest.mark.one_topology
+def test_what_is_missing_in_the_cache_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = {"large.bin": some(3 << 20), "other.bin": some(3 << 20), "small/a": some(1000)}
+    with modelkeep.init() as online:
+        version = online.log_artifact(artifact(tmp_path / "in", content))
+        online.use_artifact("digits:v0").download(tmp_path / "first")
+    cached = {path.name: path for path in (tmp_path / "cache" / "objects").rglob("*") if path.is_file()}
+    large = next(file for file in version.files() if file.path == "large.bin")
+    cached[large.digest.removeprefix("sha256:")].unlink()
+    for name, value in NOWHERE.items():
+        monkeypatch.setenv(name, value)
+    with offline() as run:
+        used = run.use_artifact("digits:v0")
+        with pytest.raises(modelkeep.NotCached, match="1 of the 3 files of digits:v0 are not in the cache: large") as missing:
+            used.download(tmp_path / "out")
+        assert missing.value.metadata["paths"] == "large.bin"
+        assert read(used.download(tmp_path / "part", path="small")) == {"small/a": content["small/a"]}
+        for path in (tmp_path / "cache" / "manifests").rglob("*"):
+            if path.is_file():
+                path.unlink()
+        with pytest.raises(modelkeep.NotCached, match="list of files"):
+            used.download(tmp_path / "none")
+        monkeypatch.setenv("MODELKEEP_CACHE_BYTES", "0")
+        with pytest.raises(modelkeep.NotCached, match="neither recorded offline here nor fetched"):
+            run.use_artifact("digits:v0")
+
+
+def test_of_a_recording_and_the_cache_the_later_one_counts(folder: Path, tmp_path: Path) -> None:
+    with offline() as run:
+        run.log_artifact(artifact(tmp_path / "in", {"x": b"recorded"}), aliases=["best"])
+    replay(folder)
+    with modelkeep.init() as online:
+        online.log_artifact(artifact(tmp_path / "in", {"x": b"online"}), aliases=["best"])
+        online.use_artifact("digits:best").download(tmp_path / "first")
+    with offline() as run:
+        assert read(run.use_artifact("digits:best").download(tmp_path / "out")) == {"x": b"online"}
+        run.log_artifact(artifact(tmp_path / "in", {"x": b"newest"}), aliases=["best"])
+        assert read(run.use_artifact("digits:best").download(tmp_path / "out")) == {"x": b"newest"}
+    with offline() as run:
+        assert read(run.use_artifact("digits:best").download(tmp_path / "out")) == {"x": b"newest"}

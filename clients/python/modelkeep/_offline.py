@@ -12,7 +12,7 @@ from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from modelkeep._log import Words
-from modelkeep._offline_cached import cached_version
+from modelkeep._offline_cached import known_version
 from modelkeep._offline_find import FORMAT, find
 from modelkeep._offline_journal import Journal, cannot_record
 from modelkeep._offline_store import Snapshots
@@ -121,7 +121,9 @@ class OfflineRun(Run):
     def _find(self, address: str) -> Version:
         parsed = Address.parse(address, self._project.team, self._project.project)
         recorded = find(parsed, self._above, self.folder)
-        return recorded or cached_version(parsed, address, self._project)
+        if recorded is not None and recorded.folder == self.folder:
+            return recorded
+        return known_version(parsed, address, recorded)
 
     def _note_use(self, version: Version, alias_text: str) -> None:
         self._journal.append(

@@ -8,16 +8,15 @@ Both are complete before they get their names. A snapshot is a clone (reflink) w
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
 import os
 import secrets
 import stat
 import time
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from modelkeep._copy import copy_and_hash
 from modelkeep._offline_journal import cannot_record
 from modelkeep._target import sync_file_system
 from modelkeep._walk import check_file, unreadable
@@ -30,9 +29,6 @@ if TYPE_CHECKING:
 
     from modelkeep._artifact import Source
 
-CLONE: Final = 0x40049409
-"""The ioctl FICLONE of Linux."""
-READ_BYTES: Final = 1 << 20
 YOUNG_NS: Final = 2_000_000_000
 """A file that was written to so recently may be written to again without its times telling."""
 REMEMBERED_FILES: Final = 100_000
@@ -124,26 +120,28 @@ class Snapshots:
             descriptor = os.open(source.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             raise unreadable(source.path, error) from None
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            os.close(descriptor)
-            check_file(source.path)  # says what it is
-            raise _changed(source)
-        with os.fdopen(descriptor, "rb", buffering=0) as file:
+        try:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
+                check_file(source.path)  # says what it is
+                raise _changed(source)
             identity = _identity(found)
             sha256 = self._seen.get(identity, b"")
             if not sha256 or not os.path.exists(self.object(sha256, executable=identity.executable)):
-                sha256 = self._copy(source, file, identity)
+                sha256 = self._copy(source, descriptor, identity)
+        finally:
+            os.close(descriptor)
         return Entry(source.name, Digest(sha256), identity.size, identity.executable)
 
-    def _copy(self, source: Source, file: IO[bytes], identity: _Identity) -> bytes:
+    def _copy(self, source: Source, descriptor: int, identity: _Identity) -> bytes:
         objects = os.path.join(self.folder, "objects")
         os.makedirs(objects, exist_ok=True)
         temporary = os.path.join(objects, f".{secrets.token_hex(8)}")
         try:
             with open(temporary, "x+b", buffering=0) as copy:
-                sha256, size = copy_file(file, copy, source.path)
+                sha256 = copy_and_hash(descriptor, copy.fileno(), identity.size)
                 os.fchmod(copy.fileno(), 0o555 if identity.executable else 0o444)
+                size = os.fstat(copy.fileno()).st_size
             if size != identity.size or _identity(_stat(source)) != identity:
                 raise _changed(source)
             kept = self.object(sha256, executable=identity.executable)
@@ -163,37 +161,6 @@ class Snapshots:
         if len(self._seen) >= REMEMBERED_FILES:
             self._seen.clear()
         self._seen[identity] = sha256
-
-
-def copy_file(source: IO[bytes], target: IO[bytes], path: str) -> tuple[bytes, int]:
-    """Copy the unbuffered file at `path` into an empty one; the SHA-256 and the size of what arrived.
-
-    Raises FileUnreadable, and OSError when the target cannot be written.
-    """
-    hasher, buffer, size = hashlib.sha256(), memoryview(bytearray(READ_BYTES)), 0
-    cloned = _clone(source, target)
-    reader = target if cloned else source
-    while True:
-        try:
-            count = reader.readinto(buffer)  # type: ignore[attr-defined]
-        except OSError as error:
-            raise unreadable(path, error) from None
-        if not count:
-            break
-        piece = buffer[:count]
-        hasher.update(piece)
-        size += count
-        while not cloned and piece:
-            piece = piece[target.write(piece) :]
-    return hasher.digest(), size
-
-
-def _clone(source: IO[bytes], target: IO[bytes]) -> bool:
-    try:
-        fcntl.ioctl(target.fileno(), CLONE, source.fileno())
-    except OSError:
-        return False  # another file system, or one that cannot
-    return True
 
 
 def _line(entry: Entry) -> str:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from modelkeep import metadata as json_metadata
-from modelkeep._copy import sha256_of
+from modelkeep._copy import copy_and_hash, sha256_of
 from modelkeep._download import check_names, with_executable
 from modelkeep._entries import Spool
 from modelkeep._folder import Clearance, require_equal
 from modelkeep._offline_journal import Journal
-from modelkeep._offline_store import Snapshots, copy_file
+from modelkeep._offline_store import Snapshots
 from modelkeep._target import Target
 from modelkeep._version import File, Version
 from modelkeep.address import parse_moment
@@ -42,21 +42,27 @@ class OfflineConnection:
     def __init__(self, team: str, project: str) -> None:
         self.team = team
         self.project = ProjectName(team, project)
-        self.metadata = self.blob = _Refusing()
+        self.metadata = self.blob = Refusing(needs_server)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.metadata, name)
 
+    def __reduce__(self) -> tuple[object, tuple[str, str]]:
+        return OfflineConnection, (self.team, self.project.project)
 
-class _Refusing:
-    """Refuses every call by its name."""
+
+class Refusing:
+    """Refuses every call, with an error that is made from its name."""
+
+    def __init__(self, error: Callable[[str], ModelkeepError]) -> None:
+        self._error = error
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("_"):
             raise AttributeError(name)
 
         def refuse(*_: object, **__: object) -> None:
-            raise needs_server(name)
+            raise self._error(name)
 
         return refuse
 
@@ -106,9 +112,9 @@ class OfflineVersion(Version):
         return cast("str", None)
 
     @property
-    def snapshots(self) -> Snapshots:
-        """Where its content is."""
-        return self._snapshots
+    def folder(self) -> str:
+        """The folder of its run."""
+        return self._place[0]
 
     def __repr__(self) -> str:
         return f"<OfflineVersion {self.name} type={self.type!r}>"
@@ -164,8 +170,11 @@ class OfflineVersion(Version):
         kept = self._snapshots.object(entry.digest.sha256, executable=entry.executable)
         draft = target.create(entry.path, executable=entry.executable)
         try:
-            with open(kept, "rb", buffering=0) as source, os.fdopen(os.dup(draft.descriptor), "r+b", buffering=0) as copy:
-                sha256, _ = copy_file(source, copy, kept)
+            source = os.open(kept, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                sha256 = copy_and_hash(source, draft.descriptor, entry.size_bytes or 0)
+            finally:
+                os.close(source)
             if sha256 != entry.digest.sha256:
                 raise damaged(kept)
             draft.keep(durable=durable)

@@ -237,12 +237,12 @@ def test_a_script_that_is_killed_leaves_what_it_recorded(folder: Path, tmp_path:
         run.log_artifact(sys.argv[1], "digits", "model", aliases=["best"])
         print("logged", flush=True)
         import modelkeep._offline_store as store
-        copy = store.copy_file
+        copy = store.copy_and_hash
         def slowly(*files):
             copied = copy(*files)
             print("copied", flush=True)
             import time; time.sleep(1000)
-        store.copy_file = slowly
+        store.copy_and_hash = slowly
         run.log_artifact(sys.argv[2], "digits", "model")
     """
     for name in ("a", "b"):

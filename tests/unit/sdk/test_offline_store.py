@@ -122,10 +122,10 @@ def test_a_file_that_changes_meanwhile_is_refused_and_leaves_nothing(store: Snap
         yield from made.sources()
 
     class Growing(Snapshots):
-        def _copy(self, source, file, identity):
+        def _copy(self, source, descriptor, identity):
             with open(source.path, "ab") as more:
                 more.write(b"2")
-            return super()._copy(source, file, identity)
+            return super()._copy(source, descriptor, identity)
 
     with pytest.raises(FileChanged, match="nothing was recorded"):
         Growing(store.folder).take(sources())
