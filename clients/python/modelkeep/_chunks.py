@@ -174,7 +174,7 @@ class Reader:
     def _scissors(self, file: FileRead, descriptor: int) -> Scissors:
         if file.size_bytes <= self._rules.whole_bytes:
             return Uncut()
-        layout = layout_of(descriptor, file.size_bytes, self._rules.block_bytes)
+        layout = layout_of(lambda length: os.pread(descriptor, length, 0), file.size_bytes, self._rules.block_bytes)
         return ByContent(self._rules) if layout is None else ByLayout(iter(layout))
 
     def _hash(self, buffer: bytearray, lengths: list[int], update: Callable[[memoryview], None] | None) -> Future[bytes]:

@@ -11,35 +11,37 @@ a file is cut by its content.
 from __future__ import annotations
 
 import hashlib
-import os
 from array import array
 from typing import TYPE_CHECKING, Final
 
-from modelkeep._safetensors import header_bytes, parse_header
-from modelkeep.errors import ModelkeepError
+from modelkeep._safetensors import PREFIX_BYTES, header_bytes, parse_header
+from modelkeep.errors import InvalidSafetensors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 _MAX_HEADER_BYTES: Final = 16 << 20
 """A larger header is not worth the memory that it takes to read it; real ones have a few hundred KiB."""
 _SPAN: Final = 1 << 64
 
 
-def layout_of(descriptor: int, file_bytes: int, block_bytes: int) -> array[int] | None:
-    """The lengths of the chunks of an open file, if it is a well-formed `.safetensors` file."""
-    first = os.pread(descriptor, 9, 0)
-    if len(first) < 9 or first[8:] != b"{":
+def layout_of(beginning: Callable[[int], bytes], file_bytes: int, block_bytes: int) -> array[int] | None:
+    """The lengths of the chunks of a file, if it is a well-formed `.safetensors` file.
+
+    `beginning` answers with as many of its first bytes as it is asked for, or with all that there are.
+    """
+    first = beginning(PREFIX_BYTES + 1)
+    if not first.endswith(b"{"):
         return None
     try:
-        length = header_bytes(first[:8], file_bytes)
+        length = header_bytes(first[:PREFIX_BYTES], file_bytes)
         if length > _MAX_HEADER_BYTES:
             return None
-        header = parse_header(os.pread(descriptor, length, 0), file_bytes)
-    except ModelkeepError:
+        header = parse_header(beginning(length), file_bytes)
+    except InvalidSafetensors:
         return None
-    tensors = sorted((tensor.begin, tensor.end, tensor.name) for tensor in header.tensors)
-    return cut(header.data_begin, [(end - begin, name) for begin, end, name in tensors], block_bytes)
+    tensors = ((tensor.end - tensor.begin, tensor.name) for tensor in header.tensors)
+    return cut(header.data_begin, tensors, block_bytes)
 
 
 def cut(header_length: int, tensors: Iterable[tuple[int, str]], block_bytes: int) -> array[int]:
