@@ -58,7 +58,7 @@ class Wish:
 
     keep: int = 2
     on_change: Callable[[Follower], object] | None = None
-    keys: dict[bytes, str] | None = None
+    keys: PublicKey | Iterable[PublicKey] | None = None
     spread_seconds: float = 5.0
     warn_age_seconds: float = 900.0
     timeout_seconds: float | None = 300.0
@@ -104,7 +104,7 @@ def follow(
     wish = Wish(
         keep,
         on_change,
-        None if require_signature is None else _signature.public_keys(require_signature),
+        require_signature,
         spread_seconds,
         warn_age_seconds,
         timeout_seconds,
@@ -119,6 +119,7 @@ class Follower:
 
     def __init__(self, address: str, root: str | os.PathLike[str], wish: Wish) -> None:
         alias_of(address, "team", "project")
+        self._keys = None if wish.keys is None else list(_signature.public_keys(wish.keys))
         self._address = address
         self._wish = wish
         self._root = FollowRoot(root)
@@ -330,7 +331,7 @@ class Follower:
         folder = f"{version.version}-{version.digest.partition(':')[2][:16]}"
         there = self._root.folder(folder)
         target = there if there.is_dir() else self._root.incoming(folder)
-        version.checkout(target, durable=True, require_signature=self._wish.keys)
+        version.checkout(target, durable=True, require_signature=self._keys)
         alias, seq = str(state.alias), state.seq
         loaded = Loaded(folder, version.name, version.resource_name, version.uid, version.digest, alias, seq, now())
         self._root.keep(loaded)

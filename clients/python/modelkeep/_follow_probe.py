@@ -59,7 +59,8 @@ class ReadyPages:
             message = f"cannot listen on {where[0]}:{port}: {error.strerror}; choose another with --ready-port"
             raise InvalidArgument(message, field="ready_port", value=address[:100]) from None
         self._server.daemon_threads = True
-        self.port = int(self._server.server_address[1])
+        self.address = f"{where[0]}:{self._server.server_address[1]}"
+        """Where it listens, as `host:port`."""
         self._thread = threading.Thread(target=self._server.serve_forever, name="modelkeep-ready", daemon=True)
         self._thread.start()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from modelkeep.cli.output import shown_when, size, when
 
 if TYPE_CHECKING:
-    from modelkeep import Alias, AliasChange, ApiKey, Collection, File, Project, Version
+    from modelkeep import Alias, AliasChange, ApiKey, Collection, File, Project, Signature, Version
 
 
 def version_json(version: Version) -> dict[str, Any]:
@@ -126,6 +126,19 @@ def change_json(change: AliasChange) -> dict[str, Any]:
         "change_time": when(change.change_time),
         "actor": change.actor,
         "reason": change.reason,
+    }
+
+
+def signature_json(signature: Signature) -> dict[str, Any]:
+    """A signature."""
+    return {
+        "key_id": signature.key_id,
+        "algorithm": signature.algorithm,
+        "public_key": signature.public_key.hex(),
+        "value": signature.value.hex(),
+        "comment": signature.comment,
+        "create_time": when(signature.create_time),
+        "creator": signature.creator,
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,10 +13,17 @@ from modelkeep.cli.call import Call, command
 from modelkeep.cli.output import size
 from modelkeep.errors import InvalidArgument, NotFound, VerificationFailed
 
+if TYPE_CHECKING:
+    from modelkeep import Version
+
 Address = Annotated[str, typer.Argument(help="[[team/]project/]name[:alias|:vN][@digest|@moment]", show_default=False)]
 Reason = Annotated[str, typer.Option(help="Why; kept in the history.", show_default=False)]
 Metadata = Annotated[
     str, typer.Option(metavar="JSON|@FILE", help="A JSON object, or @ and a file that holds one; @- is stdin.")
+]
+Key = Annotated[
+    list[Path] | None,
+    typer.Option(metavar="FILE", help="A public key (PEM); of several, one must have signed.", show_default=False),
 ]
 
 
@@ -71,12 +78,18 @@ def get(
     path: Annotated[str, typer.Option(help="Only this file, or what lies under this folder.")] = "",
     checkout: Annotated[bool, typer.Option("--checkout", help="Remove from DIR what the version does not have.")] = False,
     durable: Annotated[bool, typer.Option("--durable", help="Sync every file to disk before it gets its name.")] = False,
+    require_signature: Annotated[bool, typer.Option("--require-signature", help="Fetch only what a --key signed.")] = False,
+    key: Key = None,
 ) -> None:
     """Fetch a version; every byte is checked."""
     if checkout and path:
         raise InvalidArgument("--checkout makes DIR equal to the whole version, so it takes no --path", field="path")
+    keys = required_keys(key, required=require_signature)
     version = call.api.artifact(address)
-    fetched = version.checkout(folder, durable=durable) if checkout else version.download(folder, path=path, durable=durable)
+    if checkout:
+        fetched = version.checkout(folder, durable=durable, require_signature=keys)
+    else:
+        fetched = version.download(folder, path=path, durable=durable, require_signature=keys)
     call.out.answer(values.version_json(version) | {"path": str(fetched)}, f"{version.name} is in {fetched}")
 
 
@@ -89,19 +102,36 @@ def show(call: Call, address: Address) -> None:
 def verify(
     call: Call,
     address: Address,
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to compare.", show_default=False)],
+    folder: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="The folder to compare.", show_default=False)] = None,
+    *,
+    key: Key = None,
 ) -> None:
-    """Check that a folder is what a version says.
+    """Check that a folder is what a version says, and, with keys, that one of them signed it.
 
-    Every missing, extra and changed file is told; any of them is exit code 1.
+    Every missing, extra and changed file is told; any of them is exit code 1, as is a missing signature. Without DIR only the
+    signature is checked, and nothing is read.
     """
+    if folder is None and not key:
+        raise InvalidArgument("nothing to verify; give a folder, a --key, or both", field="verify")
     version = call.api.artifact(address)
+    answer, lines = values.version_json(version), []
+    if key:
+        signature = version.verify_signature(key)
+        answer["signature"] = values.signature_json(signature)
+        lines.append(f"{version.name} is signed by the key {signature.key_id}: {version.digest}")
+    if folder is not None:
+        _compare(call, version, folder)
+        answer["path"] = str(folder)
+        lines.append(f"{folder} is {version.name}, file by file")
+    call.out.answer(answer, *lines)
+
+
+def _compare(call: Call, version: Version, folder: Path) -> None:
     try:
         version.verify(folder)
     except VerificationFailed as failed:
         call.out.note_each(failed.metadata["problems"])
         raise
-    call.out.answer(values.version_json(version) | {"path": str(folder)}, f"{folder} is {version.name}, file by file")
 
 
 def edit(
@@ -147,6 +177,13 @@ def restore(call: Call, address: Annotated[str, typer.Argument(help="The version
     """Bring a deleted version back under its number."""
     version = call.api.restore(address)
     call.out.answer(values.version_json(version), f"{version.name} restored")
+
+
+def required_keys(keys: list[Path] | None, *, required: bool) -> list[Path] | None:
+    """The keys of which one must have signed; None when none has to. Raises InvalidArgument."""
+    if required and not keys:
+        raise InvalidArgument("--require-signature needs the public keys that count; give --key", field="key")
+    return keys or None
 
 
 def read_metadata(text: str) -> dict[str, Any]:

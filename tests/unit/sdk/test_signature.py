@@ -1,0 +1,124 @@
+"""Keys and signatures on the client: what is a key, and who is believed."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from modelkeep import _signature
+from modelkeep._signing import Signature, require_signature
+from modelkeep.errors import FileUnreadable, InvalidArgument, NotConfigured, SignatureInvalid, SignatureMissing
+
+DIGEST = "sha256:" + "ab" * 32
+KEY = Ed25519PrivateKey.generate()
+SIGNED = (
+    "5d1a5413d9d19c02555cac855fdffe3bf42353b8658fc632da616f98e6025601"
+    "967315d038ee0da8bcd43f4535725b0db26b971a0570d8a2c79f0d926437c805"
+)
+
+
+def signature(key: Ed25519PrivateKey = KEY, digest: str = DIGEST, key_id: str = "") -> Signature:
+    raw, value = _signature.sign(key, digest)
+    return Signature(key_id or _signature.key_id(raw), "ED25519", raw, value, "", None, "me")  # type: ignore[arg-type]
+
+
+def test_the_form_of_a_signature_is_what_any_other_program_makes() -> None:
+    """With the key of RFC 8032's first test. Ed25519 draws nothing, so the same key signs the same bytes alike everywhere."""
+    seed = bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
+    raw, value = _signature.sign(Ed25519PrivateKey.from_private_bytes(seed), DIGEST)
+    assert raw.hex() == "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+    assert value.hex() == SIGNED
+    assert _signature.fits(raw, value, DIGEST)
+    assert _signature.key_id(raw) == "21fe31dfa154a261"
+
+
+def test_a_pair_of_files_is_made_once(tmp_path: Path) -> None:
+    public, key_id = _signature.create_pair(tmp_path / "k.pem")
+    assert public == str(tmp_path / "k.pub.pem")
+    assert stat.S_IMODE((tmp_path / "k.pem").stat().st_mode) == 0o600
+    assert _signature.public_keys(public) == {_signature.sign(tmp_path / "k.pem", DIGEST)[0]: key_id}
+    before = (tmp_path / "k.pem").read_bytes()
+    with pytest.raises(InvalidArgument, match="never overwritten"):
+        _signature.create_pair(tmp_path / "k.pem")
+    assert (tmp_path / "k.pem").read_bytes() == before
+    with pytest.raises(InvalidArgument, match="cannot be written"):
+        _signature.create_pair(tmp_path / "nosuch" / "k.pem")
+
+
+def test_a_passphrase_protects_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(_signature.PASSPHRASE, "open sesame")
+    _signature.create_pair(tmp_path / "k.pem")
+    assert b"ENCRYPTED" in (tmp_path / "k.pem").read_bytes()
+    assert _signature.sign(tmp_path / "k.pem", DIGEST)
+    monkeypatch.setenv(_signature.PASSPHRASE, "other")
+    with pytest.raises(InvalidArgument, match="passphrase may be another"):
+        _signature.sign(tmp_path / "k.pem", DIGEST)
+    monkeypatch.delenv(_signature.PASSPHRASE)
+    with pytest.raises(InvalidArgument, match="has a passphrase"):
+        _signature.sign(tmp_path / "k.pem", DIGEST)
+
+
+def test_what_is_no_key_is_told_apart(tmp_path: Path) -> None:
+    public, _ = _signature.create_pair(tmp_path / "k.pem")
+    (tmp_path / "text").write_text("no key")
+    curve = generate_private_key(SECP256R1())
+    (tmp_path / "curve.pem").write_bytes(curve.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    (tmp_path / "curve.pub.pem").write_bytes(curve.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    for name, error, word in (
+        ("nosuch", FileUnreadable, "nosuch"),
+        ("text", InvalidArgument, "no private key"),
+        ("k.pub.pem", InvalidArgument, "no private key"),
+        ("curve.pem", InvalidArgument, "no Ed25519 key"),
+    ):
+        with pytest.raises(error, match=word):
+            _signature.sign(tmp_path / name, DIGEST)
+    for name, word in (("text", "no public key"), ("k.pem", "give the public one"), ("curve.pub.pem", "expected Ed25519")):
+        with pytest.raises(InvalidArgument, match=word):
+            _signature.public_keys([public, tmp_path / name])
+    for nothing in ([], [7], b"short"):
+        with pytest.raises(InvalidArgument):
+            _signature.public_keys(nothing)  # type: ignore[arg-type]
+
+
+def test_a_file_may_hold_the_keys_of_a_rotation(tmp_path: Path) -> None:
+    files = [Path(_signature.create_pair(tmp_path / f"{name}.pem")[0]) for name in ("old", "new")]
+    (tmp_path / "both.pem").write_bytes(b"".join(file.read_bytes() for file in files))
+    both = _signature.public_keys(tmp_path / "both.pem")
+    assert both == _signature.public_keys(files)
+    assert len(both) == 2
+    assert _signature.public_keys(list(both)) == both
+
+
+def test_one_signature_by_one_of_the_keys_is_enough() -> None:
+    others = [signature(Ed25519PrivateKey.generate()) for _ in range(3)]
+    keys = [Ed25519PrivateKey.generate().public_key(), KEY.public_key()]
+    assert require_signature([*others, signature()], DIGEST, keys, "m:v0").public_key == KEY.public_key().public_bytes_raw()
+
+
+def test_a_missing_signature_names_the_keys_that_did_sign() -> None:
+    others = [signature(Ed25519PrivateKey.generate()) for _ in range(12)]
+    with pytest.raises(SignatureMissing, match=others[0].key_id) as caught:
+        require_signature(others, DIGEST, KEY.public_key(), "m:v0")
+    assert caught.value.message.endswith(", …")
+    assert caught.value.metadata["wanted"] == signature().key_id
+    with pytest.raises(SignatureMissing, match="nobody signed it"):
+        require_signature([], DIGEST, KEY.public_key(), "m:v0")
+
+
+def test_nothing_that_a_server_says_of_a_signature_is_believed() -> None:
+    """Not the id of its key, and not that it was checked: one that is said to be by a trusted key has to fit."""
+    stranger = signature(Ed25519PrivateKey.generate(), key_id=signature().key_id)
+    with pytest.raises(SignatureMissing):
+        require_signature([stranger], DIGEST, KEY.public_key(), "m:v0")
+    with pytest.raises(SignatureInvalid, match="do not use it"):
+        require_signature([signature(digest="sha256:" + "cd" * 32)], DIGEST, KEY.public_key(), "m:v0")
+
+
+def test_without_the_extra_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "cryptography.hazmat.primitives.asymmetric", None)
+    with pytest.raises(NotConfigured, match=r"pip install 'modelkeep\[sign\]'"):
+        _signature.public_keys("k.pub.pem")
