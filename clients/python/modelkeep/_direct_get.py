@@ -7,7 +7,6 @@ waits in the kernel leaves Python to the others. So this speaks just as much HTT
 from __future__ import annotations
 
 import socket
-import ssl
 import struct
 import threading
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
@@ -16,6 +15,8 @@ from urllib.parse import urlsplit
 from modelkeep.errors import ServiceUnavailable
 
 if TYPE_CHECKING:
+    import ssl
+
     from modelkeep.config import Config
 
 CONNECT_SECONDS: Final = 10
@@ -124,6 +125,8 @@ class Gets:
         return connection
 
     def _context(self) -> ssl.SSLContext:
+        import ssl  # noqa: PLC0415 - only where it is spoken
+
         if self._tls is None:
             self._tls = ssl.create_default_context(cafile=self._ca_file)
         return self._tls
@@ -166,7 +169,7 @@ def _ask(connection: socket.socket, request: bytes, into: memoryview, expected: 
     if len(begun) > len(into):
         _refuse("it gave more bytes than it announced")
     into[: len(begun)] = begun
-    got, flags = len(begun), 0 if isinstance(connection, ssl.SSLSocket) else _ALL
+    got, flags = len(begun), _ALL if type(connection) is socket.socket else 0
     while got < len(into):
         count = connection.recv_into(into[got:], 0, flags)
         if not count:

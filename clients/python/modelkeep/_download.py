@@ -21,7 +21,7 @@ from modelkeep._copy import sha256_of
 from modelkeep._entries import EntryCheck, entry_of
 from modelkeep._fetcher import Fetcher, Want
 from modelkeep._listing import Listing, compare
-from modelkeep._pack import Block, Pack, SmallFile
+from modelkeep._pack import Block, Pack
 from modelkeep._writer import Writer
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
 from modelkeep.errors import TargetUnusable
@@ -170,16 +170,16 @@ class Download:
 
     def _add_small(self, message: entry_pb2.Entry) -> None:
         """A file that lies in one chunk, or is empty."""
-        path, digest, executable = message.path, message.digest.sha256, message.executable
+        path, digest, executable, segments = message.path, message.digest.sha256, message.executable, message.segments
         folder, _, name = path.rpartition("/")
         if not self._looking.is_fresh(folder) and self._is_there(path, message.size_bytes, digest, executable=executable):
             self._advance(message.size_bytes)
             return
-        if not message.segments:
+        if not segments:
             with self._writer.lock:
-                self._writer.write(folder, name, b"", executable=executable)
+                self._writer.write_all([(folder, name, digest, 0, 0, executable)], memoryview(b""), 0)
             return
-        segment = message.segments[0]
+        segment = segments[0]
         sha256 = segment.chunk.sha256
         pack = self._packs.get(sha256)
         if pack is None:
@@ -188,7 +188,7 @@ class Download:
             pack = self._packs[sha256] = Pack(
                 sha256, self._writer, self._advance, trusted=self._trusted, keep=self._cached.keep_chunk
             )
-        pack.files.append(SmallFile(folder, name, digest, segment.offset, segment.length, executable))
+        pack.files.append((folder, name, digest, segment.offset, segment.length, executable))
         self._pack_files += 1
         if self._pack_files >= 4 * BATCH_FILES:  # one chunk, over and over
             self._send_packs()

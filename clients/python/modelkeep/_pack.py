@@ -6,23 +6,13 @@ import hashlib
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from modelkeep._fetcher import corrupt_chunk, whole_or_parts
+from modelkeep._writer import SmallFile
 from modelkeep.errors import DigestMismatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from modelkeep._writer import Writer
-
-
-class SmallFile(NamedTuple):
-    """A file that lies in one chunk."""
-
-    folder: str
-    name: str
-    sha256: bytes
-    offset: int
-    length: int
-    executable: bool
 
 
 class Pack:
@@ -50,7 +40,7 @@ class Pack:
 
     def ranges(self, size_bytes: int) -> list[tuple[int, int]]:
         """What to fetch of the chunk."""
-        return whole_or_parts([(file.offset, file.length) for file in self.files], size_bytes, check=self.check)
+        return whole_or_parts([(file[3], file[4]) for file in self.files], size_bytes, check=self.check)
 
     def take(self, data: memoryview, offset: int, *, whole: bool) -> None:
         """Write the files that are in these bytes. Raises ChunkCorrupt, DigestMismatch, TargetUnusable, DiskFull."""
@@ -65,33 +55,32 @@ class Pack:
         if not proven:
             self.check = True  # all of it next, to see whose fault it is
             raise corrupt_chunk(self.sha256, "a file in it has another digest")
-        path = f"{bad.folder}/{bad.name}" if bad.folder else bad.name
-        message = f"{path!r} is not what its digest sha256:{bad.sha256.hex()} says, so it was not kept; its version is damaged"
-        raise DigestMismatch(message, path=path, expected=f"sha256:{bad.sha256.hex()}")
+        path, digest = f"{bad[0]}/{bad[1]}" if bad[0] else bad[1], f"sha256:{bad[2].hex()}"
+        message = f"{path!r} is not what its digest {digest} says, so it was not kept; its version is damaged"
+        raise DigestMismatch(message, path=path, expected=digest)
 
     def write(self, data: memoryview, begin: int, *, unseen: bool = False) -> SmallFile | None:
         """Write the files that are in these bytes, unless their digest is another one; one of those, if there are any.
 
         `unseen`: their digests need not be looked at. Raises TargetUnusable, DiskFull.
         """
-        end, size, left, bad = begin + len(data), 0, [], None
-        sha256, writer = hashlib.sha256, self._writer
-        with writer.lock:
-            for file in self.files:
-                folder, name, digest, offset, length, executable = file
-                if offset < begin or offset + length > end:
-                    left.append(file)
-                    continue
-                part = data[offset - begin : offset - begin + length]
-                if not unseen and sha256(part).digest() != digest:
-                    left.append(file)
-                    bad = file
-                    continue
-                writer.write(folder, name, part, executable=executable)
-                size += length
-        self.files = left
+        end, size = begin + len(data), 0
+        inside = [file for file in self.files if file[3] >= begin and file[3] + file[4] <= end]
+        left = [] if len(inside) == len(self.files) else [file for file in self.files if file not in inside]
+        if unseen:
+            bad = []
+        else:
+            hashed = hashlib.sha256
+            bad = [f for f in inside if hashed(data[f[3] - begin : f[3] - begin + f[4]]).digest() != f[2]]
+        with self._writer.lock:
+            if bad:
+                inside = [file for file in inside if file not in bad]
+            for file in inside:
+                size += file[4]
+            self._writer.write_all(inside, data, begin)
+        self.files = left + bad
         self._advance(size)
-        return bad
+        return bad[0] if bad else None
 
 
 class Sink(Protocol):

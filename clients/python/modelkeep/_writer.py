@@ -11,9 +11,18 @@ from typing import TYPE_CHECKING, Final
 from modelkeep._target import TEMPORARY
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from modelkeep._target import Target
 
 _FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+
+
+SmallFile = tuple[str, str, bytes, int, int, bool]
+"""A file that lies in one chunk: its folder, name and SHA-256, where in the chunk it is and how long, executable or not.
+
+A bare tuple: there are a million of them, and a class would take a third of the time that writing one takes.
+"""
 
 
 class Writer:
@@ -39,29 +48,33 @@ class Writer:
             self._enter(folder)
         return self._fresh
 
-    def write(self, folder: str, name: str, data: bytes | memoryview, *, executable: bool) -> None:
-        """Write a file, in place of what stands there. Raises TargetUnusable, DiskFull."""
-        if folder != self._folder or self._descriptor < 0:
-            self._enter(folder)
-        self._count += 1
-        temporary, place = f"{self._prefix}{self._count:x}", self._descriptor
-        try:
-            descriptor = os.open(temporary, _FLAGS, 0o777 if executable else 0o666, dir_fd=place)
+    def write_all(self, files: Iterable[SmallFile], data: memoryview, begin: int) -> None:
+        """Write files, in place of what stands there; `data` has what is in their chunk from `begin` on.
+
+        Raises TargetUnusable, DiskFull.
+        """
+        for folder, name, _, offset, length, executable in files:
+            if folder != self._folder or self._descriptor < 0:
+                self._enter(folder)
+            self._count += 1
+            temporary, place, part = f"{self._prefix}{self._count:x}", self._descriptor, data[offset - begin :][:length]
             try:
-                written = os.write(descriptor, data)
-                while written < len(data):
-                    written += os.write(descriptor, memoryview(data)[written:])
+                descriptor = os.open(temporary, _FLAGS, 0o777 if executable else 0o666, dir_fd=place)
+                try:
+                    written = os.write(descriptor, part)
+                    while written < length:
+                        written += os.write(descriptor, part[written:])
+                    if self._durable:
+                        os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
+                os.rename(temporary, name, src_dir_fd=place, dst_dir_fd=place)
                 if self._durable:
-                    os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            os.rename(temporary, name, src_dir_fd=place, dst_dir_fd=place)
-            if self._durable:
-                os.fsync(place)
-        except OSError as error:
-            with suppress(OSError):
-                os.unlink(temporary, dir_fd=place)
-            raise self._target.unusable(f"{folder}/{name}" if folder else name, error) from None
+                    os.fsync(place)
+            except OSError as error:
+                with suppress(OSError):
+                    os.unlink(temporary, dir_fd=place)
+                raise self._target.unusable(f"{folder}/{name}" if folder else name, error) from None
 
     def close(self) -> None:
         """Close the folder."""
