@@ -194,9 +194,9 @@ class StatCache:
         pages = self._query("SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()", ())
         if not pages or not isinstance(pages[0][0], int) or pages[0][0] <= MOST_BYTES:
             return
-        for table in ("file", "pack"):
-            middle = f"SELECT used FROM {table} ORDER BY used LIMIT 1 OFFSET (SELECT count(*) / 2 FROM {table})"  # noqa: S608
-            self._change(f"DELETE FROM {table} WHERE used <= ifnull(({middle}), ?)", [(0,)])  # noqa: S608
+        for table, key in (("file", "device, inode"), ("pack", "key")):
+            older = f"SELECT {key} FROM {table} ORDER BY used LIMIT (SELECT count(*) / 2 FROM {table}) + ?"  # noqa: S608
+            self._change(f"DELETE FROM {table} WHERE ({key}) IN ({older})", [(1,)])  # noqa: S608
         with suppress(sqlite3.Error):
             if self._database is not None:
                 self._database.execute("VACUUM")

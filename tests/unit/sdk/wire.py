@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -19,7 +20,7 @@ from modelkeep.api.metadata.v1 import collection_pb2, draft_pb2, project_pb2
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
 from modelkeep.api.metadata.v1 import metadata_service_pb2_grpc as rpc
 from modelkeep.config import Config
-from modelkeep.errors import AccessTokenInvalid, LeaseExpired, ModelkeepError
+from modelkeep.errors import AccessTokenInvalid, DigestMismatch, LeaseExpired, ModelkeepError
 
 
 def fail(context: grpc.ServicerContext, error: ModelkeepError) -> Any:
@@ -125,6 +126,7 @@ class Blob(blob_rpc.BlobServiceServicer):
         """What happens between the preparation of an upload and its answer."""
         self.average_chunk_bytes, self.pack_bytes = 1024, 1000
         self.staging_folder = ""
+        self.staging_path: Callable[[bytes], str] = lambda sha256: f"{self.staging_folder}/{sha256.hex()}"
         self.upload_url: Callable[[bytes], str] | None = None
         self.download_url: Callable[[bytes], str] | None = None
         self.forget_sent = False
@@ -160,6 +162,8 @@ class Blob(blob_rpc.BlobServiceServicer):
                 plan.present.SetInParent()
             elif self.upload_url is not None and not request.stream_only:
                 plan.url.url = self.upload_url(sha256)
+            elif self.staging_folder and request.staging_token == "token":
+                plan.staged.path = self.staging_path(sha256)
             else:
                 plan.stream.write_offset = len(self.partial.get(sha256, b""))
         self.prepared()
@@ -182,7 +186,8 @@ class Blob(blob_rpc.BlobServiceServicer):
                 self.partial[sha256] = data
                 context.abort(grpc.StatusCode.UNAVAILABLE, "the connection broke")
             if len(data) == size:
-                assert hashlib.sha256(data).digest() == sha256
+                if hashlib.sha256(data).digest() != sha256:
+                    fail(context, DigestMismatch("these are other bytes"))
                 self.chunks[sha256] = data
                 count += 1
         return blob_pb.WriteResponse(published_count=count)
@@ -195,9 +200,17 @@ class Blob(blob_rpc.BlobServiceServicer):
         answer = blob_pb.CompleteUploadResponse()
         for digest in request.digests:
             data = self.completed.pop(digest.sha256, None)
-            if data is not None:
+            staged = Path(self.staging_path(digest.sha256))
+            if data is None and self.staging_folder and staged.exists():
+                data = staged.read_bytes()
+                staged.unlink()
+            if data is None:
+                answer.results.append(blob_pb.UPLOAD_RESULT_OBJECT_MISSING)
+            elif hashlib.sha256(data).digest() != digest.sha256:
+                answer.results.append(blob_pb.UPLOAD_RESULT_DIGEST_MISMATCH)
+            else:
                 self.chunks[digest.sha256] = data
-            answer.results.append(blob_pb.UPLOAD_RESULT_OBJECT_MISSING if data is None else blob_pb.UPLOAD_RESULT_PUBLISHED)
+                answer.results.append(blob_pb.UPLOAD_RESULT_PUBLISHED)
         return answer
 
     def PrepareDownload(self, request: blob_pb.PrepareDownloadRequest, context: grpc.ServicerContext) -> Any:
@@ -238,6 +251,15 @@ class Wire:
 
     def connection(self) -> Connection:
         return Connection(Config(self.url, "mk_key"))
+
+    @contextmanager
+    def connection_closing(self) -> Iterator[Connection]:
+        """A connection for a while."""
+        made = self.connection()
+        try:
+            yield made
+        finally:
+            made.close_channels()
 
     @contextmanager
     def running(self) -> Iterator[Wire]:
