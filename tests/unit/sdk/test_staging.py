@@ -128,18 +128,18 @@ def test_a_link_in_the_folder_is_not_followed(
 ) -> None:
     victim = tmp_path / "victim"
     victim.write_text("mine")
-    wire.blob.prepared = lambda: (
-        [
+    planted: set[bytes] = set()
+
+    def plant(sha256: bytes) -> str:
+        if sha256 not in planted:
+            planted.add(sha256)
             (folder / sha256.hex()).symlink_to(victim)
-            for method, request, _ in wire.calls.seen
-            if method == "PrepareUpload"
-            for sha256 in (chunk.digest.sha256 for chunk in request.chunks)
-            if not (folder / sha256.hex()).is_symlink()
-        ]
-        and None
-    )
+        return f"{folder}/{sha256.hex()}"
+
+    wire.blob.staging_path = plant
     assert log(connection, artifact) == 204_000
     assert victim.read_text() == "mine"
+    assert planted == set(wire.blob.chunks)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
