@@ -1,0 +1,166 @@
+"""The folder of a serving node, and its probes."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from modelkeep._follow_probe import ReadyFile, ReadyPages
+from modelkeep._follow_root import FollowRoot, Loaded
+from modelkeep.errors import DiskFull, InvalidArgument, TargetUnusable
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[FollowRoot]:
+    made = FollowRoot(tmp_path / "root")
+    yield made
+    made.close()
+
+
+def load(root: FollowRoot, number: int) -> Loaded:
+    """Bring a version in, and switch to it."""
+    loaded = Loaded(f"v{number}-abcd", f"m:v{number}", f"…/v{number}", "uid", "sha256:ab", "…/a", number, f"2026-01-0{number}")
+    incoming = root.incoming(loaded.folder)
+    incoming.mkdir(exist_ok=True)
+    (incoming / "f").write_text(str(number))
+    root.keep(loaded)
+    root.switch(loaded)
+    return loaded
+
+
+def folders(root: FollowRoot) -> list[str]:
+    return sorted(path.name for path in (root.path / "versions").iterdir())
+
+
+def test_what_is_loaded_is_found_again(root: FollowRoot) -> None:
+    assert root.loaded() is None
+    loaded = load(root, 1)
+    assert root.loaded() == loaded
+    assert (root.path / "current" / "f").read_text() == "1"
+    assert str((root.path / "current").readlink()) == "versions/v1-abcd", "the whole folder may be moved, or mounted elsewhere"
+    root.folder("v1-abcd").rename(root.folder("elsewhere"))
+    assert root.loaded() is None
+
+
+def test_the_last_versions_are_kept_and_nothing_else(root: FollowRoot) -> None:
+    for number in range(1, 5):
+        load(root, number)
+    (root.path / ".current-left").symlink_to("versions/v1-abcd")
+    (root.path / "versions" / ".removed-v0-abcd").mkdir()
+    assert root.prune(3) == ["v1-abcd"]
+    assert folders(root) == [f"v{n}-abcd{end}" for n in (2, 3, 4) for end in ("", ".json")]
+    assert not [path for path in root.path.iterdir() if path.name.startswith(".current")]
+    root.switch(Loaded(**json.loads((root.path / "versions/v2-abcd.json").read_text())))  # the alias went back
+    assert root.prune(1) == ["v3-abcd", "v4-abcd"][::-1]
+    assert (root.path / "current" / "f").read_text() == "2"
+
+
+def test_what_somebody_reads_stays(root: FollowRoot) -> None:
+    """By the lock that `reading` takes, or because files are open, as any program has them that knows `current` only."""
+    first = load(root, 1)
+    load(root, 2)
+    with root.reading(first.folder) as is_there:
+        assert is_there
+        assert root.prune(1) == []
+    with (root.path / "versions/v1-abcd/f").open():
+        assert root.prune(1) == []
+    assert root.prune(1) == ["v1-abcd"]
+    with root.reading(first.folder) as is_there:
+        assert not is_there
+
+
+def test_an_interrupted_fetch_goes_on_and_one_of_another_version_is_removed(root: FollowRoot) -> None:
+    root.incoming("v1-abcd").mkdir()
+    (root.incoming("v1-abcd") / "half").write_text("h")
+    assert (root.incoming("v1-abcd") / "half").exists()
+    root.incoming("v2-abcd")
+    assert folders(root) == []
+
+
+def test_a_file_system_without_symbolic_links_is_told(root: FollowRoot, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    with pytest.raises(TargetUnusable, match="cannot hold symbolic links"):
+        load(root, 1)
+
+
+def test_a_full_disk_leaves_no_file_behind(root: FollowRoot, monkeypatch: pytest.MonkeyPatch) -> None:
+    root.remember({"seen": 1})
+
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(DiskFull):
+            root.remember({"seen": 2})
+    assert root.state() == {"seen": 1}
+    assert sorted(path.name for path in root.path.iterdir()) == [".follow.lock", "follow.json", "versions"]
+
+
+def test_a_folder_that_is_in_use_or_of_somebody_else_is_refused(root: FollowRoot, tmp_path: Path) -> None:
+    root.say("m:production")
+    with pytest.raises(TargetUnusable, match=rf"process {os.getpid()} on .*\(m:production\)"):
+        FollowRoot(root.path)
+    (tmp_path / "other/current").mkdir(parents=True)
+    with pytest.raises(TargetUnusable, match="no link of ours"):
+        FollowRoot(tmp_path / "other")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TargetUnusable):
+        FollowRoot(tmp_path / "file")
+
+
+def page(pages: ReadyPages, name: str, method: str = "GET") -> tuple[int, Any]:
+    request = urllib.request.Request(f"http://{pages.address}{name}", method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, json.loads(answer.read() or "null")
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.loads(error.read() or "null")
+
+
+def test_the_pages_say_whether_it_is_ready() -> None:
+    status: dict[str, Any] = {"ready": False, "loaded": None, "errors": {"watch": "…"}}
+    pages = ReadyPages("0", lambda: status)
+    assert pages.address.startswith("127.0.0.1:"), "nobody else is asked to see it"
+    assert page(pages, "/ready") == (503, {"ready": False, "loaded": None})
+    assert page(pages, "/status") == (200, status)
+    status |= {"ready": True, "loaded": {"version": "v1"}}
+    assert page(pages, "/ready?probe=1") == (200, {"ready": True, "loaded": {"version": "v1"}})
+    assert page(pages, "/ready", "HEAD") == (200, None)
+    assert page(pages, "/../etc/passwd")[0] == 404
+    with pytest.raises(InvalidArgument, match="cannot listen"):
+        ReadyPages(pages.address, lambda: status)
+    pages.close()
+    with pytest.raises(OSError):
+        page(pages, "/ready")
+
+
+@pytest.mark.parametrize("address", ["", "http", "1:2:x", "70000", "nosuch.invalid:1", "-1"])
+def test_what_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(InvalidArgument):
+        ReadyPages(address, dict)
+
+
+def test_the_file_is_there_while_something_is_loaded(tmp_path: Path) -> None:
+    file = ReadyFile(tmp_path / "ready")
+    file.path.write_text("of a process that was killed")
+    file.show({"ready": False, "loaded": None})
+    assert not file.path.exists()
+    file.show({"ready": True, "loaded": {"version": "v1"}})
+    assert json.loads(file.path.read_text()) == {"version": "v1"}
+    assert list(tmp_path.iterdir()) == [file.path]
+    file.close()
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(TargetUnusable):
+        ReadyFile(tmp_path / "nosuch" / "ready").show({"ready": True, "loaded": {}})
