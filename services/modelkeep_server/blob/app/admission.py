@@ -54,6 +54,11 @@ class Pending:
         self._favourite: object = None
         self._changed = asyncio.Condition()
 
+    @property
+    def is_tight(self) -> bool:
+        """Whether so much is held that nothing should wait for more before it becomes durable."""
+        return self._bytes > self._limit // 4
+
     async def hold(self, chunk: object, size_bytes: int) -> None:
         """Wait until that chunk, named by an object of the caller's, may have so many bytes in total. Raises TooBusy."""
         more = size_bytes - self._held.get(chunk, 0)

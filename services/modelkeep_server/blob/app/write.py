@@ -1,7 +1,8 @@
 """Write: chunks that come through the server, many in one stream.
 
-What is complete goes to the store in groups, while the next chunks come in: the longer the disk takes, the larger the next
-group, and each group costs one round of flushes and one transaction. Nothing is acknowledged before both are done.
+While one message is hashed and written, the next one comes in. What is complete goes to the store in groups, while the next
+chunks come in: the longer the disk takes, the larger the next group, and each group costs one round of flushes and one
+transaction. A fast disk waits a moment for a group worth its price. Nothing is acknowledged before both are done.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from modelkeep_server.runtime.callers import Caller
 
 _GROUP_CHUNKS: Final = 64
+_GROUP_BYTES: Final = 8 * MIB
+"""A group of so many chunks or bytes is stored at once, …"""
+_LINGER_SECONDS: Final = 0.05
+"""… a smaller one when nothing more came for so long, …"""
 
 
 class Writes:
@@ -91,11 +96,14 @@ class _Stream:
         self._writing: asyncio.Task[None] | None = None
         self._rooms: dict[Writer, object] = {}
         self._complete: list[Writer] = []
+        self._enough = asyncio.Event()
+        self._ends = False
         self._storing: asyncio.Task[None] | None = None
         self._published = 0
 
     async def take(self, part: WritePart) -> None:
-        """The next message."""
+        """The next message. Raises what went wrong with those before it."""
+        await self._settled()
         if part.lease not in {None, self._lease}:
             raise InvalidArgument(f"a Write has one lease; begin another stream for {part.lease}", field="lease")
         if part.chunk is not None:
@@ -105,6 +113,7 @@ class _Stream:
 
     async def finish(self) -> int:
         """The stream ended: wait until all of it is published."""
+        await self._settled()
         if (writer := self._writer) is not None:
             await writer.close(keep=False)
             raise _too_short(writer)
@@ -114,8 +123,8 @@ class _Stream:
     async def break_off(self) -> None:
         """The stream broke: keep what came of the chunk under way, publish what is complete."""
         try:
-            if self._writing is not None:
-                await asyncio.wait({self._writing})  # it goes on when its call is cancelled, and may complete the chunk
+            with suppress(ModelkeepError):  # it goes on when its call is cancelled, and may complete the chunk
+                await self._written()
             while self._storing is not None or self._complete:
                 with suppress(ModelkeepError):  # the stream has failed already, for a reason of its own
                     await self._store_rest()
@@ -145,29 +154,53 @@ class _Stream:
         received_bytes = writer.received_bytes + len(data)
         await self._pending.hold(self._rooms[writer], _cost(writer.incoming.chunk, received_bytes))
         self._writing = asyncio.create_task(self._write(writer, data))
-        await asyncio.shield(self._writing)
-        if self._writer is None:
-            await self._store_soon()
 
     async def _write(self, writer: Writer, data: bytes) -> None:
         await writer.write(data)
         if writer.received_bytes == _size(writer):
             self._writer = None
             self._complete.append(writer)
+            if self._is_enough():
+                self._enough.set()
+            if self._storing is None or _is_well(self._storing):
+                self._storing = asyncio.create_task(self._store_all())
 
-    async def _store_soon(self) -> None:
-        """Begin to store what is complete, unless that is under way. Raises what went wrong before."""
+    async def _settled(self) -> None:
+        """Wait for the message before. Raises what went wrong with it, or with what was stored meanwhile."""
+        await self._written()
         if self._storing is not None and self._storing.done():
             await self._stored()
-        if self._storing is None:
-            self._storing = asyncio.create_task(self._store_all())
+
+    async def _written(self) -> None:
+        task, self._writing = self._writing, None
+        if task is not None:
+            try:
+                await asyncio.shield(task)
+            except asyncio.CancelledError:
+                self._writing = task
+                raise
+
+    def _is_enough(self) -> bool:
+        """Whether what is complete shall be stored without waiting for more."""
+        size_bytes = sum(_size(writer) for writer in self._complete)
+        return self._ends or self._pending.is_tight or len(self._complete) >= _GROUP_CHUNKS or size_bytes >= _GROUP_BYTES
+
+    async def _linger(self) -> None:
+        if not self._is_enough():
+            self._enough.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LINGER_SECONDS):
+                    await self._enough.wait()
 
     async def _store_all(self) -> None:
         while self._complete:
+            await self._linger()
             group, self._complete = self._complete[:_GROUP_CHUNKS], self._complete[_GROUP_CHUNKS:]
             await self._store(group)
 
     async def _store_rest(self) -> None:
+        self._ends = True
+        self._enough.set()
         try:
             await self._stored()
         finally:
@@ -201,6 +234,11 @@ class _Stream:
         for writer in writers:
             await writer.close(keep=keep)
         await self._pending.end(*(self._rooms.pop(writer) for writer in writers))
+
+
+def _is_well(task: asyncio.Task[None]) -> bool:
+    """Whether it has ended, and nothing went wrong that is still to be told."""
+    return task.done() and not task.cancelled() and task.exception() is None
 
 
 def _size(writer: Writer) -> int:
