@@ -21,12 +21,13 @@ if TYPE_CHECKING:
     from modelkeep._alias import Alias, AliasChange
     from modelkeep._api import Api
     from modelkeep._artifact import Artifact
-    from modelkeep._collection import Collection, Project
+    from modelkeep._collection import Collection, CollectionChange, Project
+    from modelkeep._draft import Draft
     from modelkeep._follow import Follower, follow
     from modelkeep._key import ApiKey, NewKey
     from modelkeep._run import PendingVersion, Run, init
     from modelkeep._signing import Signature
-    from modelkeep._version import File, Tombstone, Uses, Version
+    from modelkeep._version import File, Folder, Tombstone, Uses, Version
     from modelkeep.errors import *  # noqa: F403
 
     __version__: str
@@ -38,7 +39,10 @@ _HOMES = {
     "ApiKey": "_key",
     "Artifact": "_artifact",
     "Collection": "_collection",
+    "CollectionChange": "_collection",
+    "Draft": "_draft",
     "File": "_version",
+    "Folder": "_version",
     "Follower": "_follow",
     "NewKey": "_key",
     "PendingVersion": "_run",
@@ -59,7 +63,10 @@ __all__ = [
     "ApiKey",
     "Artifact",
     "Collection",
+    "CollectionChange",
+    "Draft",
     "File",
+    "Folder",
     "Follower",
     "NewKey",
     "PendingVersion",

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 from modelkeep import config
 from modelkeep._alias import Alias, AliasChange, expect_in
 from modelkeep._channel import connect
-from modelkeep._collection import Collection, Project, parse_collection
+from modelkeep._collection import Collection, CollectionChange, Project, parse_collection
+from modelkeep._draft import Draft, find_draft, list_drafts, open_draft
 from modelkeep._key import ApiKey, NewKey, parse_role
-from modelkeep._log import Words, log_artifact
+from modelkeep._log import COMMIT_SECONDS, Words, log_artifact, parse_aliases, parse_tags
 from modelkeep._version import Version, resolve
 from modelkeep._wire import pages
 from modelkeep.address import Address
 from modelkeep.api.metadata.v1 import alias_pb2, version_pb2
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
 from modelkeep.errors import InternalError, InvalidAddress
-from modelkeep.names import ApiKeyName, CollectionName, ProjectName, TeamName, parse_alias, parse_identifier
+from modelkeep.names import ANY, ApiKeyName, CollectionName, ProjectName, TeamName, parse_alias, parse_identifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -72,14 +73,58 @@ class Api:
         words = Words.of(artifact, aliases, tags)
         return log_artifact(self._connection, self._connection.project, artifact, words)
 
-    def versions(self, collection: str, *, show_deleted: bool = False) -> Iterator[Version]:
-        """The versions of a collection, newest first."""
-        request = pb.ListVersionsRequest(parent=str(self._collection(collection)), show_deleted=show_deleted)
+    def versions(
+        self,
+        collection: str,
+        *,
+        filter: str = "",  # noqa: A002 - the word that users know
+        order: str = "",
+        show_deleted: bool = False,
+    ) -> Iterator[Version]:
+        """The versions of a collection, newest first; only those that `filter` is true of, sorted by `order`, if given.
+
+        `docs/filter.md` describes both. `-` stands for all collections of the project, `project/-` and `-/-` for more of them:
+
+            good = "metadata.acc > 0.9 AND NOT alias:best"
+            for old in api.versions("vision/inceptionV3", filter=good, order="-metadata.acc"):
+                print(old.name, old.metadata["acc"])
+
+        Raises CollectionNotFound; InvalidFilter, whose message points at the character that it stumbled over.
+        """
+        request = pb.ListVersionsRequest(
+            parent=str(self._collection(collection)), filter=filter, order_by=order, show_deleted=show_deleted
+        )
         return map(self._version, pages(self._connection.metadata.ListVersions, request, lambda page: page.versions))
 
-    def collections(self, project: str | None = None, *, type: str | None = None) -> Iterator[Collection]:  # noqa: A002
-        """The collections of a project, by name; only of one type, if given."""
-        request = pb.ListCollectionsRequest(parent=str(self._project(project)), type=type or "")
+    def search(
+        self,
+        filter: str = "",  # noqa: A002 - the word that users know
+        *,
+        order: str = "",
+        project: str | None = None,
+        show_deleted: bool = False,
+    ) -> Iterator[Version]:
+        """The versions of all projects of the team, or of one, that `filter` is true of; newest first, or sorted by `order`.
+
+            best = next(api.search('type = model AND name = "bert-*"', order="-metadata.acc"))
+
+        Raises ProjectNotFound, InvalidFilter.
+        """
+        return self.versions(f"{project or ANY}/{ANY}", filter=filter, order=order, show_deleted=show_deleted)
+
+    def collections(
+        self,
+        project: str | None = None,
+        *,
+        type: str | None = None,  # noqa: A002 - the word that users know
+        filter: str = "",  # noqa: A002 - the word that users know
+        order: str = "",
+    ) -> Iterator[Collection]:
+        """The collections of a project, by name; only of one type, and only those that `filter` is true of, if given.
+
+        `-` stands for all projects of the team. Raises ProjectNotFound, InvalidFilter.
+        """
+        request = pb.ListCollectionsRequest(parent=str(self._project(project)), type=type or "", filter=filter, order_by=order)
         return map(Collection.from_pb, pages(self._connection.metadata.ListCollections, request, lambda page: page.collections))
 
     def collection(self, name: str) -> Collection:
@@ -92,6 +137,62 @@ class Api:
         new_name = parse_identifier(new_name, "collection name")
         request = pb.RenameCollectionRequest(name=str(self._collection(collection)), new_collection_id=new_name)
         return Collection.from_pb(self._connection.metadata.RenameCollection(request))
+
+    def move(self, collection: str, destination: str) -> Collection:
+        """Give a collection another name, in another project of its team too: `project/name`; the project is made if missing.
+
+        Versions, aliases, history and drafts go with it. Raises CollectionExists; InvalidArgument (another team: copy instead).
+        """
+        name, new = self._collection(collection), self._collection(destination)
+        request = pb.MoveCollectionRequest(name=str(name), new_parent=str(new.parent), new_collection_id=new.collection)
+        return Collection.from_pb(self._connection.metadata.MoveCollection(request))
+
+    def collection_history(self, collection: str) -> Iterator[CollectionChange]:
+        """The names that a collection had, newest first."""
+        request = pb.ListCollectionHistoryRequest(parent=str(self._collection(collection)))
+        changes = pages(self._connection.metadata.ListCollectionHistory, request, lambda page: page.changes)
+        return map(CollectionChange.from_pb, changes)
+
+    def copy(self, source: str, collection: str, *, aliases: Iterable[str] = (), tags: Iterable[str] = ()) -> Version:
+        """Make a version of `[[team/]project/]name` with the content of the version at `source`, also of a team you only read.
+
+        No bytes move. Description and metadata go with it; `origin` says where it came from. Content that the collection has
+        already answers with its version. Raises VersionNotFound, VersionDeleted, CollectionTypeMismatch, InvalidAlias.
+        """
+        request = pb.CopyVersionRequest(
+            parent=str(self._collection(collection)),
+            source=self.artifact(source).resource_name,
+            aliases=parse_aliases(aliases),
+            tags=parse_tags(tags),
+        )
+        answer = self._connection.metadata.CopyVersion(request, timeout=COMMIT_SECONDS)
+        return Version.from_pb(answer.version, self._connection, deduplicated=answer.deduplicated)
+
+    def draft(
+        self,
+        address: str,
+        type: str = "",  # noqa: A002 - the word that users know
+        *,
+        collection: str | None = None,
+        distributed_id: str = "",
+    ) -> Draft:
+        """Open a draft: `name:v3` or `name:alias` begins with the files of that version, `name` alone with none.
+
+        The draft is for a version of that collection, or of `collection`; a new one needs a `type`. Several writers that name
+        one `distributed_id` get one draft. Raises VersionNotFound, VersionDeleted, CollectionNotFound (say what type it is),
+        CollectionTypeMismatch, DraftNotOpen (the draft of that id has ended, or another base).
+        """
+        base = self.artifact(address) if set(":@") & set(address.rpartition("/")[2]) else None
+        place = collection or (address if base is None else f"{base.team}/{base.project}/{base.collection}")
+        return open_draft(self._connection, self._collection(place), type, base=base, distributed_id=distributed_id)
+
+    def open_draft(self, name: str) -> Draft:
+        """A draft that was opened before: by its id, or by its resource name. Raises DraftNotFound."""
+        return find_draft(self._connection, self._connection.project, name)
+
+    def drafts(self, project: str | None = None, *, state: str | None = None) -> Iterator[Draft]:
+        """The drafts of a project, newest first; only those that are `open`, `committed`, `aborted` or `expired`, if given."""
+        return list_drafts(self._connection, self._project(project), state)
 
     def set_type(self, collection: str, type: str) -> Collection:  # noqa: A002 - the word that users know
         """Give a collection another type. Raises EtagMismatch when somebody edits it at the same time."""

@@ -84,6 +84,11 @@ class Artifact:
     def __repr__(self) -> str:
         return f"<Artifact {self.name!r} type={self.type!r} files={len(self._files)}>"
 
+    @property
+    def is_sealed(self) -> bool:
+        """Whether it is being logged, or was: it takes no more files."""
+        return self._sealed
+
     def __len__(self) -> int:
         return len(self._files)
 

@@ -72,6 +72,23 @@ class Collection:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class CollectionChange:
+    """A change of the name of a collection."""
+
+    from_collection: str
+    """The resource name before."""
+    to_collection: str
+    """The resource name after."""
+    change_time: datetime
+    actor: str
+
+    @classmethod
+    def from_pb(cls, message: collection_pb2.CollectionChange) -> CollectionChange:
+        """Read a message."""
+        return cls(message.from_collection, message.to_collection, moment(message.change_time), message.actor)
+
+
 def parse_collection(text: str, project: ProjectName) -> CollectionName:
     """Read `[[team/]project/]name`. Raises InvalidAddress, InvalidName."""
     address = Address.parse(text, project.team, project.project)

@@ -133,10 +133,12 @@ def entry_messages(
         yield message
 
 
-def requests(entries: Iterable[entry_pb2.Entry], draft: str, limits: pb.Capabilities) -> Iterator[pb.AddEntriesRequest]:
+def requests(
+    entries: Iterable[entry_pb2.Entry], draft: str, limits: pb.Capabilities, *, overwrite: bool = False
+) -> Iterator[pb.AddEntriesRequest]:
     """The stream of AddEntries: as many entries in each message as the server takes."""
     most_bytes = limits.max_message_bytes * 3 // 4
-    request, segments, size = pb.AddEntriesRequest(draft=draft), 0, 0
+    request, segments, size = pb.AddEntriesRequest(draft=draft, overwrite=overwrite), 0, 0
     for entry in entries:
         entry_bytes = entry.ByteSize()
         full = (

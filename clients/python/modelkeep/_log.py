@@ -67,14 +67,24 @@ class Words:
     ) -> Words:
         """Take them as they are now. Raises InvalidAlias, InvalidTag, InvalidMetadata."""
         return cls(
-            tuple(parse_alias(alias) for alias in _several(aliases) if alias != LATEST),
-            tuple(parse_tag(tag) for tag in _several(tags)),
+            parse_aliases(aliases),
+            parse_tags(tags),
             artifact.description,
             artifact.notes,
             artifact.metadata_json(),
             run,
             run_display_name,
         )
+
+
+def parse_aliases(aliases: Iterable[str]) -> tuple[str, ...]:
+    """Aliases to give; `latest` moves by itself. Raises InvalidAlias."""
+    return tuple(parse_alias(alias) for alias in _several(aliases) if alias != LATEST)
+
+
+def parse_tags(tags: Iterable[str]) -> tuple[str, ...]:
+    """Tags to give. Raises InvalidTag."""
+    return tuple(parse_tag(tag) for tag in _several(tags))
 
 
 def _several(texts: Iterable[str]) -> Iterable[str]:
@@ -135,7 +145,7 @@ def _commit(
 ) -> pb.CommitDraftResponse:
     draft = given or connection.metadata.CreateDraft(draft_request(collection, artifact.type)).name
     try:
-        _add_entries(connection, draft, upload)
+        add_entries(connection, draft, upload)
         return _commit_draft(partial(connection.metadata.CommitDraft, commit_request(draft, words)), artifact, upload)
     except BaseException:
         if not given:
@@ -151,12 +161,12 @@ def draft_request(collection: CollectionName, type_: str) -> pb.CreateDraftReque
     return request
 
 
-def _add_entries(connection: Connection, draft: str, upload: Upload) -> None:
+def add_entries(connection: Connection, draft: str, upload: Upload, *, overwrite: bool = False) -> None:
     """Send the entries. The same ones may come again, so a broken stream is simply repeated."""
     limits = connection.metadata_limits()
 
     def attempt(seconds: float, request_id: str) -> pb.AddEntriesResponse:
-        stream = requests(upload.entries, draft, limits)
+        stream = requests(upload.entries, draft, limits, overwrite=overwrite)
         response: pb.AddEntriesResponse = connection.attempt("metadata", "AddEntries", stream, seconds, request_id)
         return response
 

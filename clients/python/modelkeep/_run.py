@@ -15,12 +15,13 @@ from modelkeep import config as settings
 from modelkeep._artifact import Artifact
 from modelkeep._channel import connect
 from modelkeep._chunks import stamps_of
+from modelkeep._draft import find_shared, open_draft
 from modelkeep._fork import gate
 from modelkeep._log import Words, log_artifact
-from modelkeep._version import Version, resolve
+from modelkeep._version import Version, get_version, resolve
 from modelkeep.address import Address
-from modelkeep.errors import InvalidArgument
-from modelkeep.names import RunName, parse_identifier
+from modelkeep.errors import DraftCommitted, InvalidArgument
+from modelkeep.names import CollectionName, RunName, parse_identifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from modelkeep._channel import Connection
+    from modelkeep._draft import Draft
     from modelkeep.names import ProjectName
 
 _log: Final = logging.getLogger("modelkeep")
@@ -257,6 +259,46 @@ class Run:
         self._note_use(version, alias_text)
         return version
 
+    def upsert_artifact(self, artifact: Artifact, *, distributed_id: str) -> Draft:
+        """Add the files of an artifact to the version that several runs build under one id; `finish_artifact` ends it.
+
+        The same file may come from several runs; other content under the same path is refused. Raises PathConflict (names both
+        digests), DraftNotOpen (that version is finished, and named, or its draft was aborted or expired), as `log_artifact`.
+        """
+        self._require_open()
+        artifact.seal()
+        collection = CollectionName(self.team, self.project, artifact.name)
+        draft = open_draft(self._connection, collection, artifact.type, distributed_id=_shared_id(distributed_id))
+        draft.add(artifact)
+        return draft
+
+    def finish_artifact(
+        self,
+        artifact: Artifact | str,
+        *,
+        distributed_id: str,
+        aliases: Iterable[str] = (),
+        tags: Iterable[str] = (),
+    ) -> Version:
+        """Make a version of all that was added under an id. From then on nothing can be added to it.
+
+        Give the artifact for its description and metadata, and for its files if they were not added yet, or only its name. Who
+        finishes later gets the version that is there. Raises DraftNotFound (nothing was added under that id), DraftNotOpen
+        (aborted or expired), and as `log_artifact`.
+        """
+        self._require_open()
+        about = artifact if isinstance(artifact, Artifact) else None
+        name = artifact.name if isinstance(artifact, Artifact) else artifact
+        collection = CollectionName(self.team, self.project, name)
+        draft = find_shared(self._connection, collection, _shared_id(distributed_id))
+        words = Words.of(about or Artifact(name, draft.type), aliases, tags, self._run, self.name)
+        if about is not None and not about.is_sealed:
+            draft.add(about)
+        try:
+            return draft.commit_words(words)
+        except DraftCommitted as done:
+            return get_version(self._connection, done.metadata["version"])
+
     def _find(self, address: str) -> Version:
         return resolve(self._connection, Address.parse(address, self.team, self.project), address, self._project)
 
@@ -316,6 +358,12 @@ def _as_artifact(
     made = Artifact(name, type)
     (made.add_dir if os.path.isdir(artifact) else made.add_file)(artifact)
     return made
+
+
+def _shared_id(distributed_id: str) -> str:
+    if not distributed_id:
+        raise InvalidArgument("a distributed id has at least one character", field="distributed_id")
+    return distributed_id
 
 
 def memorable_name(job_type: str = "") -> str:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from modelkeep._signature import PrivateKey, PublicKey
     from modelkeep._signing import Signature
     from modelkeep.address import Address
+    from modelkeep.api.metadata.v1 import entry_pb2
     from modelkeep.names import ProjectName
 
 
@@ -46,6 +47,13 @@ class File:
     executable: bool
     uri: str
     """Where the content is kept, when it is a reference; else empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder of a version."""
+
+    path: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +118,9 @@ class Version:
     """Set by logging: what was given along and not applied, as the content was there already."""
     sent_bytes: int = 0
     """Set by logging: how many bytes the server did not have."""
+    origin: str = ""
+    """The version that it was copied from, by the resource name that it had then; empty when it was logged here."""
+    origin_uid: str = ""
     _connection: Connection = field(kw_only=True, compare=False)
     _resolved: Resolved | None = field(kw_only=True, compare=False, default=None)
     """By which name it was found; a download remembers it."""
@@ -146,6 +157,8 @@ class Version:
             uses=Uses(uses.run_count, moment_if_set(uses, "first_use_time"), moment_if_set(uses, "last_use_time")),
             tombstone=_tombstone(message) if message.HasField("tombstone") else None,
             etag=message.etag,
+            origin=message.origin.version,
+            origin_uid=message.origin.version_uid,
             _connection=connection,
             **logged,
         )
@@ -166,10 +179,20 @@ class Version:
     def files(self, path: str = "") -> Iterator[File]:
         """The files, by path; only `path`, or what lies under it, if given. Raises InvalidPath."""
         request = pb.ListEntriesRequest(parent=self.resource_name, prefix=_filter(path), page_size=1000)
-        for message in pages(self._connection.metadata.ListEntries, request, lambda page: page.entries):
-            entry = entry_of(message)
-            uri = entry.reference.uri if entry.reference else ""
-            yield File(entry.path, entry.size_bytes, str(entry.digest), entry.executable, uri)
+        return map(_file, pages(self._connection.metadata.ListEntries, request, lambda page: page.entries))
+
+    def ls(self, folder: str = "") -> Iterator[File | Folder]:
+        """The files and folders directly in `folder`, or at the root, by path; what lies deeper is not read.
+
+        Raises EntryNotFound when there is no such folder, InvalidPath.
+        """
+        request = pb.ListEntriesRequest(parent=self.resource_name, prefix=_filter(folder), page_size=1000, by_folder=True)
+        found = False
+        for item in pages(self._connection.metadata.ListEntries, request, _contents):
+            found = True
+            yield item
+        if folder and not found:
+            raise EntryNotFound(f"{self.name} has no folder {folder!r}", path=folder, version=self.name)
 
     def download(
         self,
@@ -326,8 +349,25 @@ def resolve(connection: Connection, address: Address, text: str, project: Projec
     return Version.from_pb(message, connection, _resolved=Resolved.by(address, message))
 
 
+def get_version(connection: Connection, name: str) -> Version:
+    """A version by its resource name."""
+    return Version.from_pb(connection.metadata.GetVersion(pb.GetVersionRequest(name=name)), connection)
+
+
 def _filter(path: str) -> str:
     return parse_path(path.rstrip("/")) if path else ""
+
+
+def _file(message: entry_pb2.Entry) -> File:
+    entry = entry_of(message)
+    uri = entry.reference.uri if entry.reference else ""
+    return File(entry.path, entry.size_bytes, str(entry.digest), entry.executable, uri)
+
+
+def _contents(page: pb.ListEntriesResponse) -> list[File | Folder]:
+    items: list[File | Folder] = [*map(_file, page.entries), *map(Folder, page.folders)]
+    # A folder stands where the paths under it do.
+    return sorted(items, key=lambda item: (item.path + "/" if isinstance(item, Folder) else item.path).encode())
 
 
 def _tags(tags: Iterable[str]) -> list[str]:

@@ -20,6 +20,7 @@ import re
 import struct
 from dataclasses import dataclass
 from enum import StrEnum
+from operator import ge
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
@@ -27,7 +28,7 @@ from modelkeep.digest import EMPTY, Digest
 from modelkeep.errors import InvalidEntry, InvalidPath, InvalidReference
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 HEADER: Final = b"modelkeep-manifest\x00\x01"
 MAX_PATH_BYTES: Final = 1024
@@ -35,6 +36,8 @@ MAX_SEGMENT_BYTES: Final = 255
 MAX_URI_BYTES: Final = 4096
 
 _FORBIDDEN = re.compile(r"[\\\x00-\x1f\x7f\ud800-\udfff]")
+_PLAIN = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9_.-]{0,254}/)*[A-Za-z0-9_-][A-Za-z0-9_.-]{0,254}")
+"""Paths that nothing can be wrong with, but their length: nearly all, and they are seen at once."""
 _SEGMENT = struct.Struct(">32sIQ")
 _LENGTH = struct.Struct(">I")
 _SIZE = struct.Struct(">Q")
@@ -51,6 +54,8 @@ def parse_path(text: str) -> str:
     The rule is an allow-list on the parsed parts; nothing is repaired and nothing is decoded. What a careless reader
     could decode into a way out (`%2e%2e`) is refused too.
     """
+    if len(text) <= MAX_PATH_BYTES and _PLAIN.fullmatch(text):
+        return text
     why = _fault(text)
     if why:
         shown = repr(text if len(text) <= 80 else text[:77] + "…")
@@ -250,6 +255,17 @@ class ManifestHasher:
         self.entry_count += 1
         self._hash.update(encoded)
 
+    def add_many(self, paths: Sequence[bytes], encoded: Iterable[bytes]) -> None:
+        """Take the next entries in their canonical form. Raises InvalidPath when one comes twice or out of order."""
+        if not paths:
+            return
+        if any(map(ge, paths, paths[1:])) or (self.entry_count and paths[0] <= self._last):
+            for path, one in zip(paths, encoded, strict=True):
+                self.add_encoded(path, one)
+        self._last = paths[-1]
+        self.entry_count += len(paths)
+        self._hash.update(b"".join(encoded))
+
     def digest(self) -> Digest:
         """The digest of the manifest so far."""
         return Digest(self._hash.digest())
@@ -259,17 +275,23 @@ class CollisionCheck:
     """Finds paths that are a file and a folder at once (`a` and `a/b`) among paths in byte order, in constant memory."""
 
     def __init__(self) -> None:
-        self._files: list[str] = []
+        self._files: list[bytes] = []
 
     def add(self, path: str) -> None:
         """Take the next path. Raises InvalidPath, naming both."""
+        self.add_encoded(path.encode())
+
+    def add_encoded(self, path: bytes) -> None:
+        """Take the next path in UTF-8. Raises InvalidPath, naming both."""
+        files = self._files
         # `a`, `a-b`, `a/b` is the byte order, so the files that may still become a folder form a stack of prefixes.
-        while self._files and not path.startswith(self._files[-1]):
-            self._files.pop()
-        for file in self._files:
-            if path.startswith(file + "/"):
-                raise InvalidPath(f"{file!r} is a file, so {path!r} cannot lie under it", path=path, other=file)
-        self._files.append(path)
+        while files and not path.startswith(files[-1]):
+            files.pop()
+        for file in files:
+            if path.startswith(file + b"/"):
+                under, other = path.decode(), file.decode()
+                raise InvalidPath(f"{other!r} is a file, so {under!r} cannot lie under it", path=under, other=other)
+        files.append(path)
 
 
 def manifest_digest(entries: Iterable[Entry]) -> Digest:

@@ -19,11 +19,13 @@ from modelkeep_server.metadata.app.alias import AliasApp
 from modelkeep_server.metadata.app.check import Inspection, Sizes
 from modelkeep_server.metadata.app.collection import CollectionApp
 from modelkeep_server.metadata.app.commit import CommitApp
+from modelkeep_server.metadata.app.copying import CopyApp
 from modelkeep_server.metadata.app.draft import DraftApp
 from modelkeep_server.metadata.app.entry import EntryApp
 from modelkeep_server.metadata.app.event import EventApp
 from modelkeep_server.metadata.app.key import KeyApp, issue_embedded_key, issue_key, issue_service_key
 from modelkeep_server.metadata.app.project import ProjectApp
+from modelkeep_server.metadata.app.remove import RemovalApp
 from modelkeep_server.metadata.app.resolution import ResolutionApp
 from modelkeep_server.metadata.app.signature import SignatureApp
 from modelkeep_server.metadata.app.team import TeamApp
@@ -100,7 +102,9 @@ def apps_of(transactions: Transactions, chunks: Chunks, signer: Signer, limits: 
         projects=ProjectApp(transactions),
         collections=CollectionApp(transactions),
         drafts=DraftApp(transactions, limits),
+        removals=RemovalApp(transactions, limits),
         commits=CommitApp(transactions, chunks, limits),
+        copies=CopyApp(transactions, chunks, limits),
         versions=VersionApp(transactions, limits),
         entries=EntryApp(transactions),
         aliases=AliasApp(transactions, limits.max_aliases),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Any, Final
 
 import grpc.aio
+from google.protobuf.message import Message
 from modelkeep.api.blob.v1 import blob_maintenance_service_pb2 as pb
 from modelkeep.api.blob.v1 import blob_maintenance_service_pb2_grpc as rpc
 from modelkeep.api.blob.v1.digest_pb2 import Digest as DigestMessage
@@ -26,28 +28,42 @@ class BlobChunks:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub = rpc.BlobMaintenanceServiceStub(channel)  # type: ignore[no-untyped-call,unused-ignore]
 
-    async def confirm(self, team: str, epoch: int, batches: AsyncIterator[Sequence[Digest]]) -> AsyncGenerator[Sequence[int]]:
+    def confirm(self, team: str, epoch: int, batches: AsyncIterator[Sequence[Digest]]) -> AsyncGenerator[Sequence[int]]:
         """Confirm batches of chunks against collections up to `epoch`; the sizes of each batch, -1 for what the team lacks.
 
         Raises what the blob service raises, such as ServiceUnavailable, and what `batches` raises.
         """
-        failures: list[Exception] = []
-        room = asyncio.Semaphore(BATCHES_UNDER_WAY)
-        parent = str(TeamName(team))
+        request = partial(pb.ConfirmChunksRequest, parent=str(TeamName(team)), epoch=epoch)
+        return _asked(self._stub.ConfirmChunks, request, batches)
 
-        async def requests() -> AsyncIterator[pb.ConfirmChunksRequest]:
-            try:
-                async for batch in batches:
-                    await room.acquire()
-                    digests = [DigestMessage(sha256=digest.sha256) for digest in batch]
-                    yield pb.ConfirmChunksRequest(parent=parent, epoch=epoch, digests=digests)
-            except Exception as error:  # noqa: BLE001 - grpc would turn whatever it is into a cancelled call
-                failures.append(error)
+    def adopt(
+        self, team: str, source: str, epoch: int, batches: AsyncIterator[Sequence[Digest]]
+    ) -> AsyncGenerator[Sequence[int]]:
+        """Give a team holdings of chunks that the team `source` has, and confirm them, as `confirm` does and answers."""
+        parent, owner = str(TeamName(team)), str(TeamName(source))
+        request = partial(pb.AdoptChunksRequest, parent=parent, source=owner, epoch=epoch)
+        return _asked(self._stub.AdoptChunks, request, batches)
 
-        responses: Any = self._stub.ConfirmChunks(requests(), timeout=CONFIRM_SECONDS)  # our channels answer with generators
-        async with aclosing(responses):
-            async for response in responses:
-                room.release()
-                yield response.sizes_bytes
-        if failures:
-            raise failures[0]
+
+async def _asked(
+    rpc: Callable[..., Any], request: Callable[..., Message], batches: AsyncIterator[Sequence[Digest]]
+) -> AsyncGenerator[Sequence[int]]:
+    """The answers to batches, of which only a few are under way at once."""
+    failures: list[Exception] = []
+    room = asyncio.Semaphore(BATCHES_UNDER_WAY)
+
+    async def requests() -> AsyncIterator[Message]:
+        try:
+            async for batch in batches:
+                await room.acquire()
+                yield request(digests=[DigestMessage(sha256=digest.sha256) for digest in batch])
+        except Exception as error:  # noqa: BLE001 - grpc would turn whatever it is into a cancelled call
+            failures.append(error)
+
+    responses: Any = rpc(requests(), timeout=CONFIRM_SECONDS)  # our channels answer with generators
+    async with aclosing(responses):
+        async for response in responses:
+            room.release()
+            yield response.sizes_bytes
+    if failures:
+        raise failures[0]

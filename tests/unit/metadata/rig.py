@@ -16,9 +16,11 @@ from modelkeep_server.database.engine import Database
 from modelkeep_server.metadata.app.alias import AliasApp
 from modelkeep_server.metadata.app.collection import CollectionApp
 from modelkeep_server.metadata.app.commit import CommitApp
+from modelkeep_server.metadata.app.copying import CopyApp
 from modelkeep_server.metadata.app.draft import DraftApp
 from modelkeep_server.metadata.app.entry import EntryApp
 from modelkeep_server.metadata.app.project import ProjectApp
+from modelkeep_server.metadata.app.remove import RemovalApp
 from modelkeep_server.metadata.app.version import VersionApp
 from modelkeep_server.metadata.domain.alias import AliasMove
 from modelkeep_server.metadata.domain.call import Call
@@ -47,6 +49,7 @@ class MemoryChunks:
         """The epoch of each confirmation so far."""
         self.batches: list[int] = []
         """The size of each batch so far."""
+        self.adopted: list[Digest] = []
 
     def put(self, data: bytes, team: str = TEAM) -> Digest:
         digest = Digest.of(data)
@@ -58,6 +61,16 @@ class MemoryChunks:
         async for batch in batches:
             self.batches.append(len(batch))
             yield [self.held.get(team, {}).get(digest, -1) for digest in batch]
+
+    async def adopt(
+        self, team: str, source: str, epoch: int, batches: AsyncIterator[Sequence[Digest]]
+    ) -> AsyncGenerator[Sequence[int]]:
+        self.epochs.append(epoch)
+        theirs, ours = self.held.get(source, {}), self.held.setdefault(team, {})
+        async for batch in batches:
+            self.adopted += batch
+            ours.update((digest, theirs[digest]) for digest in batch if digest in theirs)
+            yield [theirs.get(digest, -1) for digest in batch]
 
 
 class Rig:
@@ -76,6 +89,8 @@ class Rig:
         self.projects = ProjectApp(self.transactions)
         self.collections = CollectionApp(self.transactions)
         self.drafts = DraftApp(self.transactions, limits)
+        self.removals = RemovalApp(self.transactions, limits)
+        self.copies = CopyApp(self.transactions, self.chunks, limits)
         self.commits = CommitApp(self.transactions, self.chunks, limits)
         self.versions = VersionApp(self.transactions, limits)
         self.entries = EntryApp(self.transactions)

@@ -188,10 +188,10 @@ async def test_a_stream_names_its_draft_once() -> None:
         for draft in drafts:
             yield pb.AddEntriesRequest(draft=draft)
 
-    draft, messages = await open_stream(requests(name, "", ""))
-    assert str(draft) == name
-    assert [message async for message in messages] == [(), (), ()]
-    _, messages = await open_stream(requests(name, name))
+    draft, overwrite, messages = await open_stream(requests(name, "", ""))
+    assert (str(draft), overwrite) == (name, False)
+    assert [message async for message in messages] == [[], [], []]
+    *_, messages = await open_stream(requests(name, name))
     with pytest.raises(InvalidArgument, match="first message"):
         _ = [message async for message in messages]
     for nothing in ((), ("",), ("drafts/1",)):

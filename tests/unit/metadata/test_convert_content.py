@@ -11,30 +11,33 @@ from hypothesis import strategies as st
 from modelkeep.api.blob.v1.digest_pb2 import Digest as DigestMessage
 from modelkeep.api.metadata.v1 import collection_pb2, draft_pb2, entry_pb2, project_pb2, version_pb2
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
-from modelkeep.digest import Digest
+from modelkeep.digest import EMPTY, Digest
 from modelkeep.errors import (
     InvalidAlias,
     InvalidArgument,
     InvalidEntry,
     InvalidMetadata,
     InvalidName,
+    InvalidPath,
     InvalidReference,
     InvalidTag,
     LimitExceeded,
+    ModelkeepError,
 )
 from modelkeep.manifest import ChangeTokenKind, Entry, Reference, Segment
 from modelkeep.names import DraftName, RunName
 from modelkeep_server.metadata.convert.collection import collection_edit_from_pb, collection_from_pb, collection_to_pb
 from modelkeep_server.metadata.convert.commit import commit_from_pb, committed_to_pb
 from modelkeep_server.metadata.convert.draft import draft_from_pb, draft_to_pb
-from modelkeep_server.metadata.convert.entry import part_from_pb, part_to_pb, parts_from_pb, parts_to_pb
+from modelkeep_server.metadata.convert.entry import part_from_pb, part_to_pb, parts_to_pb, pieces_from_pb
 from modelkeep_server.metadata.convert.project import project_edit_from_pb, project_from_pb, project_to_pb
 from modelkeep_server.metadata.convert.version import tags_from_pb, version_to_pb, words_from_pb
 from modelkeep_server.metadata.domain.collection import Collection
 from modelkeep_server.metadata.domain.draft import Commit, Committed, Draft, DraftState, Outcome
-from modelkeep_server.metadata.domain.entry import EntryPart
+from modelkeep_server.metadata.domain.entry import Assembler, EntryPart
+from modelkeep_server.metadata.domain.page import Line
 from modelkeep_server.metadata.domain.project import Project
-from modelkeep_server.metadata.domain.version import Tombstone, UseSummary, Version, VersionState, Words
+from modelkeep_server.metadata.domain.version import Origin, Tombstone, UseSummary, Version, VersionState, Words
 
 from tests.unit.metadata.rig import DIGITS, PROJECT
 
@@ -67,6 +70,7 @@ VERSION = Version(
     run_display_name="fox",
     etag="7",
     tombstone=Tombstone("teams/acme/apiKeys/k2", "old", NOON, LATER),
+    origin=Origin("o", "uid"),
     uses=UseSummary(2, NOON, LATER),
 )
 
@@ -115,7 +119,7 @@ def test_what_is_to_be_made_is_read() -> None:
         )
     ) == (DIGITS, "model", "d")
     draft = draft_pb2.Draft(collection=str(DIGITS), type="model")
-    assert draft_from_pb(pb.CreateDraftRequest(parent=str(PROJECT), draft=draft)) == (PROJECT, DIGITS, "model")
+    assert draft_from_pb(pb.CreateDraftRequest(parent=str(PROJECT), draft=draft)) == ((PROJECT, DIGITS, "model"), None, "")
 
 
 @pytest.mark.parametrize("text", ["a\0b", LONG])
@@ -224,8 +228,35 @@ def test_a_part_survives_the_wire(entry: Entry, segments: tuple[Segment, ...], g
     part = EntryPart(entry.path, entry if is_head else None, segments, goes_on)
     message = entry_pb2.Entry.FromString(part_to_pb(part).SerializeToString())
     assert part_from_pb(message) == part
-    request = pb.AddEntriesRequest(entries=parts_to_pb([part, part]).entries)
-    assert parts_from_pb(request) == (part, part)
+
+
+FILES = st.builds(
+    Entry,
+    st.sampled_from(["w", "a/b.bin", "é", "..", "a//b", "%2e%2e", "a" * 300]),
+    st.sampled_from([DIGEST, EMPTY]),
+    st.none() | st.integers(0, 9),
+    st.booleans(),
+    st.lists(st.builds(Segment, st.just(DIGEST), st.integers(0, 1 << 32), st.integers(0, 4)), max_size=3).map(tuple),
+    st.none() | st.just(Reference("s3://b/k")),
+)
+
+
+@given(FILES, st.booleans())
+def test_a_simple_file_becomes_its_line_at_once_and_all_else_a_part(entry: Entry, goes_on: bool) -> None:
+    """The line is the one that the slow way gives, and nothing gets in that the slow way refuses."""
+    part = EntryPart(entry.path, replace(entry, segments=()), entry.segments, goes_on)
+    request = pb.AddEntriesRequest(entries=parts_to_pb([part]).entries)
+    try:
+        entry.check()
+    except InvalidPath:
+        with pytest.raises(InvalidPath):
+            Assembler().add(*pieces_from_pb(request))
+    except ModelkeepError:
+        assert pieces_from_pb(request) == [part]
+    else:
+        line = Line.of(entry)
+        is_simple = not goes_on and entry.reference is None
+        assert pieces_from_pb(request) == [(line.path, line.encode()) if is_simple else part]
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def sealed(entries: Sequence[Entry]) -> tuple[Manifest, list[Page], dict[Digest,
     assembler.end()
     batch = assembler.take()
     sealer = Sealer()
-    pages = [page for path, line in sorted(batch.lines.items()) if (page := sealer.add(path, line))]
+    pages = sealer.add(sorted(batch.lines.items()))
     rest = sealer.rest()
     return sealer.manifest(), pages + [rest] * (rest is not None), {page.digest: page.data for page in batch.pages}  # type: ignore[list-item]
 

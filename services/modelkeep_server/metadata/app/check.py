@@ -70,8 +70,9 @@ class Inspection:
                 if read is None:
                     break
                 slot, data = read
-                for line in _lines(slot, data):
-                    sealer.add(line.path, line.encode())
+                lines = _lines(slot, data)
+                sealer.add([(line.path, line.encode()) for line in lines])
+                for line in lines:
                     await self._segment_pages(line)
             except (InternalError, InvalidPath, ValueError) as error:
                 self._unreadable.add(manifest.layout)

@@ -1,14 +1,15 @@
-"""Collections: make, show, edit and rename them."""
+"""Collections: make, show, edit, rename and move them."""
 
 from __future__ import annotations
 
-from modelkeep.errors import CollectionExists
+from modelkeep.errors import CollectionExists, InvalidArgument
 from modelkeep.names import CollectionName, ProjectName
 
 from modelkeep_server.database.paging import Listing, Page
+from modelkeep_server.filtering.expression import ALL, Query
 from modelkeep_server.metadata.app.project import ensure_project
 from modelkeep_server.metadata.domain.call import Call
-from modelkeep_server.metadata.domain.collection import Collection
+from modelkeep_server.metadata.domain.collection import Collection, CollectionChange
 from modelkeep_server.metadata.domain.event import CollectionCreated, CollectionRenamed, CollectionUpdated
 from modelkeep_server.metadata.ports.transactions import Transactions, Work
 from modelkeep_server.runtime.callers import Caller
@@ -40,10 +41,15 @@ class CollectionApp:
         caller.require(name.team)
         return await self._transactions.read(lambda work: work.collections.get(name))
 
-    async def list_collections(self, caller: Caller, project: ProjectName, type_: str, page: Page) -> Listing[Collection]:
-        """The collections of a project by name, of one type unless it is empty. Raises TeamNotFound, ProjectNotFound."""
+    async def list_collections(
+        self, caller: Caller, project: ProjectName, type_: str, page: Page, query: Query = ALL
+    ) -> Listing[Collection]:
+        """The collections of a project that `query` asks for, of one type unless it is empty; `-` stands for all projects.
+
+        Raises TeamNotFound, ProjectNotFound.
+        """
         caller.require(project.team)
-        return await self._transactions.read(lambda work: work.collections.list(project, type_, page))
+        return await self._transactions.read(lambda work: work.collections.list(project, type_, page, query))
 
     async def update_collection(
         self, call: Call, name: CollectionName, type_: str | None, description: str | None, etag: str
@@ -66,12 +72,40 @@ class CollectionApp:
         call.caller.require(name.team)
 
         async def step(work: Work) -> Collection:
-            if name != new:
-                await work.collections.rename(name, new)
-                work.emit(name.parent, call.caller.actor, CollectionRenamed(str(new), str(name)))
-            return await work.collections.get(new)
+            return await _move(work, name, new, call.caller.actor)
 
         return await self._transactions.once(call, Collection, step)
+
+    async def move_collection(self, call: Call, name: CollectionName, project: ProjectName, new_id: str) -> Collection:
+        """Take a collection to another project of its team, which is made if it is missing, under another name if one is given.
+
+        Raises what `rename_collection` raises, and InvalidArgument.
+        """
+        call.caller.require(name.team)
+        if project.team != name.team:
+            message = f"{name.collection!r} can only move within its team {name.team!r}; copy its versions to {project.team!r}"
+            raise InvalidArgument(message, field="new_parent", value=str(project))
+        new = CollectionName(project.team, project.project, new_id or name.collection)
+
+        async def step(work: Work) -> Collection:
+            await ensure_project(work, project, call.caller.actor)
+            return await _move(work, name, new, call.caller.actor)
+
+        return await self._transactions.once(call, Collection, step)
+
+    async def list_collection_history(self, caller: Caller, name: CollectionName, page: Page) -> Listing[CollectionChange]:
+        """The names that a collection had, newest first. Raises what `get_collection` raises."""
+        caller.require(name.team)
+        return await self._transactions.read(lambda work: work.collections.history(name, page))
+
+
+async def _move(work: Work, name: CollectionName, new: CollectionName, actor: str) -> Collection:
+    """Give a collection another name, perhaps in another project; a name that it has already changes nothing."""
+    if name != new:
+        await work.collections.rename(name, new, actor)
+        for project in sorted({name.parent, new.parent}):
+            work.emit(project, actor, CollectionRenamed(str(new), str(name)))
+    return await work.collections.get(new)
 
 
 async def ensure_collection(work: Work, name: CollectionName, type_: str, actor: str, description: str = "") -> bool:

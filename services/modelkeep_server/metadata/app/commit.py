@@ -7,10 +7,10 @@ from typing import Final
 from uuid import uuid4
 
 from modelkeep.errors import DraftNotOpen, LimitExceeded, TooBusy
-from modelkeep.names import DraftName, VersionName
+from modelkeep.names import CollectionName, DraftName, VersionName
 
 from modelkeep_server.metadata.app.alias import apply_moves
-from modelkeep_server.metadata.app.confirm import confirm
+from modelkeep_server.metadata.app.confirm import adopt, confirm
 from modelkeep_server.metadata.app.draft import sweep
 from modelkeep_server.metadata.app.seal import seal
 from modelkeep_server.metadata.domain.alias import AliasMove
@@ -18,10 +18,10 @@ from modelkeep_server.metadata.domain.draft import Commit, Committed, Draft, New
 from modelkeep_server.metadata.domain.event import VersionCommitted
 from modelkeep_server.metadata.domain.limits import Limits
 from modelkeep_server.metadata.domain.manifest import Manifest
-from modelkeep_server.metadata.domain.version import Version
+from modelkeep_server.metadata.domain.version import Origin, Version
 from modelkeep_server.metadata.ports.chunks import Chunks
 from modelkeep_server.metadata.ports.transactions import Transactions, Work
-from modelkeep_server.runtime.callers import Caller
+from modelkeep_server.runtime.callers import Access, Caller
 
 ATTEMPTS: Final = 8
 """How often a commit begins again because a collection began, or entries came, meanwhile."""
@@ -56,25 +56,16 @@ class CommitApp:
         caller.require(name.team)
         if commit.run is not None:
             caller.require(commit.run.team)
-        self._check(commit)
+        require_few(self._limits, commit)
         for _ in range(ATTEMPTS):
-            committed = await self._attempt(caller.actor, name, commit)
+            committed = await self._attempt(caller, name, commit)
             if committed is not None:
                 await sweep(self._transactions, name)
                 return committed
         message = f"the draft {name.draft} changed, or a collection began, {ATTEMPTS} times while it was committed; try again"
         raise TooBusy(message, draft=str(name), retry_after_seconds=1)
 
-    def _check(self, commit: Commit) -> None:
-        counts = {
-            "aliases": (len(commit.aliases), self._limits.max_aliases),
-            "tags": (len(commit.tags), self._limits.max_tags),
-        }
-        for field, (count, limit) in counts.items():
-            if count > limit:
-                raise LimitExceeded(f"the commit has {count} {field}; at most {limit} are allowed", field=field, limit=limit)
-
-    async def _attempt(self, actor: str, name: DraftName, commit: Commit) -> Committed | None:
+    async def _attempt(self, caller: Caller, name: DraftName, commit: Commit) -> Committed | None:
         """Commit, unless something came between: then None, and all is to be done again."""
         draft = await self._transactions.read(lambda work: work.drafts.get(name))
         if outcome := draft.answer_to(commit):
@@ -87,9 +78,21 @@ class CommitApp:
         if manifest is None:
             return None
         epoch = await self._transactions.read(lambda work: work.fence.epoch())
+        await self._adopt(caller, draft, epoch)
         is_verified = await confirm(self._transactions, self._chunks, name.team, epoch, manifest)
-        attempt = _Attempt(name, commit, actor, manifest, epoch, is_verified)
+        attempt = _Attempt(draft.name, commit, caller.actor, manifest, epoch, is_verified)
         return await self._transactions.write(lambda work: _commit(work, attempt))
+
+    async def _adopt(self, caller: Caller, draft: Draft, epoch: int) -> None:
+        """Give the team holdings of what a base of another team has, if the caller may read that (SEM-22).
+
+        What is missing there may not be needed, or was uploaded; confirming tells.
+        """
+        base, team = draft.base, draft.name.team
+        if base is None or base.version.team == team:
+            return
+        replace(caller, access=Access.READ).require(base.version.team)
+        await adopt(self._transactions, self._chunks, team, epoch, base)
 
 
 async def _commit(work: Work, attempt: _Attempt) -> Committed | None:
@@ -102,53 +105,78 @@ async def _commit(work: Work, attempt: _Attempt) -> Committed | None:
     draft.require_open()
     if draft.layout != attempt.manifest.layout:
         return None
-    twins = await work.versions.twins(draft.collection, attempt.manifest)
-    found = next((twin.name for twin in twins if twin.counts), None)
-    is_target = not any(twin.is_target for twin in twins)
-    name = found or await _add(work, draft, attempt, is_target=is_target)
-    outcome = Outcome(name, attempt.commit.fingerprint, found is not None, attempt.commit.words if found else ())
-    return await _conclude(work, attempt, outcome)
-
-
-async def _add(work: Work, draft: Draft, attempt: _Attempt, *, is_target: bool) -> VersionName:
-    name = draft.collection.version(await work.collections.next_number(draft.collection))
-    version = NewVersion(
-        name=name,
-        uid=str(uuid4()),
-        manifest=attempt.manifest,
-        is_target=is_target,
-        is_verified=attempt.is_verified,
-        commit=attempt.commit,
-        creator=attempt.actor,
-    )
-    await work.versions.add(version)
-    return name
-
-
-async def _conclude(work: Work, attempt: _Attempt, outcome: Outcome) -> Committed:
-    """Say what happened, move the aliases, and remember the answer."""
-    name, commit, actor = outcome.version, attempt.commit, attempt.actor
-    version = await work.versions.get(name)
-    work.emit(name.parent.parent, actor, _event(version, outcome, commit))
-    moves = [AliasMove(alias, name) for alias in commit.aliases]
-    await apply_moves(work, name.parent, moves, actor, "")
-    await work.drafts.commit(attempt.draft, outcome)
-    aliases = tuple(sorted({*version.aliases, *commit.aliases}))
-    return Committed(replace(version, aliases=aliases), outcome.deduplicated, outcome.ignored_fields)
-
-
-def _event(version: Version, outcome: Outcome, commit: Commit) -> VersionCommitted:
-    return VersionCommitted(
-        version=str(version.name),
-        version_uid=version.uid,
-        digest=str(version.digest),
-        type=version.type,
-        deduplicated=outcome.deduplicated,
-        run=str(commit.run or ""),
-        run_display_name=commit.run_display_name,
-    )
+    made = Making(draft.collection, attempt.manifest, attempt.is_verified, attempt.commit, attempt.actor)
+    committed = await make(work, made)
+    fingerprint, ignored = attempt.commit.fingerprint, committed.ignored_fields
+    await work.drafts.commit(attempt.draft, Outcome(committed.version.name, fingerprint, committed.deduplicated, ignored))
+    return committed
 
 
 async def _recall(work: Work, outcome: Outcome) -> Committed:
     version = await work.versions.get(outcome.version, show_deleted=True)
     return Committed(version, outcome.deduplicated, outcome.ignored_fields)
+
+
+def require_few(limits: Limits, commit: Commit) -> None:
+    """Raise LimitExceeded when a version is to get more aliases or tags at once than GetCapabilities allows."""
+    counts = {"aliases": (len(commit.aliases), limits.max_aliases), "tags": (len(commit.tags), limits.max_tags)}
+    for field, (count, limit) in counts.items():
+        if count > limit:
+            raise LimitExceeded(f"the call has {count} {field}; at most {limit} are allowed", field=field, limit=limit)
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """A version that is about to be made, in a locked collection."""
+
+    collection: CollectionName
+    manifest: Manifest
+    is_verified: bool
+    """Whether the digests of its files are proven (SEM-24)."""
+    commit: Commit
+    actor: str
+    origin: Origin | None = None
+
+
+async def make(work: Work, making: Making) -> Committed:
+    """Make a version, or find the live one that has its content (SEM-11), and move the aliases to it; say what happened."""
+    commit, actor = making.commit, making.actor
+    twins = await work.versions.twins(making.collection, making.manifest)
+    found = next((twin.name for twin in twins if twin.counts), None)
+    is_target = not any(twin.is_target for twin in twins)
+    name = found or await _add(work, making, is_target=is_target)
+    version = await work.versions.get(name)
+    work.emit(name.parent.parent, actor, _event(version, making, deduplicated=found is not None))
+    moves = [AliasMove(alias, name) for alias in commit.aliases]
+    await apply_moves(work, name.parent, moves, actor, "")
+    aliases = tuple(sorted({*version.aliases, *commit.aliases}))
+    return Committed(replace(version, aliases=aliases), found is not None, commit.words if found else ())
+
+
+async def _add(work: Work, making: Making, *, is_target: bool) -> VersionName:
+    name = making.collection.version(await work.collections.next_number(making.collection))
+    version = NewVersion(
+        name=name,
+        uid=str(uuid4()),
+        manifest=making.manifest,
+        is_target=is_target,
+        is_verified=making.is_verified,
+        commit=making.commit,
+        creator=making.actor,
+        origin=making.origin,
+    )
+    await work.versions.add(version)
+    return name
+
+
+def _event(version: Version, making: Making, *, deduplicated: bool) -> VersionCommitted:
+    return VersionCommitted(
+        version=str(version.name),
+        version_uid=version.uid,
+        digest=str(version.digest),
+        type=version.type,
+        deduplicated=deduplicated,
+        run=str(making.commit.run or ""),
+        run_display_name=making.commit.run_display_name,
+        origin_uid=making.origin.version_uid if making.origin else "",
+    )

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from functools import partial
+from operator import itemgetter
 from typing import Final
 
 from modelkeep.digest import Digest
 
 from modelkeep_server.metadata.domain.entry import path_ranges
 from modelkeep_server.metadata.domain.manifest import PageSlot
-from modelkeep_server.metadata.domain.page import Line, read_page, read_segment_page
+from modelkeep_server.metadata.domain.page import Keyed, Line, read_segment_page, split_page
 from modelkeep_server.metadata.ports.transactions import Transactions, Work
 
 PAGES_AT_ONCE: Final = 4
 SEGMENT_PAGES_AT_ONCE: Final = 16
+
+by_path: Final = itemgetter(0)
+
+Find = Callable[[Work, bytes, int], Awaitable[Sequence[PageSlot]]]
+"""The next slots that may have paths from a path on, from an ordinal on: at most `PAGES_AT_ONCE`."""
 
 
 async def read_lines(
@@ -25,35 +33,62 @@ async def read_lines(
     Raises InvalidPath when the prefix is no path.
     """
     for first, end in path_ranges(prefix):
-        ordinal = 0
-        begin = first if after is None else max(first, after)
-        while True:
-            slots, pages = await _read(transactions, layout, begin, end, ordinal)
-            for slot in slots:
-                for line in read_page(pages[slot.page]):
-                    path = line.path
-                    if path >= first and (end is None or path < end) and (after is None or path > after):
-                        yield line
-            if len(slots) < PAGES_AT_ONCE:
-                break
-            ordinal = slots[-1].ordinal + 1
+        begin = first if after is None else max(first, after + b"\x00")
+        async with aclosing(read_manifest(transactions, layout, begin, end)) as pages:
+            async for _slot, lines in pages:
+                for _path, line in lines:
+                    yield Line.decode(line)
+
+
+def read_manifest(
+    transactions: Transactions, layout: Digest, first: bytes = b"", end: bytes | None = None
+) -> AsyncGenerator[tuple[PageSlot, list[Keyed]]]:
+    """The lines of a manifest from a path on and before another one, page by page."""
+
+    async def find(work: Work, begin: bytes, ordinal: int) -> Sequence[PageSlot]:
+        return await work.manifests.slots(layout, begin, end, ordinal, PAGES_AT_ONCE)
+
+    return read_slots(transactions, find, first, end)
+
+
+async def read_slots(
+    transactions: Transactions,
+    find: Find,
+    first: bytes,
+    end: bytes | None,
+    wanted: Callable[[PageSlot], bool] | None = None,
+) -> AsyncGenerator[tuple[PageSlot, list[Keyed]]]:
+    """The lines of pages that are found by their slots, if they are wanted, read a few at a time in short transactions."""
+    begin, ordinal = first, 0
+    while True:
+        slots, pages = await transactions.read(partial(_read, find, begin, ordinal, wanted))
+        for slot in slots:
+            if slot.page in pages:
+                yield slot, within(split_page(pages[slot.page]), first, end)
+        if len(slots) < PAGES_AT_ONCE:
+            return
+        begin, ordinal = slots[-1].last_path + b"\x00", slots[-1].ordinal + 1
 
 
 async def _read(
-    transactions: Transactions, layout: Digest, first: bytes, end: bytes | None, ordinal: int
+    find: Find, begin: bytes, ordinal: int, wanted: Callable[[PageSlot], bool] | None, work: Work
 ) -> tuple[Sequence[PageSlot], Mapping[Digest, bytes]]:
-    async def step(work: Work) -> tuple[Sequence[PageSlot], Mapping[Digest, bytes]]:
-        slots = await work.manifests.slots(layout, first, end, ordinal, PAGES_AT_ONCE)
-        return slots, await work.manifests.pages([slot.page for slot in slots])
-
-    return await transactions.read(step)
+    slots = await find(work, begin, ordinal)
+    digests = [slot.page for slot in slots if wanted is None or wanted(slot)]
+    return slots, await work.manifests.pages(digests) if digests else {}
 
 
-async def read_segments(transactions: Transactions, line: Line) -> AsyncGenerator[bytes]:
-    """The segments of an entry in their stored form, at most 1,024 at a time."""
-    if line.segments:
-        yield line.segments
-    digests = line.page_digests()
+def within(lines: list[Keyed], first: bytes, end: bytes | None) -> list[Keyed]:
+    """Those of sorted lines whose path is `first` or later, and before `end`."""
+    if not lines or (lines[0][0] >= first and (end is None or lines[-1][0] < end)):
+        return lines
+    stop = len(lines) if end is None else bisect_left(lines, end, key=by_path)
+    return lines[bisect_left(lines, first, key=by_path) : stop]
+
+
+async def read_segments(transactions: Transactions, segment_pages: bytes) -> AsyncGenerator[bytes]:
+    """The segments of a long entry, by the digests of its pages, in their stored form: at most 1,024 at a time."""
+    digests = [Digest(segment_pages[i : i + 32]) for i in range(0, len(segment_pages), 32)]
     for start in range(0, len(digests), SEGMENT_PAGES_AT_ONCE):
         some = digests[start : start + SEGMENT_PAGES_AT_ONCE]
         pages = await transactions.read(partial(_read_pages, some))

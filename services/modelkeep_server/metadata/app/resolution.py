@@ -20,4 +20,7 @@ class ResolutionApp:
         """The version behind an address, in which `parent` stands for a team or project that it leaves out (SEM-3)."""
         address = Address.parse(text, parent.team, parent.project)
         caller.require(address.collection.team)
-        return await self._transactions.read(lambda work: work.resolution.resolve(address))
+        found = await self._transactions.find(address)
+        if found is not None:
+            return found
+        return await self._transactions.look(lambda work: work.resolution.resolve(address))

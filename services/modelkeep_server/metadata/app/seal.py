@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
+from contextlib import aclosing
 from datetime import timedelta
 from functools import partial
 from typing import Final
 
+from modelkeep.errors import InvalidPath
 from modelkeep.names import DraftName
 
+from modelkeep_server.metadata.app.merge import DraftLines
 from modelkeep_server.metadata.domain.draft import Draft
 from modelkeep_server.metadata.domain.manifest import Manifest, Sealer
 from modelkeep_server.metadata.domain.page import Page
 from modelkeep_server.metadata.ports.transactions import Transactions, Work
 
-READ_BYTES: Final = 2 << 20
-READ_ROWS: Final = 8192
-"""How much of the lines is read at once, up to the line that reaches it, and how many of them: whichever comes first."""
 WRITE_BYTES: Final = 4 << 20
 """About how much of the pages one transaction writes."""
 WRITE_ROWS: Final = 500
@@ -24,40 +24,41 @@ WRITE_ROWS: Final = 500
 
 
 async def seal(transactions: Transactions, draft: Draft, life: timedelta) -> Manifest | None:
-    """The manifest of an open draft, written page by page; None when more entries came meanwhile.
+    """The manifest of an open draft, written page by page; None when its entries changed meanwhile.
 
-    Whatever it writes gives the draft `life` from then on. Writing it again is harmless: pages and manifests are named by
-    their content. Raises InvalidPath when paths collide, and DraftNotOpen when the draft ended meanwhile.
+    Pages that its base and its runs have are not written again. Whatever it writes gives the draft `life` from then on.
+    Writing it again is harmless: pages and manifests are named by their content. Raises InvalidPath when paths collide, and
+    DraftNotOpen when the draft ended meanwhile.
     """
     if (layout := draft.layout) is not None:
         return await transactions.read(lambda work: work.manifests.get(layout))
     sealer = Sealer()
+    try:
+        pages = await _write_all_but_last(transactions, draft, life, sealer)
+    except InvalidPath:
+        now = await transactions.read(lambda work: work.drafts.get(draft.name))
+        if now.revision != draft.revision:
+            return None  # what collided was never there at once
+        raise
+    return await _write_manifest(transactions, draft, life, sealer, pages)
+
+
+async def _write_all_but_last(transactions: Transactions, draft: Draft, life: timedelta, sealer: Sealer) -> Sequence[Page]:
+    """Seal all lines, and write all pages but the last ones, which are the answer."""
+    entries = DraftLines(transactions, draft)
     pages: list[Page] = []
     size = 0
-    async for path, line in _lines(transactions, draft.name):
-        if page := sealer.add(path, line):
-            pages.append(page)
-            size += len(page.data)
-        if size >= WRITE_BYTES:
-            await transactions.write(partial(_write_pages, draft.name, life, pages))
-            pages, size = [], 0
-    if page := sealer.rest():
-        pages.append(page)
-    if sealer.manifest().entry_count != draft.entry_count:
-        return None
-    return await _write_manifest(transactions, draft.name, life, sealer, pages)
-
-
-async def _lines(transactions: Transactions, name: DraftName) -> AsyncIterator[tuple[bytes, bytes]]:
-    last: bytes | None = None
-    while lines := await transactions.read(partial(_read_lines, name, last)):
-        for line in lines:
-            yield line
-        last = lines[-1][0]
-
-
-async def _read_lines(name: DraftName, after: bytes | None, work: Work) -> Sequence[tuple[bytes, bytes]]:
-    return await work.drafts.lines_after(name, after, READ_ROWS, READ_BYTES)
+    async with aclosing(entries.read()) as some:
+        async for lines in some:
+            for page in sealer.add(lines):
+                if page.digest not in entries.pages:
+                    pages.append(page)
+                    size += len(page.data)
+            if size >= WRITE_BYTES:
+                await transactions.write(partial(_write_pages, draft.name, life, pages))
+                pages, size = [], 0
+    last = sealer.rest()
+    return [*pages, last] if last and last.digest not in entries.pages else pages
 
 
 async def _write_pages(name: DraftName, life: timedelta, pages: Sequence[Page], work: Work) -> None:
@@ -66,13 +67,13 @@ async def _write_pages(name: DraftName, life: timedelta, pages: Sequence[Page], 
 
 
 async def _write_manifest(
-    transactions: Transactions, name: DraftName, life: timedelta, sealer: Sealer, pages: Sequence[Page]
+    transactions: Transactions, draft: Draft, life: timedelta, sealer: Sealer, pages: Sequence[Page]
 ) -> Manifest | None:
     """Write the last pages and what the manifest holds, and point the draft to it once all is there.
 
     All in one transaction, unless there is much of it.
     """
-    manifest = sealer.manifest()
+    name, manifest = draft.name, sealer.manifest()
     slots, segment_pages = sealer.slots, sorted(sealer.segment_pages)
     rows = max(len(slots), len(segment_pages), 1)
     is_sealed = False
@@ -86,7 +87,7 @@ async def _write_manifest(
                 await work.drafts.prolong(name, life)
             await work.manifests.add_slots(manifest.layout, slots[start:end])
             await work.manifests.add_segment_pages(manifest.layout, segment_pages[start:end])
-            return end >= rows and await work.drafts.seal(name, manifest.layout, manifest.entry_count)
+            return end >= rows and await work.drafts.seal(name, manifest.layout, draft.revision)
 
         is_sealed = await transactions.write(step)
     return manifest if is_sealed else None

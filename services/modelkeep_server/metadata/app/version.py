@@ -8,6 +8,7 @@ from modelkeep.errors import DigestLive, InvalidArgument, LimitExceeded, Version
 from modelkeep.names import LATEST, CollectionName, VersionName
 
 from modelkeep_server.database.paging import Listing, Page
+from modelkeep_server.filtering.expression import ALL, Query
 from modelkeep_server.metadata.app.alias import apply_moves
 from modelkeep_server.metadata.domain import event
 from modelkeep_server.metadata.domain.alias import AliasMove
@@ -31,11 +32,16 @@ class VersionApp:
         return await self._transactions.read(lambda work: work.versions.get(name, show_deleted=show_deleted))
 
     async def list_versions(
-        self, caller: Caller, collection: CollectionName, page: Page, *, show_deleted: bool
+        self, caller: Caller, collection: CollectionName, page: Page, *, show_deleted: bool, query: Query = ALL
     ) -> Listing[Version]:
-        """The versions of a collection, newest first. Raises CollectionNotFound, and so on."""
+        """The versions of a collection that `query` asks for; `-` stands for all collections of a project, or all projects.
+
+        Raises CollectionNotFound, and so on.
+        """
         caller.require(collection.team)
-        return await self._transactions.read(lambda work: work.versions.list(collection, page, show_deleted=show_deleted))
+        return await self._transactions.read(
+            lambda work: work.versions.list(collection, page, show_deleted=show_deleted, query=query)
+        )
 
     async def update_version(self, call: Call, name: VersionName, words: Words, etag: str) -> Version:
         """Edit the words of a version (SEM-15, 19). Raises what `get_version` raises, and EtagMismatch."""

@@ -8,7 +8,7 @@ from modelkeep.names import CollectionName, ProjectName, parse_identifier
 
 from modelkeep_server.metadata.convert.mask import fields_from_pb
 from modelkeep_server.metadata.convert.moment import to_timestamp
-from modelkeep_server.metadata.domain.collection import Collection
+from modelkeep_server.metadata.domain.collection import Collection, CollectionChange
 from modelkeep_server.metadata.domain.text import MAX_MARKDOWN, parse_text
 
 
@@ -23,6 +23,16 @@ def collection_to_pb(collection: Collection) -> pb.Collection:
         create_time=to_timestamp(collection.create_time),
         update_time=to_timestamp(collection.update_time),
         etag=collection.etag,
+    )
+
+
+def name_change_to_pb(change: CollectionChange) -> pb.CollectionChange:
+    """A change of the name of a collection."""
+    return pb.CollectionChange(
+        from_collection=change.from_collection,
+        to_collection=change.to_collection,
+        change_time=to_timestamp(change.change_time),
+        actor=change.actor,
     )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
 from modelkeep.metadata import decode, encode
-from modelkeep.names import LATEST, RunName, parse_alias
+from modelkeep.names import LATEST, CollectionName, RunName, VersionName, parse_alias
 
 from modelkeep_server.metadata.convert.version import tags_from_pb, version_to_pb
 from modelkeep_server.metadata.domain.draft import Commit, Committed
@@ -14,7 +16,7 @@ from modelkeep_server.metadata.domain.text import MAX_MARKDOWN, parse_text
 def commit_from_pb(request: pb.CommitDraftRequest) -> Commit:
     """The body of a commit. Raises InvalidAlias, InvalidTag, InvalidMetadata, InvalidArgument, InvalidName, LimitExceeded."""
     return Commit(
-        aliases=tuple(sorted({parse_alias(alias) for alias in request.aliases} - {LATEST})),
+        aliases=_aliases(request.aliases),
         tags=tags_from_pb(request.tags),
         description=parse_text(request.description, "description", MAX_MARKDOWN),
         notes=parse_text(request.notes, "notes", MAX_MARKDOWN),
@@ -31,3 +33,18 @@ def committed_to_pb(committed: Committed) -> pb.CommitDraftResponse:
         deduplicated=committed.deduplicated,
         ignored_fields=committed.ignored_fields,
     )
+
+
+def copy_from_pb(request: pb.CopyVersionRequest) -> tuple[CollectionName, VersionName, tuple[str, ...], tuple[str, ...]]:
+    """Where a copy goes, of what, and its aliases and tags. Raises InvalidName, InvalidAlias, InvalidTag."""
+    names = CollectionName.parse(request.parent), VersionName.parse(request.source)
+    return *names, _aliases(request.aliases), tags_from_pb(request.tags)
+
+
+def copied_to_pb(copied: Committed) -> pb.CopyVersionResponse:
+    """The answer to a copy."""
+    return pb.CopyVersionResponse(version=version_to_pb(copied.version), deduplicated=copied.deduplicated)
+
+
+def _aliases(aliases: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted({parse_alias(alias) for alias in aliases} - {LATEST}))

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from modelkeep.api.metadata.v1 import draft_pb2 as pb
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as service_pb
-from modelkeep.names import CollectionName, ProjectName, parse_identifier
+from modelkeep.errors import InvalidArgument
+from modelkeep.names import CollectionName, ProjectName, VersionName, parse_identifier
 
 from modelkeep_server.metadata.convert.moment import to_timestamp
 from modelkeep_server.metadata.domain.draft import Draft, DraftState
+
+MAX_DISTRIBUTED_ID: Final = 128
+"""Most characters of what the writers of one version call their draft."""
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 _STATES = {
     DraftState.OPEN: pb.DRAFT_STATE_OPEN,
@@ -27,10 +35,40 @@ def draft_to_pb(draft: Draft) -> pb.Draft:
         create_time=to_timestamp(draft.create_time),
         expire_time=to_timestamp(draft.expire_time),
         version=str(draft.version or ""),
+        base=str(draft.base.version) if draft.base else "",
+        distributed_id=draft.distributed_id,
+        creator=draft.creator,
     )
 
 
-def draft_from_pb(request: service_pb.CreateDraftRequest) -> tuple[ProjectName, CollectionName, str]:
-    """The project, the collection and the type of a draft to open. Raises InvalidName."""
-    collection = CollectionName.parse(request.draft.collection)
-    return ProjectName.parse(request.parent), collection, parse_identifier(request.draft.type, "type")
+def draft_from_pb(
+    request: service_pb.CreateDraftRequest,
+) -> tuple[tuple[ProjectName, CollectionName, str], VersionName | None, str]:
+    """The project, the collection, the type, the base and the distributed id of a draft to open.
+
+    Raises InvalidName, InvalidArgument.
+    """
+    project, draft = ProjectName.parse(request.parent), request.draft
+    collection, type_ = CollectionName.parse(draft.collection), parse_identifier(draft.type, "type")
+    base = VersionName.parse(draft.base) if draft.base else None
+    return (project, collection, type_), base, _distributed_id(draft.distributed_id)
+
+
+def state_from_pb(state: pb.DraftState) -> DraftState | None:
+    """The state that drafts are to be in; None for any. Raises InvalidArgument."""
+    if state == pb.DRAFT_STATE_UNSPECIFIED:
+        return None
+    found = next((mine for mine, wire in _STATES.items() if wire == state), None)
+    if found is None:
+        raise InvalidArgument(f"there is no state of drafts with the number {state}", field="state", value=state)
+    return found
+
+
+def _distributed_id(text: str) -> str:
+    if len(text) > MAX_DISTRIBUTED_ID or text != text.strip() or _CONTROL.search(text):
+        message = (
+            f"{text[:50]!r} is no distributed id: it has 1 to {MAX_DISTRIBUTED_ID} characters, no control characters, and no "
+            "white space at its ends"
+        )
+        raise InvalidArgument(message, field="draft.distributed_id", value=text[:200].encode(errors="replace").decode())
+    return text

@@ -11,8 +11,10 @@ from modelkeep.digest import Digest
 from modelkeep.errors import InvalidEntry, InvalidReference
 from modelkeep.manifest import ChangeTokenKind, Entry, Reference, Segment
 
+from modelkeep_server.database.paging import Listing
 from modelkeep_server.metadata.convert.moment import from_micros, from_timestamp, to_micros, to_timestamp
-from modelkeep_server.metadata.domain.entry import EntryPart
+from modelkeep_server.metadata.domain.entry import EntryPart, Folder, Piece, file_line
+from modelkeep_server.metadata.domain.page import SEGMENTS_PER_PAGE, Keyed
 
 _KINDS = {
     pb.CHANGE_TOKEN_KIND_ETAG: ChangeTokenKind.ETAG,
@@ -22,14 +24,25 @@ _KINDS = {
 _NUMBERS = {kind: number for number, kind in _KINDS.items()}
 
 
-def parts_from_pb(request: service_pb.AddEntriesRequest) -> tuple[EntryPart, ...]:
-    """The entries of one message of a stream. Raises what `part_from_pb` raises."""
-    return tuple(part_from_pb(entry) for entry in request.entries)
+def pieces_from_pb(request: service_pb.AddEntriesRequest) -> list[Piece]:
+    """The entries of one message of a stream: as lines, as far as that is simple. Raises what `part_from_pb` raises."""
+    return [_line(entry) or part_from_pb(entry) for entry in request.entries]
 
 
 def parts_to_pb(parts: Sequence[EntryPart]) -> service_pb.StreamEntriesResponse:
     """One message of a stream of entries."""
     return service_pb.StreamEntriesResponse(entries=[part_to_pb(part) for part in parts])
+
+
+def contents_to_pb(listing: Listing[Entry | Folder]) -> service_pb.ListEntriesResponse:
+    """A page of entries, and of folders."""
+    response = service_pb.ListEntriesResponse(next_page_token=listing.next_token)
+    for item in listing.items:
+        if isinstance(item, Folder):
+            response.folders.append(item.path)
+        else:
+            response.entries.append(entry_to_pb(item))
+    return response
 
 
 def part_from_pb(entry: pb.Entry) -> EntryPart:
@@ -65,6 +78,14 @@ def entry_to_pb(entry: Entry) -> pb.Entry:
         executable=entry.executable,
         reference=_reference_to_pb(entry.reference),
     )
+
+
+def _line(entry: pb.Entry) -> Keyed | None:
+    """The line of an entry that is a whole file and all right; else None."""
+    if entry.continued or len(entry.segments) > SEGMENTS_PER_PAGE or entry.HasField("reference"):
+        return None
+    segments = [(segment.chunk.sha256, segment.offset, segment.length) for segment in entry.segments]
+    return file_line(entry.path, entry.digest.sha256, entry.size_bytes, entry.executable, segments)
 
 
 def _digest(digest: DigestMessage) -> Digest:

@@ -20,5 +20,6 @@ def limits_to_pb(limits: Limits) -> pb.Capabilities:
         max_segments_per_message=limits.max_segments_per_message,
         max_message_bytes=limits.max_message_bytes,
         max_entries=limits.max_entries,
+        max_paths=limits.max_paths,
         max_signatures=limits.max_signatures,
     )

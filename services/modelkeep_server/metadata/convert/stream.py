@@ -8,21 +8,24 @@ from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
 from modelkeep.errors import InvalidArgument
 from modelkeep.names import DraftName
 
-from modelkeep_server.metadata.convert.entry import parts_from_pb
-from modelkeep_server.metadata.domain.entry import EntryPart
+from modelkeep_server.metadata.convert.entry import pieces_from_pb
+from modelkeep_server.metadata.domain.entry import Piece
 
 
-async def open_stream(requests: AsyncIterator[pb.AddEntriesRequest]) -> tuple[DraftName, AsyncIterator[tuple[EntryPart, ...]]]:
-    """The draft that the stream is for, and its entries, message by message, as they come. Raises InvalidName."""
+async def open_stream(
+    requests: AsyncIterator[pb.AddEntriesRequest],
+) -> tuple[DraftName, bool, AsyncIterator[list[Piece]]]:
+    """The draft that the stream is for, whether it overwrites, and its entries, message by message, as they come.
+
+    Raises InvalidName.
+    """
     first = await anext(aiter(requests), pb.AddEntriesRequest())
-    return DraftName.parse(first.draft), _messages(first, requests)
+    return DraftName.parse(first.draft), first.overwrite, _messages(first, requests)
 
 
-async def _messages(
-    first: pb.AddEntriesRequest, others: AsyncIterator[pb.AddEntriesRequest]
-) -> AsyncIterator[tuple[EntryPart, ...]]:
-    yield parts_from_pb(first)
+async def _messages(first: pb.AddEntriesRequest, others: AsyncIterator[pb.AddEntriesRequest]) -> AsyncIterator[list[Piece]]:
+    yield pieces_from_pb(first)
     async for message in others:
         if message.draft:
             raise InvalidArgument("only the first message of the stream names the draft", field="draft", value=message.draft)
-        yield parts_from_pb(message)
+        yield pieces_from_pb(message)

@@ -12,7 +12,7 @@ from modelkeep.names import VersionName, parse_tag
 from modelkeep_server.metadata.convert.mask import fields_from_pb
 from modelkeep_server.metadata.convert.moment import to_timestamp
 from modelkeep_server.metadata.domain.text import MAX_MARKDOWN, parse_text
-from modelkeep_server.metadata.domain.version import Tombstone, UseSummary, Version, VersionState, Words
+from modelkeep_server.metadata.domain.version import Origin, Tombstone, UseSummary, Version, VersionState, Words
 
 _STATES = {
     VersionState.COMMITTED: pb.VERSION_STATE_COMMITTED,
@@ -46,6 +46,7 @@ def version_to_pb(version: Version) -> pb.Version:
         etag=version.etag,
         tombstone=_tombstone(version.tombstone),
         uses=_uses(version.uses),
+        origin=_origin(version.origin),
     )
 
 
@@ -78,6 +79,10 @@ def _tombstone(tombstone: Tombstone | None) -> pb.Tombstone | None:
         delete_time=to_timestamp(tombstone.delete_time),
         purge_time=to_timestamp(tombstone.purge_time),
     )
+
+
+def _origin(origin: Origin | None) -> pb.Origin | None:
+    return pb.Origin(version=origin.version, version_uid=origin.version_uid) if origin else None
 
 
 def _uses(uses: UseSummary) -> pb.UseSummary:

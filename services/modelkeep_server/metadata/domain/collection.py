@@ -21,3 +21,13 @@ class Collection:
     create_time: datetime
     update_time: datetime
     etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionChange:
+    """A change of the name of a collection."""
+
+    from_collection: str
+    to_collection: str
+    change_time: datetime
+    actor: str

@@ -13,7 +13,7 @@ from modelkeep.errors import DraftCommitted, DraftNotOpen
 from modelkeep.names import CollectionName, DraftName, RunName, VersionName
 
 from modelkeep_server.metadata.domain.manifest import Manifest
-from modelkeep_server.metadata.domain.version import Version
+from modelkeep_server.metadata.domain.version import Origin, Version
 
 
 class DraftState(Enum):
@@ -36,6 +36,31 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Base:
+    """What a draft began with."""
+
+    version: VersionName
+    """By the name that it had then; it may be deleted meanwhile."""
+    layout: Digest | None
+    """Names its manifest, which the draft keeps for as long as it is open."""
+    entry_count: int = 0
+    """Known only while the draft is opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewDraft:
+    """A draft to open."""
+
+    name: DraftName
+    collection: CollectionName
+    type: str
+    creator: str
+    base: Base | None = None
+    distributed_id: str = ""
+    """What the writers of one version call it (SEM-42); empty when nobody needs to find it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Draft:
     """A draft collects the entries of a version until it is committed or ends."""
 
@@ -47,8 +72,13 @@ class Draft:
     expire_time: datetime
     entry_count: int
     layout: Digest | None
-    """Names its manifest once it is sealed; None again when more entries came. Never leaves the service."""
+    """Names its manifest once it is sealed; None again when its entries changed. Never leaves the service."""
     outcome: Outcome | None
+    revision: int = 0
+    """Rises whenever its entries change. Never leaves the service."""
+    base: Base | None = None
+    distributed_id: str = ""
+    creator: str = ""
 
     @property
     def version(self) -> VersionName | None:
@@ -57,9 +87,35 @@ class Draft:
 
     def require_open(self) -> None:
         """Raise DraftNotOpen unless it takes entries and can be committed."""
+        if self.outcome is not None:
+            version = self.outcome.version
+            message = f"the draft {self.name.draft} is committed, as {version.short}; open a new one, with it as its base"
+            raise DraftNotOpen(message, draft=str(self.name), state=self.state.value, version=str(version))
         if self.state is not DraftState.OPEN:
             message = f"the draft {self.name.draft} is {self.state.value}; open a new one and add the entries again"
             raise DraftNotOpen(message, draft=str(self.name), state=self.state.value)
+
+    def require_shared(self, wish: NewDraft) -> None:
+        """Raise DraftNotOpen unless a writer who asks for its `distributed_id` means what it is (SEM-42)."""
+        why = ""
+        if self.state in {DraftState.ABORTED, DraftState.EXPIRED}:
+            why = f"is {self.state.value}"
+        elif self.type != wish.type:
+            why = f"has the type {self.type!r}, not {wish.type!r}"
+        elif not self._began_with(wish.base):
+            theirs, yours = (base.version.short if base else "no version" for base in (self.base, wish.base))
+            why = f"began with {theirs}, not with {yours}"
+        if why:
+            message = f"the draft with the distributed id {self.distributed_id!r} {why}; use another id"
+            about = {"draft": str(self.name), "state": self.state.value, "distributed_id": self.distributed_id}
+            raise DraftNotOpen(message, **about)
+
+    def _began_with(self, base: Base | None) -> bool:
+        if self.base is None or base is None:
+            return self.base is base
+        if self.base.version == base.version:
+            return True
+        return base.layout is not None and self.base.layout == base.layout  # it was renamed meanwhile
 
     def answer_to(self, commit: Commit) -> Outcome | None:
         """What a commit with this body is answered, if the draft is committed already. Raises DraftCommitted (SEM-14)."""
@@ -105,6 +161,14 @@ class Commit:
 
 
 @dataclass(frozen=True, slots=True)
+class Removed:
+    """The answer to a removal of entries."""
+
+    entry_count: int
+    """How many went."""
+
+
+@dataclass(frozen=True, slots=True)
 class Committed:
     """The answer to a commit."""
 
@@ -126,3 +190,5 @@ class NewVersion:
     """Whether every file is one whole chunk, or empty, so that its digest is proven already (SEM-24)."""
     commit: Commit
     creator: str
+    origin: Origin | None = None
+    """Where it was copied from."""

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from modelkeep.digest import EMPTY
 from modelkeep.errors import InvalidEntry, LimitExceeded, PathConflict
 from modelkeep.manifest import Entry, Segment, encode_segments, parse_path
 
-from modelkeep_server.metadata.domain.page import SEGMENT_BYTES, SEGMENTS_PER_PAGE, Line, SegmentPage, segment_page
+from modelkeep_server.metadata.domain.page import (
+    SEGMENT_BYTES,
+    SEGMENTS_PER_PAGE,
+    Keyed,
+    Line,
+    SegmentPage,
+    segment_page,
+)
 
 MAX_SEGMENT_PAGES: Final = 4096
 """Of one entry: 4 TiB at 1 MiB a segment."""
+
+_HEAD: Final = struct.Struct(">II")
+_DIGEST: Final = struct.pack(">I", 71) + b"sha256:"
+_TAIL: Final = struct.Struct(">IQIBIIIII")
+_END: Final = bytes(4)
+_SEGMENT: Final = struct.Struct(">32sIQ")
+_ENTRY_BYTES: Final = 108
+_LINE_BYTES: Final = 124
+"""Of the entry, and of the line, of a file: beside its path, and beside its path and segments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +43,53 @@ class EntryPart:
     segments: tuple[Segment, ...]
     continued: bool
     """Whether further segments of this entry follow in the next part."""
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder of a version: paths begin with its path and a slash."""
+
+    path: str
+
+
+Piece = Keyed | EntryPart
+"""What comes in a stream: the checked line of a file, or a part of an entry that is a reference, long, or perhaps wrong."""
+
+
+def file_line(
+    path: str, sha256: bytes, size_bytes: int, executable: bool, segments: Sequence[tuple[bytes, int, int]]
+) -> Keyed | None:
+    """The line of a file that has few segments, in one go; None when anything is wrong with it, which `Entry.check` tells.
+
+    The same bytes as `Line.of` gives, without an object for each thing on the way. Raises InvalidPath.
+    """
+    parse_path(path)
+    total = 0
+    for chunk, offset, length in segments:
+        if length < 1 or offset < 0 or offset + length >= 1 << 32 or len(chunk) != 32:
+            return None
+        total += length
+    if total != size_bytes or len(sha256) != 32 or len(segments) > SEGMENTS_PER_PAGE or (not total and sha256 != EMPTY.sha256):
+        return None
+    key = path.encode()
+    stored = b"".join([_SEGMENT.pack(*segment) for segment in segments])
+    line = (
+        _HEAD.pack(len(key) + _ENTRY_BYTES, len(key)),
+        key,
+        _DIGEST,
+        sha256.hex().encode(),
+        _TAIL.pack(8, size_bytes, 1, executable, 0, 0, 0, 0, len(stored)),
+        stored,
+        _END,
+    )
+    return key, b"".join(line)
+
+
+def segment_count(piece: Piece) -> int:
+    """How many segments came with it."""
+    if isinstance(piece, EntryPart):
+        return len(piece.segments)
+    return (len(piece[1]) - len(piece[0]) - _LINE_BYTES) // SEGMENT_BYTES
 
 
 @dataclass(slots=True)
@@ -40,26 +105,37 @@ class Batch:
 class Assembler:
     """Turns the parts of a stream into checked lines. Of a long entry it keeps one page of segments, and the others' names."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, overwrite: bool = False) -> None:
+        """With `overwrite` the last entry of a path counts."""
         self.entry_count = 0
         """Complete entries so far."""
+        self._overwrite = overwrite
         self._open: _LongEntry | None = None
         self._batch = Batch()
 
-    def add(self, part: EntryPart) -> None:
-        """Take the next part. Raises InvalidPath, InvalidEntry, InvalidReference, PathConflict, LimitExceeded."""
-        if self._open is None:
-            if part.entry is None:
-                raise InvalidEntry(f"{part.path!r} has no digest", path=part.path)
-            if not part.continued and len(part.segments) <= SEGMENTS_PER_PAGE:
-                entry = replace(part.entry, segments=part.segments)
-                entry.check()
-                self._put(Line.of(entry))
-                return
-            self._open = _LongEntry(part.entry)
-        elif part.entry is not None or part.path != self._open.head.path:
-            path = self._open.head.path
-            raise InvalidEntry(f"{path!r} was to go on, but {part.path!r} came as a new entry", path=path, other=part.path)
+    def add(self, piece: Piece) -> None:
+        """Take the next piece. Raises InvalidPath, InvalidEntry, InvalidReference, PathConflict, LimitExceeded."""
+        if not isinstance(piece, EntryPart):
+            if self._open is not None:
+                raise _interrupted(self._open.head.path, piece[0].decode())
+            self._put(*piece)
+        elif self._open is None:
+            self._begin(piece)
+        elif piece.entry is not None or piece.path != self._open.head.path:
+            raise _interrupted(self._open.head.path, piece.path)
+        else:
+            self._extend(self._open, piece)
+
+    def _begin(self, part: EntryPart) -> None:
+        if part.entry is None:
+            raise InvalidEntry(f"{part.path!r} has no digest", path=part.path)
+        if not part.continued and len(part.segments) <= SEGMENTS_PER_PAGE:
+            entry = replace(part.entry, segments=part.segments)
+            entry.check()
+            line = Line.of(entry)
+            self._put(line.path, line.encode())
+            return
+        self._open = _LongEntry(part.entry)
         self._extend(self._open, part)
 
     def take(self) -> Batch:
@@ -93,17 +169,21 @@ class Assembler:
         line, last = entry.finish()
         if last is not None:
             self._batch.pages.append(last)
-        self._put(line)
+        self._put(line.path, line.encode())
 
-    def _put(self, line: Line) -> None:
-        data = line.encode()
+    def _put(self, path: bytes, data: bytes) -> None:
+        batch = self._batch
         self.entry_count += 1
-        known = self._batch.lines.get(line.path)
-        if known is None:
-            self._batch.lines[line.path] = data
-            self._batch.size_bytes += len(data)
-        else:
+        known = batch.lines.get(path)
+        if known is not None and not self._overwrite:
             require_same(known, data)
+            return
+        batch.lines[path] = data
+        batch.size_bytes += len(data)
+
+
+def _interrupted(path: str, other: str) -> InvalidEntry:
+    return InvalidEntry(f"{path!r} was to go on, but {other!r} came as a new entry", path=path, other=other)
 
 
 class _LongEntry:
@@ -155,14 +235,26 @@ class _LongEntry:
         return page
 
 
+def is_same(known: bytes, other: bytes) -> bool:
+    """Whether two lines of one path have the same content; their segments may differ."""
+    return known == other or Line.decode(known).entry == Line.decode(other).entry
+
+
 def require_same(known: bytes, other: bytes) -> None:
     """Raise PathConflict unless two lines of one path have the same content; their segments may differ."""
-    first, second = Line.decode(known), Line.decode(other)
-    if first.entry != second.entry:
-        a, b = first.open(), second.open()
+    if not is_same(known, other):
+        a, b = Line.decode(known).open(), Line.decode(other).open()
         what = "content" if a.digest != b.digest else "size, mode or reference"
-        message = f"{a.path!r} is in the draft already, with other {what}: {a.digest} there, {b.digest} now"
+        message = (
+            f"{a.path!r} is in the draft already, with other {what}: {a.digest} there, {b.digest} now; "
+            "say overwrite to replace it"
+        )
         raise PathConflict(message, path=a.path, digest=str(a.digest), other_digest=str(b.digest))
+
+
+def folders_above(path: bytes) -> list[bytes]:
+    """The folders that a path lies in, each with its slash."""
+    return [path[: i + 1] for i, byte in enumerate(path[:-1]) if byte == ord("/")]
 
 
 def path_ranges(prefix: str) -> list[tuple[bytes, bytes | None]]:

@@ -48,6 +48,7 @@ class VersionCommitted:
     deduplicated: bool
     run: str
     run_display_name: str
+    origin_uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,15 @@ class UseSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """The version that a version was copied from."""
+
+    version: str
+    """By the name that it had then."""
+    version_uid: str
+
+
+@dataclass(frozen=True, slots=True)
 class Version:
     """A version. Its content never changes; its words, tags and aliases may (SEM-15)."""
 
@@ -85,6 +94,8 @@ class Version:
     etag: str
     tombstone: Tombstone | None
     uses: UseSummary
+    origin: Origin | None = None
+    """Where it was copied from; None when it was logged here."""
 
 
 @dataclass(frozen=True, slots=True)

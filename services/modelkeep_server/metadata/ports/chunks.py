@@ -17,3 +17,9 @@ class Chunks(Protocol):
         Answers one list per batch: the size in bytes of each chunk, -1 for one that is not live or not held by the team.
         """
         ...
+
+    def adopt(
+        self, team: str, source: str, epoch: int, batches: AsyncIterator[Sequence[Digest]]
+    ) -> AsyncGenerator[Sequence[int]]:
+        """Give a team holdings of chunks that the team `source` has, and confirm them, as `confirm` does and answers."""
+        ...

@@ -7,7 +7,8 @@ from typing import Protocol
 from modelkeep.names import CollectionName, ProjectName
 
 from modelkeep_server.database.paging import Listing, Page
-from modelkeep_server.metadata.domain.collection import Collection
+from modelkeep_server.filtering.expression import ALL, Query
+from modelkeep_server.metadata.domain.collection import Collection, CollectionChange
 
 
 class Collections(Protocol):
@@ -24,10 +25,10 @@ class Collections(Protocol):
         """A collection. Raises TeamNotFound, ProjectNotFound, CollectionNotFound."""
         ...
 
-    async def list(self, project: ProjectName, type_: str, page: Page) -> Listing[Collection]:
-        """The collections of a project by name; only those of one type, unless that is empty.
+    async def list(self, project: ProjectName, type_: str, page: Page, query: Query = ALL) -> Listing[Collection]:
+        """The collections that `query` asks for, by name unless it says otherwise; `-` stands for all projects of the team.
 
-        Raises TeamNotFound, ProjectNotFound.
+        Only those of one type, unless that is empty. Raises TeamNotFound, ProjectNotFound, InvalidPageToken.
         """
         ...
 
@@ -38,8 +39,15 @@ class Collections(Protocol):
         """
         ...
 
-    async def rename(self, name: CollectionName, new: CollectionName) -> None:
-        """Give a collection another name. Raises CollectionNotFound, CollectionExists."""
+    async def rename(self, name: CollectionName, new: CollectionName, actor: str) -> None:
+        """Give a collection another name, perhaps in another project, and note that; its drafts go with it.
+
+        Raises CollectionNotFound, CollectionExists.
+        """
+        ...
+
+    async def history(self, name: CollectionName, page: Page) -> Listing[CollectionChange]:
+        """The names that a collection had, newest first. Raises TeamNotFound, ProjectNotFound, CollectionNotFound."""
         ...
 
     async def lock(self, name: CollectionName) -> None:

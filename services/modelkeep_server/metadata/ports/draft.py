@@ -1,50 +1,53 @@
-"""Drafts and their entries, as the database keeps them. What expired is judged by its clock."""
+"""Drafts, as the database keeps them. What expired is judged by its clock."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Protocol
 
 from modelkeep.digest import Digest
-from modelkeep.names import CollectionName, DraftName
+from modelkeep.names import CollectionName, DraftName, ProjectName
 
-from modelkeep_server.metadata.domain.draft import Draft, Outcome
+from modelkeep_server.database.paging import Listing, Page
+from modelkeep_server.metadata.domain.draft import Draft, DraftState, NewDraft, Outcome
 
 
 class Drafts(Protocol):
-    """All drafts, and the entries of those that are open."""
+    """All drafts. A draft is found by any project that its collection was in."""
 
-    async def create(self, name: DraftName, collection: CollectionName, type_: str, creator: str, life: timedelta) -> Draft:
-        """Open a draft in a collection that exists."""
+    async def create(self, draft: NewDraft, life: timedelta) -> Draft | None:
+        """Open a draft in a collection that exists; None when that has a draft of the same `distributed_id`."""
+        ...
+
+    async def shared(self, collection: CollectionName, distributed_id: str) -> Draft | None:
+        """The draft that several writers call `distributed_id`."""
         ...
 
     async def get(self, name: DraftName) -> Draft:
         """A draft. Raises DraftNotFound."""
         ...
 
+    async def list(self, project: ProjectName, state: DraftState | None, page: Page) -> Listing[Draft]:
+        """The drafts of a project, newest first; only those in one state, unless that is None.
+
+        Raises TeamNotFound, ProjectNotFound.
+        """
+        ...
+
     async def lock(self, name: DraftName) -> Draft:
         """A draft that, like its collection, nobody else changes until the transaction ends. Raises DraftNotFound."""
         ...
 
-    async def prolong(self, name: DraftName, life: timedelta) -> int:
-        """Give an open draft `life` from now on, and lock it; how many entries it has. Raises DraftNotFound, DraftNotOpen."""
+    async def prolong(self, name: DraftName, life: timedelta) -> tuple[int, int]:
+        """Give an open draft `life` from now on, and lock it; how many entries it has, and its revision.
+
+        Raises DraftNotFound, DraftNotOpen.
+        """
         ...
 
-    async def lines(self, name: DraftName, paths: Collection[bytes]) -> Mapping[bytes, bytes]:
-        """The lines that a draft has for some paths."""
-        ...
-
-    async def add_lines(self, name: DraftName, lines: Mapping[bytes, bytes]) -> None:
-        """Add lines for paths that a locked draft does not have, and take its seal back."""
-        ...
-
-    async def lines_after(self, name: DraftName, path: bytes | None, limit: int, size: int) -> Sequence[tuple[bytes, bytes]]:
-        """The next paths and lines of a draft by path: at most `limit`, up to the one that reaches `size` bytes."""
-        ...
-
-    async def seal(self, name: DraftName, layout: Digest, entry_count: int) -> bool:
-        """Point an open draft to its manifest; false when it got more than `entry_count` entries meanwhile, or ended."""
+    async def seal(self, name: DraftName, layout: Digest, revision: int) -> bool:
+        """Point an open draft to its manifest; false when it is another revision by now, or ended."""
         ...
 
     async def commit(self, name: DraftName, outcome: Outcome) -> None:

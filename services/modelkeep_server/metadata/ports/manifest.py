@@ -39,6 +39,10 @@ class Manifests(Protocol):
         """The next places of a manifest, from an ordinal on, that may have paths from `first` on and before `end`."""
         ...
 
+    async def slot_at(self, layout: Digest, path: bytes) -> PageSlot | None:
+        """The first place of a manifest that has a path from `path` on."""
+        ...
+
     async def pages(self, digests: Collection[Digest]) -> Mapping[Digest, bytes]:
         """The bytes of some pages. Raises InternalError when one is not there."""
         ...

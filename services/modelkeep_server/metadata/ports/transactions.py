@@ -6,14 +6,17 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Protocol, TypeVar
 
+from modelkeep.address import Address
 from modelkeep.names import ProjectName
 
 from modelkeep_server.metadata.domain.call import Call
 from modelkeep_server.metadata.domain.event import Happening
+from modelkeep_server.metadata.domain.version import Version
 from modelkeep_server.metadata.ports.alias import Aliases
 from modelkeep_server.metadata.ports.audit import Audit
 from modelkeep_server.metadata.ports.collection import Collections
 from modelkeep_server.metadata.ports.draft import Drafts
+from modelkeep_server.metadata.ports.draft_entry import DraftEntries
 from modelkeep_server.metadata.ports.event import Events
 from modelkeep_server.metadata.ports.fence import Fence
 from modelkeep_server.metadata.ports.key import Keys
@@ -85,6 +88,11 @@ class Work(Protocol):
         ...
 
     @property
+    def draft_entries(self) -> DraftEntries:
+        """The entries of drafts that are open."""
+        ...
+
+    @property
     def manifests(self) -> Manifests:
         """All manifests."""
         ...
@@ -118,12 +126,27 @@ class Work(Protocol):
 class Transactions(Protocol):
     """A step may run more than once, after a conflict, so it does nothing outside of its work."""
 
+    async def find(self, address: Address) -> Version | None:
+        """The live version behind an address, or None; what many calls ask at once is asked of the database once.
+
+        Of an address with a digest or a moment it knows nothing. What was committed before the call is seen.
+        """
+        ...
+
+    async def look(self, step: Callable[[Work], Awaitable[T]]) -> T:
+        """As `read`, for a step of one statement: nothing begins and nothing ends around it."""
+        ...
+
     async def read(self, step: Callable[[Work], Awaitable[T]]) -> T:
         """Run `step` in a transaction that writes nothing."""
         ...
 
     async def write(self, step: Callable[[Work], Awaitable[T]]) -> T:
         """Run `step` in one transaction and commit it, its events included."""
+        ...
+
+    async def recall(self, call: Call, answer: type[T]) -> T | None:
+        """The answer that a call got before; None when it got none yet. Raises RequestIdReused."""
         ...
 
     async def once(self, call: Call, answer: type[T], step: Callable[[Work], Awaitable[T]]) -> T:

@@ -10,6 +10,7 @@ from modelkeep.digest import Digest
 from modelkeep.names import CollectionName, VersionName
 
 from modelkeep_server.database.paging import Listing, Page
+from modelkeep_server.filtering.expression import ALL, Query
 from modelkeep_server.metadata.domain.draft import NewVersion
 from modelkeep_server.metadata.domain.manifest import Manifest
 from modelkeep_server.metadata.domain.version import Twin, Version, Words
@@ -22,8 +23,13 @@ class Versions(Protocol):
         """A version. Raises TeamNotFound, ProjectNotFound, CollectionNotFound, VersionNotFound, VersionDeleted (SEM-40)."""
         ...
 
-    async def list(self, collection: CollectionName, page: Page, *, show_deleted: bool = False) -> Listing[Version]:
-        """The versions of a collection, newest first. Raises TeamNotFound, ProjectNotFound, CollectionNotFound."""
+    async def list(
+        self, collection: CollectionName, page: Page, *, show_deleted: bool = False, query: Query = ALL
+    ) -> Listing[Version]:
+        """The versions that `query` asks for, newest first unless it says otherwise; `-` stands for all of a kind.
+
+        Raises TeamNotFound, ProjectNotFound, CollectionNotFound, InvalidPageToken.
+        """
         ...
 
     async def twins(self, collection: CollectionName, manifest: Manifest) -> Sequence[Twin]:

@@ -9,11 +9,13 @@ from google.protobuf.message import Message
 from modelkeep_server.metadata.app.alias import AliasApp
 from modelkeep_server.metadata.app.collection import CollectionApp
 from modelkeep_server.metadata.app.commit import CommitApp
+from modelkeep_server.metadata.app.copying import CopyApp
 from modelkeep_server.metadata.app.draft import DraftApp
 from modelkeep_server.metadata.app.entry import EntryApp
 from modelkeep_server.metadata.app.event import EventApp
 from modelkeep_server.metadata.app.key import KeyApp
 from modelkeep_server.metadata.app.project import ProjectApp
+from modelkeep_server.metadata.app.remove import RemovalApp
 from modelkeep_server.metadata.app.resolution import ResolutionApp
 from modelkeep_server.metadata.app.signature import SignatureApp
 from modelkeep_server.metadata.app.team import TeamApp
@@ -36,7 +38,9 @@ class Apps:
     projects: ProjectApp
     collections: CollectionApp
     drafts: DraftApp
+    removals: RemovalApp
     commits: CommitApp
+    copies: CopyApp
     versions: VersionApp
     entries: EntryApp
     aliases: AliasApp

@@ -9,7 +9,9 @@ from modelkeep.api.metadata.v1 import version_pb2 as version_pb
 from modelkeep.names import CollectionName, ProjectName, VersionName
 
 from modelkeep_server.metadata.convert.call import page_from_pb
-from modelkeep_server.metadata.convert.entry import entry_to_pb, parts_to_pb
+from modelkeep_server.metadata.convert.commit import copied_to_pb, copy_from_pb
+from modelkeep_server.metadata.convert.entry import contents_to_pb, parts_to_pb
+from modelkeep_server.metadata.convert.search import version_query
 from modelkeep_server.metadata.convert.use import use_from_pb
 from modelkeep_server.metadata.convert.version import tags_from_pb, version_to_pb, words_from_pb
 from modelkeep_server.metadata.domain.text import parse_text
@@ -32,10 +34,15 @@ class VersionCalls(Part):
         return version_to_pb(await self._apps.versions.get_version(current(), name, show_deleted=show))
 
     async def ListVersions(self, request: pb.ListVersionsRequest, _context: Context) -> pb.ListVersionsResponse:
-        """The versions of a collection."""
-        collection, page, show = CollectionName.parse(request.parent), page_from_pb(request), request.show_deleted
-        listing = await self._apps.versions.list_versions(current(), collection, page, show_deleted=show)
+        """The versions of a collection, or of many."""
+        collection, page, query = CollectionName.parse(request.parent), page_from_pb(request), version_query(request)
+        show = request.show_deleted
+        listing = await self._apps.versions.list_versions(current(), collection, page, show_deleted=show, query=query)
         return pb.ListVersionsResponse(versions=map(version_to_pb, listing.items), next_page_token=listing.next_token)
+
+    async def CopyVersion(self, request: pb.CopyVersionRequest, _context: Context) -> pb.CopyVersionResponse:
+        """A version with the content of another one."""
+        return copied_to_pb(await self._apps.copies.copy_version(call(request), *copy_from_pb(request)))
 
     async def UpdateVersion(self, request: pb.UpdateVersionRequest, _context: Context) -> version_pb.Version:
         """A version with other words."""
@@ -59,8 +66,8 @@ class VersionCalls(Part):
     async def ListEntries(self, request: pb.ListEntriesRequest, _context: Context) -> pb.ListEntriesResponse:
         """Entries without their segments."""
         name, page = VersionName.parse(request.parent), page_from_pb(request)
-        listing = await self._apps.entries.list_entries(current(), name, request.prefix, page)
-        return pb.ListEntriesResponse(entries=map(entry_to_pb, listing.items), next_page_token=listing.next_token)
+        by_folder = request.by_folder
+        return contents_to_pb(await self._apps.entries.list_entries(current(), name, request.prefix, page, by_folder=by_folder))
 
     async def StreamEntries(
         self, request: pb.StreamEntriesRequest, _context: Context

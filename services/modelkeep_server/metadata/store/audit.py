@@ -55,7 +55,8 @@ class AuditRepository:
         """The next manifests, by layout, that a version or a draft points to."""
         layout = col(ManifestRow.layout)
         by_version = select(col(VersionRow.id)).where(col(VersionRow.manifest) == layout).exists()
-        by_draft = select(col(DraftRow.id)).where(col(DraftRow.manifest) == layout).exists()
+        drafts = or_(col(DraftRow.manifest) == layout, col(DraftRow.base_manifest) == layout)
+        by_draft = select(col(DraftRow.id)).where(drafts).exists()
         statement = select(ManifestRow).where(or_(by_version, by_draft)).order_by(layout).limit(limit)
         if after is not None:
             statement = statement.where(layout > after.sha256)

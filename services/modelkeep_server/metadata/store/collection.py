@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from modelkeep.errors import CollectionExists, CollectionTypeMismatch
@@ -14,14 +13,14 @@ from sqlmodel import col
 
 from modelkeep_server.database.clock import Clock
 from modelkeep_server.database.paging import Listing, Page, token
-from modelkeep_server.metadata.domain.collection import Collection
-from modelkeep_server.metadata.domain.version import VersionState
+from modelkeep_server.filtering.expression import ALL, Query
+from modelkeep_server.metadata.domain.collection import Collection, CollectionChange
+from modelkeep_server.metadata.store.collection_listing import list_collections, with_versions
 from modelkeep_server.metadata.store.dialect import upsert
 from modelkeep_server.metadata.store.ids import project_id
-from modelkeep_server.metadata.store.listing import fitting
-from modelkeep_server.metadata.store.locate import collection_not_found, project_not_found
+from modelkeep_server.metadata.store.locate import collection_not_found
 from modelkeep_server.metadata.store.project import etag_mismatch, revision_of
-from modelkeep_server.metadata.store.tables import CollectionRow, ProjectRow, VersionRow
+from modelkeep_server.metadata.store.tables import CollectionChangeRow, CollectionRow, DraftRow
 
 
 class CollectionRepository:
@@ -58,30 +57,14 @@ class CollectionRepository:
         row = await self._session.scalar(select(CollectionRow).where(_is(name)).execution_options(populate_existing=True))
         if row is None:
             raise await collection_not_found(self._session, name)
-        return (await self._with_versions(name.parent, [row]))[0]
+        return (await with_versions(self._session, [(name, row)]))[0]
 
-    async def list(self, project: ProjectName, type_: str, page: Page) -> Listing[Collection]:
-        """The collections of a project by name; only those of one type, unless that is empty.
+    async def list(self, project: ProjectName, type_: str, page: Page, query: Query = ALL) -> Listing[Collection]:
+        """The collections that `query` asks for, by name unless it says otherwise; `-` stands for all projects of the team.
 
-        Raises TeamNotFound, ProjectNotFound.
+        Only those of one type, unless that is empty. Raises TeamNotFound, ProjectNotFound, InvalidPageToken.
         """
-        names = select(col(CollectionRow.name), func.length(col(CollectionRow.description)))
-        names = names.where(col(CollectionRow.project_id) == project_id(project))
-        if type_:
-            names = names.where(col(CollectionRow.type) == type_)
-        if position := page.position("collections", project, type_, of=(str,)):
-            names = names.where(col(CollectionRow.name) > position[0])
-        found = (await self._session.execute(names.order_by(col(CollectionRow.name)).limit(page.size + 1))).all()
-        if not found:
-            await self._require(project)
-            return Listing(())
-        chosen = [name for name, _ in found][: fitting([length for _, length in found], page.size)]
-        statement = select(CollectionRow).where(
-            col(CollectionRow.project_id) == project_id(project), col(CollectionRow.name).in_(chosen)
-        )
-        rows = (await self._session.scalars(statement.order_by(col(CollectionRow.name)))).all()
-        following = token([chosen[-1]], "collections", project, type_) if len(chosen) < len(found) else ""
-        return Listing(tuple(await self._with_versions(project, rows)), following)
+        return await list_collections(self._session, self._clock, project, page, type_=type_, query=query)
 
     async def update(self, name: CollectionName, type_: str | None, description: str | None, etag: str) -> Collection:
         """Edit a collection, if its etag is still `etag` or that is empty; None leaves a value as it is.
@@ -98,15 +81,49 @@ class CollectionRepository:
             raise etag_mismatch(f"the collection {name.collection!r}", collection.etag)
         return collection
 
-    async def rename(self, name: CollectionName, new: CollectionName) -> None:
-        """Give a collection another name. Raises CollectionNotFound, CollectionExists."""
+    async def rename(self, name: CollectionName, new: CollectionName, actor: str) -> None:
+        """Give a collection another name, perhaps in another project, and note that; its drafts go with it.
+
+        Raises CollectionNotFound, CollectionExists.
+        """
         try:
-            renamed = await self._session.execute(_edit(name, self._clock).values(name=new.collection))
+            values = {"name": new.collection, "project_id": project_id(new.parent)}
+            id_ = (await self._session.execute(_edit(name, self._clock).values(values))).scalar_one_or_none()
         except IntegrityError:
             message = f"there is a collection {new.collection!r} already; choose another name"
             raise CollectionExists(message, collection=str(new)) from None
-        if renamed.scalar_one_or_none() is None:
+        if id_ is None:
             raise await collection_not_found(self._session, name)
+        if name.parent != new.parent:
+            drafts = update(DraftRow).where(col(DraftRow.collection_id) == id_).values(project_id=project_id(new.parent))
+            await self._session.execute(drafts.execution_options(synchronize_session=False))
+        mine = col(CollectionChangeRow.collection_id) == id_
+        count = await self._session.scalar(select(func.count()).where(mine))
+        change = CollectionChangeRow(
+            collection_id=id_,
+            ordinal=(count or 0) + 1,
+            from_collection=str(name),
+            to_collection=str(new),
+            change_time=await self._clock.now(self._session),
+            actor=actor,
+        )
+        self._session.add(change)
+        await self._session.flush()
+
+    async def history(self, name: CollectionName, page: Page) -> Listing[CollectionChange]:
+        """The names that a collection had, newest first. Raises TeamNotFound, ProjectNotFound, CollectionNotFound."""
+        id_ = await self._session.scalar(select(col(CollectionRow.id)).where(_is(name)))
+        if id_ is None:
+            raise await collection_not_found(self._session, name)
+        statement = select(CollectionChangeRow).where(col(CollectionChangeRow.collection_id) == id_)
+        if position := page.position("collection history", name, of=(int,)):
+            statement = statement.where(col(CollectionChangeRow.ordinal) < position[0])
+        ordered = statement.order_by(col(CollectionChangeRow.ordinal).desc()).limit(page.size + 1)
+        rows = (await self._session.scalars(ordered)).all()
+        shown = rows[: page.size]
+        following = token([shown[-1].ordinal], "collection history", name) if len(rows) > len(shown) else ""
+        changes = (CollectionChange(row.from_collection, row.to_collection, row.change_time, row.actor) for row in shown)
+        return Listing(tuple(changes), following)
 
     async def lock(self, name: CollectionName) -> None:
         """Keep everybody else from writing in a collection until the transaction ends: the first lock of whoever does.
@@ -130,29 +147,6 @@ class CollectionRepository:
         following: int = (await self._session.execute(statement)).scalar_one()
         return following - 1
 
-    async def _require(self, project: ProjectName) -> None:
-        statement = select(col(ProjectRow.id)).where(col(ProjectRow.id) == project_id(project))
-        if await self._session.scalar(statement) is None:
-            raise await project_not_found(self._session, project)
-
-    async def _with_versions(self, project: ProjectName, rows: Sequence[CollectionRow]) -> Sequence[Collection]:
-        """The collections of some rows, with what their live versions add up to: one statement for all."""
-        statement = (
-            select(col(VersionRow.collection_id), func.max(col(VersionRow.number)), func.count())
-            .where(
-                col(VersionRow.collection_id).in_([row.id for row in rows]),
-                col(VersionRow.state) == VersionState.COMMITTED.value,
-            )
-            .group_by(col(VersionRow.collection_id))
-        )
-        live: dict[int | None, tuple[int | None, int]] = {
-            id_: (highest, count) for id_, highest, count in await self._session.execute(statement)
-        }
-        return [
-            _collection(CollectionName(project.team, project.project, row.name), row, *live.get(row.id, (None, 0)))
-            for row in rows
-        ]
-
 
 def _is(name: CollectionName) -> ColumnElement[bool]:
     return and_(col(CollectionRow.project_id) == project_id(name.parent), col(CollectionRow.name) == name.collection)
@@ -166,9 +160,3 @@ def _edit(name: CollectionName, clock: Clock) -> Any:
         .returning(col(CollectionRow.id))
         .execution_options(synchronize_session=False)
     )
-
-
-def _collection(name: CollectionName, row: CollectionRow, highest: int | None, count: int) -> Collection:
-    latest = None if highest is None else name.version(highest)
-    etag = str(row.revision)
-    return Collection(name, row.type, row.description, latest, count, row.create_time, row.update_time, etag)

@@ -1,23 +1,27 @@
-"""The rows of drafts and of their entries."""
+"""The rows of drafts."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 from modelkeep.digest import Digest
 from modelkeep.errors import DraftNotFound
-from modelkeep.names import CollectionName, DraftName
-from sqlalchemy import ColumnElement, Select, and_, case, delete, func, insert, or_, select, update
+from modelkeep.names import CollectionName, DraftName, ProjectName, VersionName
+from sqlalchemy import ColumnElement, Select, and_, case, delete, exists, func, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from modelkeep_server.database.clock import Clock
-from modelkeep_server.metadata.domain.draft import Draft, DraftState, Outcome
+from modelkeep_server.database.clock import Clock, from_micros, to_micros
+from modelkeep_server.database.paging import Listing, Page, token
+from modelkeep_server.metadata.domain.draft import Base, Draft, DraftState, NewDraft, Outcome
+from modelkeep_server.metadata.store.dialect import upsert
 from modelkeep_server.metadata.store.ids import collection_id, project_id, version_id
+from modelkeep_server.metadata.store.locate import project_not_found
 from modelkeep_server.metadata.store.tables import (
+    CollectionChangeRow,
     CollectionRow,
     DraftEntryRow,
     DraftPageRow,
@@ -28,30 +32,66 @@ from modelkeep_server.metadata.store.tables import (
 
 
 class DraftRepository:
-    """All drafts, and the entries of those that are open."""
+    """All drafts. A draft is found by any project that its collection was in."""
 
     def __init__(self, session: AsyncSession, clock: Clock) -> None:
         self._session = session
         self._clock = clock
 
-    async def create(self, name: DraftName, collection: CollectionName, type_: str, creator: str, life: timedelta) -> Draft:
-        """Open a draft in a collection that exists."""
-        statement = insert(DraftRow).values(
-            id=name.draft,
-            project_id=project_id(name.parent),
-            collection_id=collection_id(collection),
-            type=type_,
+    async def create(self, draft: NewDraft, life: timedelta) -> Draft | None:
+        """Open a draft in a collection that exists; None when that has a draft of the same `distributed_id`."""
+        base = draft.base
+        statement = upsert(self._session, DraftRow).values(
+            id=draft.name.draft,
+            project_id=project_id(draft.name.parent),
+            collection_id=collection_id(draft.collection),
+            type=draft.type,
             state=DraftState.OPEN.value,
-            creator=creator,
+            creator=draft.creator,
             create_time=self._clock.sql(),
             expire_time=self._clock.sql(life),
+            entry_count=base.entry_count if base else 0,
+            base_manifest=base.layout.sha256 if base and base.layout else None,
+            base=str(base.version) if base else "",
+            distributed_id=draft.distributed_id or None,
         )
-        await self._session.execute(statement)
-        return await self.get(name)
+        statement = statement.on_conflict_do_nothing(index_elements=["collection_id", "distributed_id"])
+        made = await self._session.execute(statement.returning(col(DraftRow.id)))
+        return None if made.scalar_one_or_none() is None else await self.get(draft.name)
+
+    async def shared(self, collection: CollectionName, distributed_id: str) -> Draft | None:
+        """The draft that several writers call `distributed_id`."""
+        its = and_(col(DraftRow.collection_id) == collection_id(collection), col(DraftRow.distributed_id) == distributed_id)
+        row = (await self._session.execute(self._select(its))).one_or_none()
+        return _draft(row) if row else None
 
     async def get(self, name: DraftName) -> Draft:
         """A draft. Raises DraftNotFound."""
-        return await self._one(name, self._select(name))
+        row = (await self._session.execute(self._select(_is(name)))).one_or_none()
+        if row is None:
+            message = f"there is no draft {name.draft} in {name.team}/{name.project}; open a new one"
+            raise DraftNotFound(message, draft=str(name))
+        return _draft(row)
+
+    async def list(self, project: ProjectName, state: DraftState | None, page: Page) -> Listing[Draft]:
+        """The drafts of a project, newest first; only those in one state, unless that is None.
+
+        Raises TeamNotFound, ProjectNotFound.
+        """
+        query = ("drafts", project, state)
+        key = (col(DraftRow.create_time), col(DraftRow.id))
+        conditions = [col(DraftRow.project_id) == project_id(project)]
+        if state is not None:
+            conditions.append(self._state() == state.value)
+        if position := page.position(*query, of=(int, str)):
+            conditions.append(tuple_(*key) < tuple_(from_micros(position[0]), position[1]))
+        statement = self._select(and_(*conditions)).order_by(*(column.desc() for column in key)).limit(page.size + 1)
+        drafts = [_draft(row) for row in await self._session.execute(statement)]
+        if not drafts and await self._session.scalar(select(project_id(project))) is None:
+            raise await project_not_found(self._session, project)
+        shown = tuple(drafts[: page.size])
+        following = token([to_micros(shown[-1].create_time), shown[-1].name.draft], *query) if len(drafts) > len(shown) else ""
+        return Listing(shown, following)
 
     async def lock(self, name: DraftName) -> Draft:
         """A draft that, like its collection, nobody else changes until the transaction ends. Raises DraftNotFound."""
@@ -65,46 +105,22 @@ class DraftRepository:
         # A statement of its own: one that waited for a lock answers, of all but the locked rows, what it saw before.
         return await self.get(name)
 
-    async def prolong(self, name: DraftName, life: timedelta) -> int:
-        """Give an open draft `life` from now on, and lock it; how many entries it has. Raises DraftNotFound, DraftNotOpen."""
-        statement = self._update_open(name).values(expire_time=self._clock.sql(life)).returning(col(DraftRow.entry_count))
-        count: int | None = (await self._session.execute(statement)).scalar_one_or_none()
-        if count is None:
+    async def prolong(self, name: DraftName, life: timedelta) -> tuple[int, int]:
+        """Give an open draft `life` from now on, and lock it; how many entries it has, and its revision.
+
+        Raises DraftNotFound, DraftNotOpen.
+        """
+        statement = self._update_open(name).values(expire_time=self._clock.sql(life))
+        found = await self._session.execute(statement.returning(col(DraftRow.entry_count), col(DraftRow.revision)))
+        row = found.one_or_none()
+        if row is None:
             (await self.get(name)).require_open()
             raise AssertionError
-        return count
+        return row[0], row[1]
 
-    async def lines(self, name: DraftName, paths: Collection[bytes]) -> Mapping[bytes, bytes]:
-        """The lines that a draft has for some paths."""
-        statement = select(col(DraftEntryRow.path), col(DraftEntryRow.line))
-        statement = statement.where(col(DraftEntryRow.draft_id) == name.draft, col(DraftEntryRow.path).in_(paths))
-        rows = await self._session.execute(statement)
-        return {row.path: row.line for row in rows}
-
-    async def add_lines(self, name: DraftName, lines: Mapping[bytes, bytes]) -> None:
-        """Add lines for paths that a locked draft does not have, and take its seal back."""
-        rows = [{"draft_id": name.draft, "path": path, "line": line} for path, line in lines.items()]
-        await self._session.execute(insert(DraftEntryRow), rows)
-        count = col(DraftRow.entry_count) + len(rows)
-        await self._session.execute(_update(name).values(entry_count=count, manifest=None))
-
-    async def lines_after(self, name: DraftName, path: bytes | None, limit: int, size: int) -> Sequence[tuple[bytes, bytes]]:
-        """The next paths and lines of a draft by path: at most `limit`, up to the one that reaches `size` bytes."""
-        key, line = col(DraftEntryRow.path), col(DraftEntryRow.line)
-        following = [col(DraftEntryRow.draft_id) == name.draft]
-        if path is not None:
-            following.append(key > path)
-        # Lengths are known without reading the lines, so only those that are asked for are ever loaded.
-        lengths = select(key, func.length(line).label("size")).where(*following).order_by(key).limit(limit).subquery()
-        up_to_here = func.sum(lengths.c.size).over(order_by=lengths.c.path)
-        places = select(lengths.c.path, (up_to_here - lengths.c.size).label("start")).subquery()
-        last = select(places.c.path).where(places.c.start < size).order_by(places.c.path.desc()).limit(1).scalar_subquery()
-        rows = await self._session.execute(select(key, line).where(*following, key <= last).order_by(key))
-        return [(path, line) for path, line in rows]
-
-    async def seal(self, name: DraftName, layout: Digest, entry_count: int) -> bool:
-        """Point an open draft to its manifest; false when it got more than `entry_count` entries meanwhile, or ended."""
-        statement = self._update_open(name).where(col(DraftRow.entry_count) == entry_count).values(manifest=layout.sha256)
+    async def seal(self, name: DraftName, layout: Digest, revision: int) -> bool:
+        """Point an open draft to its manifest; false when it is another revision by now, or ended."""
+        statement = self._update_open(name).where(col(DraftRow.revision) == revision).values(manifest=layout.sha256)
         sealed = await self._session.execute(statement.returning(col(DraftRow.id)))
         return sealed.scalar_one_or_none() is not None
 
@@ -146,51 +162,81 @@ class DraftRepository:
             dropped = await self._session.execute(statement)
             if dropped.rowcount >= limit:  # type: ignore[attr-defined]
                 return False
-        await self._session.execute(_update(name).values(is_swept=True, manifest=None))
+        await self._session.execute(_update(name).values(is_swept=True, manifest=None, base_manifest=None))
         return True
 
-    def _has_expired(self) -> ColumnElement[bool]:
-        return and_(col(DraftRow.state) == DraftState.OPEN.value, col(DraftRow.expire_time) <= self._clock.sql())
+    def _state(self) -> ColumnElement[str]:
+        expired = and_(col(DraftRow.state) == DraftState.OPEN.value, col(DraftRow.expire_time) <= self._clock.sql())
+        return case((expired, DraftState.EXPIRED.value), else_=col(DraftRow.state))
 
     def _has_ended(self) -> ColumnElement[bool]:
         return or_(col(DraftRow.state) != DraftState.OPEN.value, col(DraftRow.expire_time) <= self._clock.sql())
 
     def _update_open(self, name: DraftName) -> Any:
-        return _update(name).where(
-            col(DraftRow.project_id) == project_id(name.parent),
-            col(DraftRow.state) == DraftState.OPEN.value,
-            col(DraftRow.expire_time) > self._clock.sql(),
+        return (
+            update(DraftRow)
+            .where(_is(name), col(DraftRow.state) == DraftState.OPEN.value, col(DraftRow.expire_time) > self._clock.sql())
+            .execution_options(synchronize_session=False)
         )
 
-    def _select(self, name: DraftName) -> Select[Any]:
-        state = case((self._has_expired(), DraftState.EXPIRED.value), else_=col(DraftRow.state))
-        return (
-            select(DraftRow, state.label("state"), col(CollectionRow.name), col(VersionRow.number))
+    def _select(self, condition: ColumnElement[bool]) -> Select[Any]:
+        """The drafts that fit, with what is known of them elsewhere."""
+        statement: Any = (
+            select(
+                DraftRow,
+                self._state().label("state"),
+                col(ProjectRow.team),
+                col(ProjectRow.name),
+                col(CollectionRow.name),
+                col(VersionRow.number),
+            )
             .join(CollectionRow, col(CollectionRow.id) == col(DraftRow.collection_id))
+            .join(ProjectRow, col(ProjectRow.id) == col(CollectionRow.project_id))
             .outerjoin(VersionRow, col(VersionRow.id) == col(DraftRow.version_id))
-            .where(col(DraftRow.id) == name.draft, col(DraftRow.project_id) == project_id(name.parent))
+            .where(condition)
             .execution_options(populate_existing=True)
         )
+        found: Select[Any] = statement
+        return found
 
-    async def _one(self, name: DraftName, statement: Select[Any]) -> Draft:
-        row = (await self._session.execute(statement)).one_or_none()
-        if row is None:
-            message = f"there is no draft {name.draft} in {name.team}/{name.project}; open a new one"
-            raise DraftNotFound(message, draft=str(name))
-        return _draft(name, row)
+
+def _is(name: DraftName) -> ColumnElement[bool]:
+    """Says which draft: by its id, in its project, or in one that its collection was in when the draft was opened."""
+    here = col(DraftRow.project_id) == project_id(name.parent)
+    prefix = f"{name.parent}/"
+    moved = exists().where(
+        col(CollectionChangeRow.collection_id) == col(DraftRow.collection_id),
+        func.substr(col(CollectionChangeRow.from_collection), 1, len(prefix)) == prefix,
+    )
+    return and_(col(DraftRow.id) == name.draft, or_(here, moved))
 
 
 def _update(name: DraftName) -> Any:
     return update(DraftRow).where(col(DraftRow.id) == name.draft).execution_options(synchronize_session=False)
 
 
-def _draft(name: DraftName, found: Any) -> Draft:
-    row, state, collection_name, number = found
-    collection = CollectionName(name.team, name.project, collection_name)
+def _draft(found: Any) -> Draft:
+    row, state, team, project, collection_name, number = found
+    collection = CollectionName(team, project, collection_name)
     outcome = None
     if number is not None:
         ignored = tuple(json.loads(row.ignored_fields))
         outcome = Outcome(collection.version(number), row.commit_fingerprint, row.deduplicated, ignored)
-    layout = Digest(row.manifest) if row.manifest else None
-    times = (row.create_time, row.expire_time)
-    return Draft(name, collection, row.type, DraftState(state), *times, row.entry_count, layout, outcome)
+    base = None
+    if row.base:
+        base = Base(VersionName.parse(row.base), Digest(row.base_manifest) if row.base_manifest else None)
+    return Draft(
+        name=DraftName(team, project, row.id),
+        collection=collection,
+        type=row.type,
+        state=DraftState(state),
+        create_time=row.create_time,
+        expire_time=row.expire_time,
+        entry_count=row.entry_count,
+        layout=Digest(row.manifest) if row.manifest else None,
+        outcome=outcome,
+        revision=row.revision,
+        base=base,
+        distributed_id=row.distributed_id or "",
+        creator=row.creator,
+    )

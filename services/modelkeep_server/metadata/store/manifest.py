@@ -83,8 +83,12 @@ class ManifestRepository:
         )
         if end is not None:
             statement = statement.where(col(ManifestPageRow.first_path) < end)
-        rows = await self._session.scalars(statement.order_by(col(ManifestPageRow.ordinal)).limit(limit))
+        rows = await self._session.scalars(statement.order_by(col(ManifestPageRow.last_path)).limit(limit))
         return [PageSlot(row.ordinal, Digest(row.page), row.first_path, row.last_path, row.entry_count) for row in rows]
+
+    async def slot_at(self, layout: Digest, path: bytes) -> PageSlot | None:
+        """The first place of a manifest that has a path from `path` on."""
+        return next(iter(await self.slots(layout, path, None, 0, 1)), None)
 
     async def pages(self, digests: Collection[Digest]) -> Mapping[Digest, bytes]:
         """The bytes of some pages. Raises InternalError when one is not there."""

@@ -47,6 +47,11 @@ class RequestRepository:
         claimed = await self._session.execute(statement.returning(col(RequestRow.request_id)))
         return claimed.scalar_one_or_none() is not None
 
+    async def is_known(self, call: Call) -> bool:
+        """Whether a call succeeded before, and is still remembered."""
+        statement = select(col(RequestRow.request_id)).where(_is(call), col(RequestRow.expire_time) > self._clock.sql())
+        return await self._session.scalar(statement) is not None
+
     async def recall(self, call: Call, answer: type[T]) -> T:
         """The answer that the call got before. Raises RequestIdReused when it had another body then."""
         statement = select(col(RequestRow.fingerprint), col(RequestRow.answer)).where(_is(call))

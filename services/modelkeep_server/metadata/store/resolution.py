@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from modelkeep.address import Address, format_moment
@@ -14,12 +14,15 @@ from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from modelkeep_server.database.clock import Clock, Micros
+from modelkeep_server.database.engine import Database, Query
+from modelkeep_server.database.keys import as_parameter
+from modelkeep_server.database.lookups import Lookups
 from modelkeep_server.metadata.domain.version import Version, VersionState
 from modelkeep_server.metadata.store.alias import alias_not_found
 from modelkeep_server.metadata.store.locate import collection_not_found
 from modelkeep_server.metadata.store.tables import AliasChangeRow, AliasRow, CollectionRow, VersionAbsenceRow, VersionRow
 from modelkeep_server.metadata.store.version import version_not_found
-from modelkeep_server.metadata.store.version_view import LATEST_NUMBER, place, to_version, view
+from modelkeep_server.metadata.store.version_view import LATEST_NUMBER, MANY, place, to_version, view
 
 _MOMENT: Final = bindparam("moment", type_=Micros())
 _ALIAS: Final = bindparam("alias", type_=String())
@@ -67,6 +70,32 @@ _BY_DIGEST_DELETED: Final = (
     .order_by(col(VersionRow.number).desc())
     .limit(1)
 )
+
+
+_Key = tuple[str, str, str, int | None, str | None]
+"""Team, project and collection, and a number, or an alias, or neither: `latest`."""
+
+
+class Directory:
+    """Finds live versions for the calls of one process. What they ask for at once is one statement."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._query = Query(database, MANY)
+        self._versions: Lookups[_Key, Version] = Lookups(self._fetch)
+
+    async def find(self, address: Address) -> Version | None:
+        """The live version behind an address; None when there is none, and for a digest or a moment always."""
+        if address.digest_prefix or address.moment is not None:
+            return None
+        alias = None if address.number is not None or address.alias == LATEST else address.alias
+        of = address.collection
+        return await self._versions.get((of.team, of.project, of.collection, address.number, alias))
+
+    async def _fetch(self, keys: Sequence[_Key]) -> Mapping[_Key, Version]:
+        rows = await self._database.fetch(self._query, {"wanted": as_parameter(keys)})
+        versions = ((keys[row.place], to_version(row)) for row in rows)
+        return {key: version for key, version in versions if version is not None}
 
 
 class ResolutionRepository:

@@ -7,6 +7,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import TypeVar
 
+from modelkeep.address import Address
 from modelkeep.names import ProjectName
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -14,18 +15,20 @@ from modelkeep_server.database.clock import Clock
 from modelkeep_server.database.engine import Database
 from modelkeep_server.metadata.domain.call import Call
 from modelkeep_server.metadata.domain.event import Happening
+from modelkeep_server.metadata.domain.version import Version
 from modelkeep_server.metadata.ports.transactions import Work
 from modelkeep_server.metadata.store.alias import AliasRepository
 from modelkeep_server.metadata.store.audit import AuditRepository
 from modelkeep_server.metadata.store.collection import CollectionRepository
 from modelkeep_server.metadata.store.draft import DraftRepository
+from modelkeep_server.metadata.store.draft_entry import DraftEntryRepository
 from modelkeep_server.metadata.store.event import EventRepository
 from modelkeep_server.metadata.store.fence import FenceRepository
 from modelkeep_server.metadata.store.key import KeyRepository
 from modelkeep_server.metadata.store.manifest import ManifestRepository
 from modelkeep_server.metadata.store.project import ProjectRepository, TeamRepository
 from modelkeep_server.metadata.store.request import RequestRepository
-from modelkeep_server.metadata.store.resolution import ResolutionRepository
+from modelkeep_server.metadata.store.resolution import Directory, ResolutionRepository
 from modelkeep_server.metadata.store.signature import SignatureRepository
 from modelkeep_server.metadata.store.use import UseRepository
 from modelkeep_server.metadata.store.version import VersionRepository
@@ -85,6 +88,11 @@ class SqlWork:
     def drafts(self) -> DraftRepository:
         """All drafts."""
         return DraftRepository(self._session, self._clock)
+
+    @cached_property
+    def draft_entries(self) -> DraftEntryRepository:
+        """The entries of drafts that are open."""
+        return DraftEntryRepository(self._session, self._clock)
 
     @cached_property
     def manifests(self) -> ManifestRepository:
@@ -153,9 +161,18 @@ class SqlTransactions:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
+        self._directory = Directory(database)
         self._remembered = 0
         self.on_events: Callable[[Collection[ProjectName]], None] = lambda _projects: None
         """Called after each commit of this process that wrote events."""
+
+    async def find(self, address: Address) -> Version | None:
+        """The live version behind an address, or None; what many calls ask at once is asked of the database once."""
+        return await self._directory.find(address)
+
+    async def look(self, step: Callable[[Work], Awaitable[T]]) -> T:
+        """As `read`, for a step of one statement: nothing begins and nothing ends around it."""
+        return await self._database.look(lambda session: step(SqlWork(session, self._clock)))
 
     async def read(self, step: Callable[[Work], Awaitable[T]]) -> T:
         """Run `step` in a transaction that writes nothing."""
@@ -170,6 +187,15 @@ class SqlTransactions:
             return result
 
         return await self._commit(run)
+
+    async def recall(self, call: Call, answer: type[T]) -> T | None:
+        """The answer that a call got before; None when it got none yet. Raises RequestIdReused."""
+
+        async def find(session: AsyncSession) -> T | None:
+            requests = RequestRepository(session, self._clock)
+            return await requests.recall(call, answer) if await requests.is_known(call) else None
+
+        return await self._database.read(find)
 
     async def once(self, call: Call, answer: type[T], step: Callable[[Work], Awaitable[T]]) -> T:
         """As `write`, but a repeated call gets the first answer (SEM-14). Raises RequestIdReused.

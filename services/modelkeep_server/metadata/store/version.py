@@ -3,43 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
 from modelkeep.digest import Digest
 from modelkeep.errors import NotFound, VersionNotFound
 from modelkeep.names import CollectionName, VersionName
-from sqlalchemy import Select, and_, bindparam, delete, func, insert, literal, or_, select, update
+from sqlalchemy import and_, bindparam, delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from modelkeep_server.database.clock import Clock
-from modelkeep_server.database.paging import Listing, Page, token
+from modelkeep_server.database.paging import Listing, Page
+from modelkeep_server.filtering.expression import ALL, Query
+from modelkeep_server.filtering.keys import values_of
 from modelkeep_server.metadata.domain.draft import NewVersion
 from modelkeep_server.metadata.domain.manifest import Manifest
 from modelkeep_server.metadata.domain.version import Twin, Version, VersionState, Words
 from modelkeep_server.metadata.store.dialect import upsert
 from modelkeep_server.metadata.store.ids import collection_id, version_id
-from modelkeep_server.metadata.store.listing import fitting
 from modelkeep_server.metadata.store.locate import collection_not_found
 from modelkeep_server.metadata.store.project import etag_mismatch, revision_of
-from modelkeep_server.metadata.store.tables import AliasRow, ManifestRow, TagRow, VersionAbsenceRow, VersionRow
+from modelkeep_server.metadata.store.tables import ManifestRow, TagRow, VersionAbsenceRow, VersionRow, VersionValueRow
+from modelkeep_server.metadata.store.version_listing import judged, list_versions
 from modelkeep_server.metadata.store.version_view import place, to_version, view
 
 _LIVE: Final = col(VersionRow.state) == VersionState.COMMITTED.value
-_WORDS: Final = (
-    VersionRow.description,
-    VersionRow.notes,
-    VersionRow.metadata_json,
-    VersionRow.creator,
-    VersionRow.run,
-    VersionRow.run_display_name,
-    VersionRow.delete_actor,
-    VersionRow.delete_reason,
-)
-_FIXED_CHARACTERS: Final = 256
-"""Of a version, beside its words, tags and aliases: four bytes each, so room for 1 KiB of names, digest, times and numbers."""
 _BY_NUMBER: Final = view(col(VersionRow.number) == bindparam("number"))
 
 
@@ -61,20 +50,16 @@ class VersionRepository:
             raise version_not_found(name, row.latest_number)
         if version.tombstone and not show_deleted:
             raise version.tombstone.error(name)
-        return (await self._judged([version]))[0]
+        return (await judged(self._session, self._clock, [version]))[0]
 
-    async def list(self, collection: CollectionName, page: Page, *, show_deleted: bool = False) -> Listing[Version]:
-        """The versions of a collection, newest first. Raises TeamNotFound, ProjectNotFound, CollectionNotFound."""
-        query = ("versions", collection, show_deleted)
-        statement = _lengths(collection, show_deleted=show_deleted).limit(page.size + 1)
-        if position := page.position(*query, of=(int,)):
-            statement = statement.where(col(VersionRow.number) < position[0])
-        found: Sequence[Any] = (await self._session.execute(statement)).all()
-        count = fitting([length for _, length in found], page.size)
-        rows = await self._rows(collection, [number for number, _ in found[:count]])
-        versions = await self._judged([version for row in rows if (version := to_version(row)) is not None])
-        following = token([versions[-1].name.number], *query) if count < len(found) else ""
-        return Listing(tuple(versions), following)
+    async def list(
+        self, collection: CollectionName, page: Page, *, show_deleted: bool = False, query: Query = ALL
+    ) -> Listing[Version]:
+        """The versions that `query` asks for, newest first unless it says otherwise; `-` stands for all of a kind.
+
+        Raises TeamNotFound, ProjectNotFound, CollectionNotFound, InvalidPageToken.
+        """
+        return await list_versions(self._session, self._clock, collection, query, page, show_deleted=show_deleted)
 
     async def twins(self, collection: CollectionName, manifest: Manifest) -> Sequence[Twin]:
         """The target of dedup for the digest of a manifest, if there is one, then a live version that reads the same."""
@@ -128,8 +113,11 @@ class VersionRepository:
             create_time=now,
             update_time=now,
             verified_time=now if version.is_verified else None,
+            origin=version.origin.version if version.origin else "",
+            origin_uid=version.origin.version_uid if version.origin else "",
         )
-        await self._session.execute(statement)
+        id_ = (await self._session.execute(statement.returning(col(VersionRow.id)))).scalar_one()
+        await self._keep_values(id_, commit.metadata_json)
         await self._add_tags(version.name, commit.tags)
 
     async def update(self, name: VersionName, words: Words, etag: str) -> None:
@@ -141,9 +129,14 @@ class VersionRepository:
         statement = self._edit(name).where(_LIVE).values(values)
         if etag:
             statement = statement.where(col(VersionRow.revision) == revision_of(etag))
-        if (await self._session.execute(statement)).scalar_one_or_none() is None:
+        id_ = (await self._session.execute(statement)).scalar_one_or_none()
+        if id_ is None:
             version = await self.get(name)
             raise etag_mismatch(name.short, version.etag)
+        if words.metadata_json is not None:
+            old = delete(VersionValueRow).where(col(VersionValueRow.version_id) == id_)
+            await self._session.execute(old.execution_options(synchronize_session=False))
+            await self._keep_values(id_, words.metadata_json)
 
     async def edit_tags(self, name: VersionName, add: Collection[str], remove: Collection[str]) -> None:
         """Put tags on a version of a locked collection and take others off it."""
@@ -178,30 +171,19 @@ class VersionRepository:
         closed = absence.values(to_time=self._clock.sql()).execution_options(synchronize_session=False)
         await self._session.execute(closed)
 
-    async def _rows(self, collection: CollectionName, numbers: Sequence[int]) -> Sequence[Any]:
-        """The rows of some versions, newest first; of none, if the collection has none. Raises CollectionNotFound and so on."""
-        statement = view(col(VersionRow.number).in_(numbers)).order_by(col(VersionRow.number).desc())
-        rows: Sequence[Any] = (await self._session.execute(statement, place(collection))).all()
-        if not rows:
-            raise await collection_not_found(self._session, collection)
-        return rows
-
     async def _add_tags(self, name: VersionName, tags: Iterable[str]) -> None:
         rows = [{"version_id": version_id(name), "tag": tag} for tag in tags]
         if rows:
             await self._session.execute(upsert(self._session, TagRow).values(rows).on_conflict_do_nothing())
 
-    async def _judged(self, versions: Sequence[Version]) -> Sequence[Version]:
-        """The versions, purged where their time to be restored ran out."""
-        if not any(version.tombstone for version in versions):
-            return versions
-        now = await self._clock.now(self._session)
-        return [
-            replace(version, state=VersionState.PURGED)
-            if version.tombstone and version.tombstone.purge_time <= now
-            else version
-            for version in versions
+    async def _keep_values(self, id_: int | None, metadata_json: str) -> None:
+        """Keep what filters and orders read of the metadata of a version."""
+        rows = [
+            {"version_id": id_, "entry": value.entry, "ordinal": value.ordinal, "text": value.text}
+            for value in values_of(metadata_json)
         ]
+        if rows:
+            await self._session.execute(insert(VersionValueRow.__table__), rows)  # type: ignore[attr-defined]
 
     def _edit(self, name: VersionName) -> Any:
         return (
@@ -218,16 +200,3 @@ def version_not_found(name: VersionName, latest: int | None) -> NotFound:
     exists = "it has none yet" if latest is None else f"the newest is v{latest}"
     message = f"there is no {name.version} of {name.collection!r}; {exists}"
     return VersionNotFound(message, version=str(name), newest="" if latest is None else f"v{latest}")
-
-
-def _lengths(collection: CollectionName, *, show_deleted: bool) -> Select[Any]:
-    """The numbers of the versions of a collection, newest first, and how many characters they have on the wire, at most."""
-    total: Any = literal(_FIXED_CHARACTERS)
-    for word in _WORDS:
-        total = total + func.length(col(word))
-    for label, owner in ((col(TagRow.tag), col(TagRow.version_id)), (col(AliasRow.alias), col(AliasRow.version_id))):
-        lengths = select(func.coalesce(func.sum(func.length(label) + 1), 0)).where(owner == col(VersionRow.id))
-        total = total + lengths.correlate(VersionRow).scalar_subquery()
-    statement = select(col(VersionRow.number), total).where(col(VersionRow.collection_id) == collection_id(collection))
-    statement = statement if show_deleted else statement.where(_LIVE)
-    return statement.order_by(col(VersionRow.number).desc())

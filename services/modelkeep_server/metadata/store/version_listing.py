@@ -39,7 +39,10 @@ _WORDS: Final = (
 _FIXED_CHARACTERS: Final = 256
 """Of a version, beside its words, tags and aliases: four bytes each, so room for 1 KiB of names, digest, times and numbers."""
 _NEWEST: Final = (Key(column(VersionRow.number), descending=True),)
-_NEWEST_OF_ALL: Final = (Key(micros(VersionRow.create_time), descending=True), Key(column(VersionRow.uid), descending=True, is_text=True))
+_NEWEST_OF_ALL: Final = (
+    Key(micros(VersionRow.create_time), descending=True),
+    Key(column(VersionRow.uid), descending=True, is_text=True),
+)
 
 
 async def list_versions(
