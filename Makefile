@@ -1,7 +1,7 @@
 # Every target is at most three lines, and CI calls only these. `make` alone explains them.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup proto proto-check lint type check test-fast test soak bench up demo clean
+.PHONY: help setup proto proto-check lint type check test-fast test soak bench up demo story clean
 
 # The first Python on the PATH that is new enough and can make a virtual environment; or say which: make setup PYTHON=...
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 python; do \
@@ -53,8 +53,11 @@ up: .venv/.demo  ## Run the whole suite here, in ./.modelkeep
 demo: .venv/.demo  ## Train a small model, log every epoch, fetch the best from another process
 	@$(BIN)/python clients/python/examples/demo.py
 
+story: .venv/.demo  ## Fine-tune, pull the plug in the middle of an upload, follow `production` while it moves
+	@$(BIN)/python clients/python/examples/story.py
+
 clean:  ## Remove what the targets above made, the environment too
-	rm -rf .venv .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .demo .story .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 .venv/bin/uv:
 	@[ -n "$(PYTHON)" ] || { echo "No Python 3.11 or newer with the modules venv and ensurepip is on the PATH. Install one (Debian and Ubuntu: apt install python3 python3-venv), or name one: make setup PYTHON=/path/to/python3"; exit 1; } >&2

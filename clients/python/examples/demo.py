@@ -25,18 +25,18 @@ def say(text: str) -> None:
 
 
 @contextlib.contextmanager
-def server(environment: dict[str, str]) -> Iterator[None]:
+def server(environment: dict[str, str], folder: Path = FOLDER) -> Iterator[None]:
     """`modelkeep-server serve all` on a free port; clients find it by the file that it writes."""
-    running = FOLDER / "config" / "server.json"
+    running = folder / "config" / "server.json"
     running.unlink(missing_ok=True)
-    with (FOLDER / "server.log").open("wb") as log:
-        command = [str(PROGRAMS / "modelkeep-server"), "serve", "all", "--data", str(FOLDER / "data"), "--port", "0"]
+    with (folder / "server.log").open("wb") as log:
+        command = [str(PROGRAMS / "modelkeep-server"), "serve", "all", "--data", str(folder / "data"), "--port", "0"]
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     try:
         end = monotonic() + START_SECONDS
         while not running.exists():
             if process.poll() is not None or monotonic() > end:
-                sys.exit("the server did not start:\n" + (FOLDER / "server.log").read_text())
+                sys.exit("the server did not start:\n" + (folder / "server.log").read_text())
             sleep(0.05)
         yield
     finally:
@@ -49,6 +49,18 @@ class Shell:
     """Other processes, in one environment."""
 
     environment: dict[str, str]
+
+    @classmethod
+    def of(cls, folder: Path, project: str) -> "Shell":
+        """One that knows nothing but the server of this folder."""
+        (folder / "config").mkdir(parents=True, exist_ok=True)
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("MODELKEEP_")}
+        here = {"CONFIG_HOME": folder / "config", "CACHE_DIR": folder / "cache"}
+        return cls(
+            environment
+            | {f"MODELKEEP_{name}": str(path.absolute()) for name, path in here.items()}
+            | {"MODELKEEP_PROJECT": project}
+        )
 
     def modelkeep(self, *arguments: str) -> str:
         command = [str(PROGRAMS / "modelkeep"), *arguments]
@@ -74,13 +86,10 @@ def log_again(shell: Shell) -> None:
 
 
 def main() -> None:
-    (FOLDER / "config").mkdir(parents=True, exist_ok=True)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MODELKEEP_")}
-    environment |= {"MODELKEEP_CONFIG_HOME": str((FOLDER / "config").absolute()), "MODELKEEP_PROJECT": "digits"}
-    shell = Shell(environment)
+    shell = Shell.of(FOLDER, "digits")
 
     say("1. A server starts in ./.demo: every service in one process, SQLite and the local disk.")
-    with server(environment):
+    with server(shell.environment):
         say("2. A process trains on scikit-learn's digits. Every epoch is a version; `best` stays on the best.")
         shell.example("train_digits.py", *sys.argv[1:])
 
