@@ -139,6 +139,7 @@ class Follower:
         self._stopping = False
         self._wanted: AliasState | None = None
         self._due = 0.0
+        self._is_tidy = False
         self._backoff = Backoff(1, 60)
         self._switches = self._seen_switches = 0
         self.failure: ModelkeepError | None = None
@@ -319,11 +320,15 @@ class Follower:
                 if self._stopping:
                     return None
                 wanted, loaded, wait = self._wanted, self._memory.loaded, 1.0
-                if wanted and wanted.version and not (loaded and loaded.digest == wanted.version.digest):
+                is_loaded = bool(wanted and loaded and loaded.digest == _digest(wanted))
+                if wanted and wanted.version and not is_loaded:
                     wait = min(self._due - time.monotonic(), 1.0)
                     if wait <= 0:
                         return wanted
-                self._changed.wait(wait)
+                if not is_loaded or self._is_tidy:
+                    self._changed.wait(wait)
+                    continue
+            self._tidy()
 
     def _load(self, state: AliasState) -> None:
         """Fetch beside, check, switch, tell, and tidy up."""
@@ -342,7 +347,17 @@ class Follower:
             self._switches += 1
             self._changed.notify_all()
         self._announce(loaded)
-        self._root.prune(self._wish.keep)
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """Remove what nobody needs, once a process has seen what is wanted, and after each switch."""
+        self._is_tidy = True
+        try:
+            self._root.prune(self._wish.keep)
+        except OSError as error:
+            self._memory.note("prune", error)
+        else:
+            self._memory.well("prune")
 
     def _announce(self, loaded: Loaded) -> None:
         if self._wish.on_change is not None:

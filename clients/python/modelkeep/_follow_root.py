@@ -155,12 +155,15 @@ class FollowRoot:
             _sync(self.path)
 
     def prune(self, keep: int) -> list[str]:
-        """Remove the oldest versions, but `keep`. What is current or somebody reads stays. Answers what was removed."""
+        """Remove the oldest versions, but `keep`, and what came in for nothing. What is current or somebody reads stays.
+
+        Answers what was removed. Raises OSError.
+        """
         current = os.path.basename(os.readlink(self.path / CURRENT)) if (self.path / CURRENT).is_symlink() else ""
         known = [(found.since, found.folder) for path in self._folders() if (found := self.described(path.name))]
         others = sorted((one for one in known if one[1] != current), reverse=True)
         gone = [folder for _, folder in others[max(keep - 1, 0) :] if self._remove(folder)]
-        for path in [*self._leftovers(_REMOVED), *self.path.glob(f".{CURRENT}-*")]:
+        for path in [*self._leftovers(_REMOVED), *self._leftovers(_INCOMING), *self.path.glob(f".{CURRENT}-*")]:
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
         return gone
 
