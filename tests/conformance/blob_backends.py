@@ -15,7 +15,16 @@ import urllib3
 from modelkeep.digest import Digest
 from modelkeep.errors import ChunkCorrupt, DigestMismatch, GrantExpired, ServiceUnavailable, SizeMismatch
 from modelkeep.names import LeaseName
-from modelkeep_server.blob.domain import MAX_CHUNK_BYTES, MIB, Chunk, ChunkState, Incoming, ObjectName, StoredChunk
+from modelkeep_server.blob.domain import (
+    MAX_CHUNK_BYTES,
+    MIB,
+    PIECE_BYTES,
+    Chunk,
+    ChunkState,
+    Incoming,
+    ObjectName,
+    StoredChunk,
+)
 from modelkeep_server.blob.ports import Backend, Writer
 
 LEASE = LeaseName("a.team-1", "123e4567-e89b-42d3-a456-426614174000")
@@ -81,10 +90,21 @@ class BackendSuite:
             assert await get(backend, chunk, offset, length) == LARGE[offset : offset + length]
         await backend.delete([chunk.object])
 
-    async def test_no_piece_is_larger_than_1_mib(self, backend: Backend) -> None:
+    async def test_no_piece_is_larger_than_512_kib(self, backend: Backend) -> None:
         chunk = await put(backend, LARGE)
         async with aclosing(backend.read(chunk, 0, len(LARGE))) as pieces:
-            assert max([len(piece) async for piece in pieces]) <= MIB
+            assert max([len(piece) async for piece in pieces]) <= PIECE_BYTES
+        await backend.delete([chunk.object])
+
+    @pytest.mark.parametrize(("offset", "length"), [(0, len(LARGE)), (5, 2 * MIB)], ids=["whole", "range"])
+    async def test_who_wants_to_see_the_bytes_sees_them_first(self, backend: Backend, offset: int, length: int) -> None:
+        chunk = await put(backend, LARGE)
+        seen, given = bytearray(), bytearray()
+        async with aclosing(backend.read(chunk, offset, length, seen.extend)) as pieces:
+            async for piece in pieces:
+                given += piece
+                assert seen.startswith(given)
+        assert seen == given == LARGE[offset : offset + length]
         await backend.delete([chunk.object])
 
     async def test_a_reader_may_stop_early(self, backend: Backend) -> None:

@@ -16,6 +16,8 @@ MIB: Final = 1 << 20
 MAX_CHUNK_BYTES: Final = 16 * MIB
 MAX_BATCH_CHUNKS: Final = 1000
 MAX_DATA_BYTES: Final = MIB
+PIECE_BYTES: Final = MIB // 2
+"""How much is read at a time. A message of 1 MiB costs three times as much: for each copy, fresh memory is mapped."""
 
 
 @dataclass(frozen=True, slots=True)

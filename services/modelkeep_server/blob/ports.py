@@ -113,8 +113,13 @@ class Backend(Protocol):
     async def forget(self, leases: Collection[LeaseName]) -> None:
         """Throw away what interrupted writes under these leases left."""
 
-    def read(self, chunk: StoredChunk, offset: int, length: int) -> AsyncGenerator[bytes, None]:
-        """A range that lies within the chunk, in pieces of at most 1 MiB. Raises ChunkCorrupt when the bytes are not there."""
+    def read(
+        self, chunk: StoredChunk, offset: int, length: int, see: Callable[[bytes], object] | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        """A range that lies within the chunk, in pieces of at most 512 KiB. Raises ChunkCorrupt when the bytes are not there.
+
+        `see` is called with each piece where it was read, in a thread if that is one: before the piece is given out.
+        """
 
     async def arrived(self, grants: Sequence[Grant]) -> list[Arrival]:
         """Whether clients made the objects of these grants, by a URL or in the staging folder.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from modelkeep.errors import ChunkCorrupt, ChunkNotFound
 
+from modelkeep_server.blob.app.ahead import ahead
 from modelkeep_server.blob.domain import ByStream, ByUrl, DownloadPlan, Missing, check_batch
 
 if TYPE_CHECKING:
@@ -69,10 +70,17 @@ class Downloads:
             held = await self._index.read(lambda rows: rows.chunks.held(team, {wanted.digest for wanted in ranges}))
             chunks = [_readable(held.get(wanted.digest), wanted, team) for wanted in ranges]
             parts = [wanted.within(chunk.chunk.size_bytes) for wanted, chunk in zip(ranges, chunks, strict=True)]
-            for number, (chunk, (offset, length)) in enumerate(zip(chunks, parts, strict=True)):
-                async with aclosing(self._backend.read(chunk, offset, length)) as pieces:
-                    async for piece in pieces:
-                        yield number, piece
+            async with aclosing(ahead(self._pieces(chunks, parts))) as pieces:
+                async for numbered in pieces:
+                    yield numbered
+
+    async def _pieces(
+        self, chunks: Sequence[StoredChunk], parts: Sequence[tuple[int, int]]
+    ) -> AsyncGenerator[tuple[int, bytes], None]:
+        for number, (chunk, (offset, length)) in enumerate(zip(chunks, parts, strict=True)):
+            async with aclosing(self._backend.read(chunk, offset, length)) as pieces:
+                async for piece in pieces:
+                    yield number, piece
 
 
 def _readable(chunk: StoredChunk | None, wanted: Range, team: TeamName) -> StoredChunk:

@@ -26,7 +26,7 @@ from modelkeep_server.blob.backends.filewriter import FileWriter
 from modelkeep_server.blob.backends.refusals import damaged, judge, judged, no_urls
 from modelkeep_server.blob.backends.staging import Checked, StagingFolder
 from modelkeep_server.blob.backends.threads import Threads
-from modelkeep_server.blob.domain import MIB, Arrival, ListedObject
+from modelkeep_server.blob.domain import PIECE_BYTES, Arrival, ListedObject
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
@@ -138,11 +138,13 @@ class FilesystemBackend:
         if leases:
             await self._run(self._remove_incoming, lambda file: layout.lease_of(file) in leases)
 
-    async def read(self, chunk: StoredChunk, offset: int, length: int) -> AsyncGenerator[bytes, None]:
+    async def read(
+        self, chunk: StoredChunk, offset: int, length: int, see: Callable[[bytes], object] | None = None
+    ) -> AsyncGenerator[bytes, None]:
         """A range of an object, in pieces."""
         path, end = self._path(chunk.object), offset + length
         while offset < end:
-            piece = await self._run(self._disk.read, path, offset, min(MIB, end - offset))
+            piece = await self._run(self._read, path, offset, min(PIECE_BYTES, end - offset), see)
             if not piece:
                 raise damaged(chunk)
             offset += len(piece)
@@ -194,6 +196,12 @@ class FilesystemBackend:
 
     def _path(self, name: ObjectName) -> Path:
         return self._root / layout.key(name)
+
+    def _read(self, path: Path, offset: int, length: int, see: Callable[[bytes], object] | None) -> bytes:
+        piece = self._disk.read(path, offset, length)
+        if see is not None:
+            see(piece)
+        return piece
 
     def _prepare(self) -> None:
         for folder in reversed([folder for folder in (self._root, *self._root.parents) if not folder.exists()]):

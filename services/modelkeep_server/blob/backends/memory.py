@@ -9,10 +9,10 @@ from modelkeep.errors import ModelkeepError
 from modelkeep_server.blob.backends import layout
 from modelkeep_server.blob.backends.intake import Intake
 from modelkeep_server.blob.backends.refusals import damaged, judged, no_urls, nothing_kept, taken_over
-from modelkeep_server.blob.domain import MIB, ListedObject
+from modelkeep_server.blob.domain import PIECE_BYTES, ListedObject
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
     from datetime import timedelta
 
     from modelkeep.digest import Digest
@@ -78,13 +78,18 @@ class MemoryBackend:
         for key in [key for key in self._open if key[0] in leases]:
             await self._open[key].close(keep=False)
 
-    async def read(self, chunk: StoredChunk, offset: int, length: int) -> AsyncGenerator[bytes, None]:
+    async def read(
+        self, chunk: StoredChunk, offset: int, length: int, see: Callable[[bytes], object] | None = None
+    ) -> AsyncGenerator[bytes, None]:
         """A range of an object, in pieces."""
         content = self._objects.get(chunk.object, b"")
         if offset + length > len(content):
             raise damaged(chunk)
-        for start in range(offset, offset + length, MIB):
-            yield content[start : min(start + MIB, offset + length)]
+        for start in range(offset, offset + length, PIECE_BYTES):
+            piece = content[start : min(start + PIECE_BYTES, offset + length)]
+            if see is not None:
+                see(piece)
+            yield piece
 
     async def arrived(self, grants: Sequence[Grant]) -> list[Arrival]:
         """No client reaches this memory."""

@@ -10,7 +10,7 @@ from prometheus_client import Counter, Histogram
 from modelkeep_server.blob.backends.wrapper import Wrapper
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 
     from modelkeep_server.blob.domain import Arrival, Grant, ObjectName, StoredChunk
     from modelkeep_server.blob.ports import Writer
@@ -30,9 +30,11 @@ class MeteredBackend(Wrapper):
             await super().store(batch)
         STORED_BYTES.inc(sum(writer.received_bytes for writer, _ in batch))
 
-    async def read(self, chunk: StoredChunk, offset: int, length: int) -> AsyncGenerator[bytes, None]:
+    async def read(
+        self, chunk: StoredChunk, offset: int, length: int, see: Callable[[bytes], object] | None = None
+    ) -> AsyncGenerator[bytes, None]:
         """A range of an object, in pieces."""
-        async with aclosing(self.inner.read(chunk, offset, length)) as pieces:
+        async with aclosing(self.inner.read(chunk, offset, length, see)) as pieces:
             while True:
                 with _measured("read"):
                     piece = await anext(pieces, None)

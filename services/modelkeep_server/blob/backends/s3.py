@@ -19,10 +19,10 @@ from modelkeep_server.blob.backends.probe import Probe
 from modelkeep_server.blob.backends.refusals import damaged, judged, no_urls, nothing_kept
 from modelkeep_server.blob.backends.spoolwriter import SpoolWriter
 from modelkeep_server.blob.backends.threads import Threads
-from modelkeep_server.blob.domain import MIB, ListedObject
+from modelkeep_server.blob.domain import MIB, PIECE_BYTES, ListedObject
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 
     from modelkeep.names import LeaseName
 
@@ -93,15 +93,18 @@ class S3Backend:
     async def forget(self, leases: Collection[LeaseName]) -> None:
         """Nothing to do: nothing is kept."""
 
-    async def read(self, chunk: StoredChunk, offset: int, length: int) -> AsyncGenerator[bytes, None]:
-        """A range of an object, in pieces."""
+    async def read(
+        self, chunk: StoredChunk, offset: int, length: int, see: Callable[[bytes], object] | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        """A range of an object, in pieces; each request to the store brings two of them."""
         key, end = layout.key(chunk.object), offset + length
         while offset < end:
-            piece = await self._threads.run(self._bucket.get, key, offset, min(MIB, end - offset))
-            if not piece:
+            found = await self._threads.run(self._get, key, offset, min(MIB, end - offset), see)
+            if not found:
                 raise damaged(chunk)
-            offset += len(piece)
-            yield piece
+            offset += len(found)
+            for start in range(0, len(found), PIECE_BYTES):
+                yield found[start : start + PIECE_BYTES]
 
     async def arrived(self, grants: Sequence[Grant]) -> list[Arrival]:
         """Whether clients made the objects of these grants; the store has checked their digests."""
@@ -134,6 +137,12 @@ class S3Backend:
             return no_urls(objects)
         sign = self._bucket.download_url
         return await self._threads.run(lambda: [sign(layout.key(name), lasting) for name, lasting in objects])
+
+    def _get(self, key: str, offset: int, length: int, see: Callable[[bytes], object] | None) -> bytes:
+        found = self._bucket.get(key, offset, length)
+        if see is not None:
+            see(found)
+        return found
 
     def _put(self, item: tuple[Writer, ObjectName]) -> None:
         writer, name = item

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
     from datetime import timedelta
 
     from modelkeep.names import LeaseName
@@ -67,9 +67,11 @@ class Wrapper:
         """As the inner one."""
         await self.inner.forget(leases)
 
-    def read(self, chunk: StoredChunk, offset: int, length: int) -> AsyncGenerator[bytes, None]:
+    def read(
+        self, chunk: StoredChunk, offset: int, length: int, see: Callable[[bytes], object] | None = None
+    ) -> AsyncGenerator[bytes, None]:
         """As the inner one."""
-        return self.inner.read(chunk, offset, length)
+        return self.inner.read(chunk, offset, length, see)
 
     async def arrived(self, grants: Sequence[Grant]) -> list[Arrival]:
         """As the inner one."""
