@@ -239,7 +239,7 @@ class Range:
 class Cutting:
     """How clients should cut files into chunks. It matters for dedup and speed only, never for correctness."""
 
-    block_bytes: int = MIB
+    block_bytes: int = 2 * MIB
     """Fixed blocks, where content does not decide."""
     average_chunk_bytes: int = MIB
     """Where it does."""

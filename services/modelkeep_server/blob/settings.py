@@ -32,7 +32,7 @@ class BlobSettings(BaseModel):
     """Let clients of the same host and user leave chunks in a folder of the store instead of sending them (`file:` only)."""
     average_chunk_bytes: int = Field(default=1 << 20, ge=64 << 10, le=4 << 20)
     """The average size of the chunks that clients should cut where the content of a file decides."""
-    block_bytes: int = Field(default=1 << 20, ge=64 << 10, le=16 << 20)
+    block_bytes: int = Field(default=2 << 20, ge=64 << 10, le=16 << 20)
     """The size of the blocks that clients should cut where it does not, as inside a tensor."""
     pack_bytes: int = Field(default=1 << 20, ge=0, le=16 << 20)
     """Files up to this size share chunks of at most this size; 0 gives every file chunks of its own."""

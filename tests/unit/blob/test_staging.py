@@ -6,17 +6,20 @@ import asyncio
 import os
 import socket
 import stat
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
+from io import FileIO
 from pathlib import Path
 
 import pytest
 from modelkeep.digest import Digest
 from modelkeep.errors import ServiceUnavailable
 from modelkeep.names import LeaseName
+from modelkeep_server.blob.backends.disk import Disk
 from modelkeep_server.blob.backends.filesystem import FilesystemBackend
 from modelkeep_server.blob.domain import ByStream, Chunk, Present, ProblemKind, Staged, UploadResult
 
-from tests.unit.blob.rig import OTHER, TEAM, Rig, caller, chunk_of, contents, parts_of, rig
+from tests.unit.blob.rig import OTHER, TEAM, Rig, caller, chunk_of, contents, parts_of, rig, sqlite_url
 from tests.unit.blob.test_reap import LATER
 from tests.unit.blob.test_upload import counted
 
@@ -229,6 +232,34 @@ async def test_racing_completions_publish_one_object(blob: Rig, folder: Path) ->
     assert await complete(blob, lease, *datas) == [PUBLISHED] * 10
     assert await blob.objects() == 10
     assert await blob.problems() == []
+
+
+class Hesitant(Disk):
+    """It begins to flush a file only when it may."""
+
+    def __init__(self) -> None:
+        self.begun, self.may_go_on = threading.Event(), threading.Event()
+
+    def sync(self, file: FileIO) -> None:
+        self.begun.set()
+        self.may_go_on.wait()
+        super().sync(file)
+
+
+@pytest.mark.peer("M-UP-6")
+async def test_a_client_that_is_gone_meanwhile_need_not_bring_it_again(tmp_path: Path, folder: Path) -> None:
+    disk, datas = Hesitant(), contents(5)
+    backend = FilesystemBackend(tmp_path / "blobs", staging=True, disk=disk)
+    async with rig(sqlite_url(tmp_path), backend) as blob:
+        lease = await leave(blob, folder, datas)
+        call = asyncio.create_task(complete(blob, lease, *datas))
+        await asyncio.to_thread(disk.begun.wait)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        asyncio.get_running_loop().call_later(0.01, disk.may_go_on.set)
+        _, plans = await blob.prepare(datas, lease)  # it waits for what is under way
+        assert plans == [Present()] * 5
 
 
 async def test_two_teams_leave_the_same_chunk(blob: Rig, folder: Path) -> None:

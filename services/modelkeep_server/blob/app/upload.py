@@ -109,9 +109,15 @@ class Uploads:
         return opened, [plans.get(chunk.digest, Present()) for chunk in chunks]
 
     async def complete_upload(self, lease: LeaseName, digests: Sequence[Digest], caller: Caller) -> list[UploadResult]:
-        """Publish what went to URLs or into files, chunk by chunk. Raises LeaseNotFound, LeaseExpired, LimitExceeded."""
+        """Publish what went to URLs or into files, chunk by chunk. Raises LeaseNotFound, LeaseExpired, LimitExceeded.
+
+        It is done to its end even when the client goes away meanwhile: what it brought need not be brought again (M-UP-6).
+        """
         caller.require(lease.team)
         check_batch(len(digests), "digests")
+        return await self._endings.see_through(lease, self._complete(lease, digests))
+
+    async def _complete(self, lease: LeaseName, digests: Sequence[Digest]) -> list[UploadResult]:
 
         async def work(rows: Rows) -> list[Grant]:
             await rows.leases.get(lease)
