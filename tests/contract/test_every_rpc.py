@@ -47,6 +47,8 @@ GIVEN: dict[str, dict[str, Any]] = {
         "update_mask": {"paths": ["description"]},
     },
     "RenameCollection": {"new_collection_id": "d"},
+    "MoveCollection": {"new_collection_id": "d"},
+    "RemoveEntries": {"paths": ["w"]},
     "CreateDraft": {"draft": {"collection": f"teams/{OWN}/projects/p/collections/c", "type": "model"}},
     "Resolve": {"address": "c:latest"},
     "UpdateVersion": {
@@ -71,6 +73,8 @@ MAY = {
     "read on the team, or a service token": READ,
     "write on the team": {"own write", "own admin"},
     "write on the team of the run, read on the team of the version": {"own write", "own admin"},
+    "write on the team, read on the team of the base": {"own write", "own admin"},
+    "write on the team of the parent, read on that of the source": {"own write", "own admin"},
     "admin on the team": {"own admin"},
     "a service token": {"service"},
 }

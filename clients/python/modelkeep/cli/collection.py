@@ -9,45 +9,96 @@ import typer
 from modelkeep.cli import values
 from modelkeep.cli.call import Call, command
 from modelkeep.cli.output import shown_when, size
+from modelkeep.cli.values import is_folder
+from modelkeep.cli.version import Address
 from modelkeep.config import DEFAULT_PROJECT
 from modelkeep.errors import InvalidArgument, ProjectNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from modelkeep import Collection
+    from modelkeep import Collection, Version
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     command(app, "ls")(ls)
+    command(app, "files")(files_)
+    command(app, "mv")(mv)
+    command(app, "names")(names)
 
 
 def ls(
     call: Call,
     *,
-    what: Annotated[str, typer.Argument(help="A collection, or with --files a version.")] = "",
+    what: Annotated[
+        str, typer.Argument(help="A collection; - for all, -/- for those of all projects; with --files a version.")
+    ] = "",
     files: Annotated[bool, typer.Option("--files", "-f", help="List the files of a version.")] = False,
     path: Annotated[str, typer.Option(help="With --files: only this file, or what lies under this folder.")] = "",
     type: Annotated[str, typer.Option(help="Only collections of this type.")] = "",  # noqa: A002 - the option's name
+    filter: Annotated[  # noqa: A002 - the option's name
+        str, typer.Option(help="Only what this is true of, as: metadata.acc > 0.9 AND NOT alias:best", show_default=False)
+    ] = "",
+    order: Annotated[str, typer.Option(help="Sort by this, as: -metadata.acc, create_time", show_default=False)] = "",
     deleted: Annotated[bool, typer.Option("--deleted", help="With a collection: deleted versions too.")] = False,
 ) -> None:
     """List collections, versions or files.
 
     Without a name the collections of the project, with one the versions of that collection, with --files the files of a
-    version.
+    version. `docs/filter.md` describes --filter and --order.
     """
     if files and not what:
         raise InvalidArgument("--files needs a version, such as digits:best", field="what")
+    if files and (filter or order):
+        raise InvalidArgument("--files takes no --filter and no --order; --path chooses files", field="files")
     if files:
         _list_files(call, what, path)
     elif what:
-        _list_versions(call, what, deleted=deleted)
+        found = call.api.versions(what, filter=filter, order=order, show_deleted=deleted)
+        _list_versions(call, what, found, filtered=bool(filter))
     else:
-        _list_collections(call, type)
+        _list_collections(call, type, filter, order)
 
 
-def _list_collections(call: Call, type_: str) -> None:
+def files_(
+    call: Call,
+    address: Address,
+    folder: Annotated[str, typer.Argument(help="A folder of the version; its root when there is none.")] = "",
+) -> None:
+    """List the files and folders that lie directly in a folder of a version."""
+    columns = {
+        "SIZE": lambda f: "" if is_folder(f) else "?" if f.size_bytes is None else size(f.size_bytes),
+        "DIGEST": lambda f: "" if is_folder(f) else str(f.digest)[:19],
+        "PATH": lambda f: f.path + ("/" if is_folder(f) else "*" if f.executable else ""),
+    }
+    found = call.api.artifact(address).ls(folder)
+    call.out.table(found, values.content_json, columns, empty="no files")
+
+
+def mv(
+    call: Call,
+    name: Annotated[str, typer.Argument(help="[[team/]project/]name", show_default=False)],
+    destination: Annotated[str, typer.Argument(help="The new name; with project/ in another project.", show_default=False)],
+) -> None:
+    """Give a collection another name, or take it to another project. Versions, aliases and history go with it."""
+    moved = call.api.move(name, destination)
+    call.out.answer(values.collection_json(moved), f"{name} is {moved.resource_name} now")
+
+
+def names(call: Call, name: Annotated[str, typer.Argument(help="[[team/]project/]name", show_default=False)]) -> None:
+    """List the names that a collection had, newest first."""
+    columns = {
+        "WHEN": lambda c: shown_when(c.change_time),
+        "FROM": lambda c: c.from_collection,
+        "TO": lambda c: c.to_collection,
+        "BY": lambda c: c.actor,
+    }
+    found = call.api.collection_history(name)
+    call.out.table(found, values.name_change_json, columns, empty=f"{name} never had another name")
+
+
+def _list_collections(call: Call, type_: str, filter_: str, order: str) -> None:
     columns = {
         "NAME": lambda c: c.name,
         "TYPE": lambda c: c.type,
@@ -56,22 +107,22 @@ def _list_collections(call: Call, type_: str) -> None:
         "CREATED": lambda c: shown_when(c.create_time),
         "DESCRIPTION": lambda c: values.first_line(c.description),
     }
-    call.out.table(
-        _collections(call, type_), values.collection_json, columns, empty="no collections here yet; `put` logs the first"
-    )
+    empty = "no collection fits the filter" if filter_ else "no collections here yet; `put` logs the first"
+    call.out.table(_collections(call, type_, filter_, order), values.collection_json, columns, empty=empty)
 
 
-def _collections(call: Call, type_: str) -> Iterator[Collection]:
+def _collections(call: Call, type_: str, filter_: str, order: str) -> Iterator[Collection]:
     try:
-        yield from call.api.collections(type=type_)
+        yield from call.api.collections(type=type_, filter=filter_, order=order)
     except ProjectNotFound:
         if call.api.default_project != DEFAULT_PROJECT:
             raise  # somebody named it, so it may be a slip of the pen; the default one is only not made yet
 
 
-def _list_versions(call: Call, name: str, *, deleted: bool) -> None:
+def _list_versions(call: Call, what: str, found: Iterator[Version], *, filtered: bool) -> None:
+    across = "-" in what.split("/")[:-1]
     columns = {
-        "NAME": lambda v: v.name,
+        "NAME": lambda v: f"{v.project}/{v.name}" if across else v.name,
         "ALIASES": lambda v: ", ".join(v.aliases),
         "TAGS": lambda v: ", ".join(v.tags),
         "FILES": lambda v: f"{v.entry_count:,}",
@@ -79,8 +130,8 @@ def _list_versions(call: Call, name: str, *, deleted: bool) -> None:
         "CREATED": lambda v: shown_when(v.create_time),
         "DESCRIPTION": lambda v: f"[{v.state.lower()}]" if v.tombstone else values.first_line(v.description),
     }
-    found = call.api.versions(name, show_deleted=deleted)
-    call.out.table(found, values.version_json, columns, empty=f"{name} has no versions")
+    empty = "no version fits the filter" if filtered else f"{what} has no versions"
+    call.out.table(found, values.version_json, columns, empty=empty)
 
 
 def _list_files(call: Call, address: str, path: str) -> None:

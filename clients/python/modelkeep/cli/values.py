@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Any
 from modelkeep.cli.output import shown_when, size, when
 
 if TYPE_CHECKING:
-    from modelkeep import Alias, AliasChange, ApiKey, Collection, File, Project, Signature, Version
+    from modelkeep import (
+        Alias,
+        AliasChange,
+        ApiKey,
+        Collection,
+        CollectionChange,
+        Draft,
+        File,
+        Folder,
+        Project,
+        Signature,
+        Version,
+    )
 
 
 def version_json(version: Version) -> dict[str, Any]:
@@ -37,6 +49,8 @@ def version_json(version: Version) -> dict[str, Any]:
         "creator": version.creator,
         "run": version.run,
         "run_display_name": version.run_display_name,
+        "origin": version.origin,
+        "origin_uid": version.origin_uid,
         "uses": {
             "run_count": uses.run_count,
             "first_use_time": when(uses.first_use_time),
@@ -65,6 +79,7 @@ def version_details(version: Version) -> dict[str, str]:
         "content": f"{version.entry_count:,} files, {size(version.stored_bytes)}{referenced}",
         "created": f"{shown_when(version.create_time)} by {version.creator}",
         "run": version.run_display_name or version.run,
+        "copied from": version.origin,
         "used": used,
         "deleted": f"{shown_when(tombstone.delete_time)} by {tombstone.actor}: {tombstone.reason}" if tombstone else "",
         "metadata": json.dumps(version.metadata, indent=2, ensure_ascii=False) if version.metadata else "",
@@ -101,6 +116,61 @@ def collection_json(collection: Collection) -> dict[str, Any]:
 def file_json(file: File) -> dict[str, Any]:
     """A file of a version."""
     return {"path": file.path, "size_bytes": file.size_bytes, "digest": str(file.digest), "executable": file.executable}
+
+
+def is_folder(item: File | Folder) -> bool:
+    """Whether a line of a folder is a folder."""
+    return not hasattr(item, "digest")
+
+
+def content_json(item: File | Folder) -> dict[str, Any]:
+    """A line of a folder: a file, or a folder, whose path ends with a slash."""
+    return {"path": f"{item.path}/", "folder": True} if is_folder(item) else file_json(item)  # type: ignore[arg-type]
+
+
+def draft_json(draft: Draft) -> dict[str, Any]:
+    """A draft."""
+    return {
+        "id": draft.id,
+        "resource_name": draft.resource_name,
+        "collection": draft.collection,
+        "type": draft.type,
+        "state": draft.state,
+        "base": draft.base,
+        "distributed_id": draft.distributed_id,
+        "version": draft.version,
+        "create_time": when(draft.create_time),
+        "expire_time": when(draft.expire_time),
+        "creator": draft.creator,
+    }
+
+
+def draft_details(draft: Draft) -> dict[str, str]:
+    """A draft, line by line."""
+    return {
+        "draft": f"{draft.id}  ({draft.state.lower()}{f' as {draft.version}' if draft.version else ''})",
+        "collection": f"{draft.collection}  ({draft.type})",
+        "base": short_version(draft.base),
+        "distributed id": draft.distributed_id,
+        "created": f"{shown_when(draft.create_time)} by {draft.creator}",
+        "ends": shown_when(draft.expire_time) if draft.state == "OPEN" else "",
+    }
+
+
+def short_version(resource_name: str) -> str:
+    """A version as people write it, of its resource name: `project/name:v3`."""
+    parts = resource_name.split("/")
+    return f"{parts[3]}/{parts[5]}:{parts[7]}" if len(parts) == 8 else ""
+
+
+def name_change_json(change: CollectionChange) -> dict[str, Any]:
+    """A line of the history of the names of a collection."""
+    return {
+        "from_collection": change.from_collection,
+        "to_collection": change.to_collection,
+        "change_time": when(change.change_time),
+        "actor": change.actor,
+    }
 
 
 def alias_json(alias: Alias) -> dict[str, Any]:

@@ -30,6 +30,7 @@ Key = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     command(app, "put")(put)
+    command(app, "copy")(copy)
     command(app, "get")(get)
     command(app, "show")(show)
     command(app, "verify")(verify)
@@ -68,6 +69,20 @@ def put(
     call.out.answer(
         values.logged_json(logged), f"{logged.name} {what}: {logged.entry_count:,} files, {size(logged.stored_bytes)}"
     )
+
+
+def copy(
+    call: Call,
+    address: Address,
+    destination: Annotated[str, typer.Argument(help="[[team/]project/]name; it is made if missing.", show_default=False)],
+    *,
+    alias: Annotated[list[str] | None, typer.Option(help="An alias to move to the copy; may be repeated.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="A tag for the copy; may be repeated.")] = None,
+) -> None:
+    """Make a version with the content of another one, also of a team that you only read. No bytes move."""
+    made = call.api.copy(address, destination, aliases=alias or [], tags=tag or [])
+    what = "was there already" if made.deduplicated else f"copied from {made.origin}"
+    call.out.answer(values.version_json(made) | {"deduplicated": made.deduplicated}, f"{made.name} {what}")
 
 
 def get(
