@@ -12,9 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sqlite3
+from collections import namedtuple
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+import asyncpg
 from modelkeep.errors import ModelkeepError, ServiceUnavailable, StorageFull
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError
@@ -27,7 +31,7 @@ from modelkeep_server.database import sqlite
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from sqlalchemy import Row, Select
+    from sqlalchemy import Select
     from sqlalchemy.engine import URL
 
 T = TypeVar("T")
@@ -35,6 +39,8 @@ T = TypeVar("T")
 ATTEMPTS: Final = 8
 """How often a transaction is tried before its conflict is shown to the caller as UNAVAILABLE."""
 
+READERS: Final = 2
+"""How many connections are kept at hand for `fetch`; more are opened when it is busier."""
 RECONNECTS: Final = 3
 """How often it is begun again on another connection after one turned out to be dead."""
 
@@ -42,6 +48,10 @@ _RETRYABLE_STATES = {"40001", "40P01", "55P03"}  # serialization_failure, deadlo
 _FULL_STATES = {"53100", "53200"}  # disk_full, out_of_memory
 _ENDED_STATES = {"57P01", "57P02", "08003", "08006"}  # shutdown, crash, connection is not there, connection failure
 _GONE_STATES = {"57P03", "53300", "08000", "08001", "08004"}  # cannot_connect_now, too many, cannot establish, rejected
+
+
+_DRIVER_ERRORS: Final = (sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError)
+"""What the drivers raise themselves."""
 
 
 class Database:
@@ -59,22 +69,26 @@ class Database:
         # Parameters are what people wrote, and hashes of secrets: no error may carry them into a log.
         self.engine: AsyncEngine = create_async_engine(self.url, hide_parameters=True, **options)
         # The same connections, on which PostgreSQL is told of no transaction; SQLite has one only where we begin it.
+        self._readers: list[tuple[AsyncConnection, Any]] = []
         self._plain = self.engine if self.is_sqlite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     def in_use(self) -> float:
         """How many connections are busy now."""
-        return float(self.engine.pool.checkedout()) if isinstance(self.engine.pool, QueuePool) else 0.0
+        pool = self.engine.pool
+        return float(pool.checkedout() - len(self._readers)) if isinstance(pool, QueuePool) else 0.0
 
     async def close(self) -> None:
         """Give all connections back."""
+        while self._readers:
+            await self._readers.pop()[0].close()
         await self.engine.dispose()
 
     async def look(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
         """Run `work`, which reads by one statement, without a transaction: no BEGIN and no ROLLBACK go to the database."""
         return await self._attempts(lambda: self._plainly(work))
 
-    async def fetch(self, query: Query, values: Mapping[str, Any]) -> Sequence[Row[Any]]:
-        """The rows of a compiled query, in one crossing to the database."""
+    async def fetch(self, query: Query, values: Mapping[str, Any]) -> Sequence[Any]:
+        """The rows of a compiled query, in one crossing to the database; connections are kept at hand for it."""
         return await self._attempts(lambda: self._fetch(query, values))
 
     async def read(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
@@ -96,7 +110,7 @@ class Database:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return await run()
-            except (DBAPIError, PoolTimeout, OSError) as error:
+            except (DBAPIError, *_DRIVER_ERRORS, PoolTimeout, OSError) as error:
                 fault = diagnose(error)
                 if fault is None:
                     raise
@@ -111,9 +125,25 @@ class Database:
         async with self._plain.connect() as connection, AsyncSession(connection, expire_on_commit=False) as session:
             return await work(session)
 
-    async def _fetch(self, query: Query, values: Mapping[str, Any]) -> Sequence[Row[Any]]:
-        async with self._plain.connect() as connection:
-            return (await connection.exec_driver_sql(query.sql, query.parameters(values))).all()
+    async def _fetch(self, query: Query, values: Mapping[str, Any]) -> Sequence[Any]:
+        """Past sqlalchemy, which would work longer on the answer than the database on the question."""
+        connection, driver = self._readers.pop() if self._readers else await self._reader()
+        try:
+            rows = await driver.fetch(query.sql, *query.parameters(values))
+        except BaseException:
+            with suppress(Exception):
+                await connection.invalidate()
+                await connection.close()
+            raise
+        if len(self._readers) < READERS:
+            self._readers.append((connection, driver))
+        else:
+            await connection.close()
+        return [query.row(*row) for row in rows]
+
+    async def _reader(self) -> tuple[AsyncConnection, Any]:
+        connection = await self._plain.connect()
+        return connection, (await connection.get_raw_connection()).driver_connection
 
     async def _transact(self, work: Callable[[AsyncSession], Awaitable[T]], *, write: bool) -> T:
         async with self.engine.connect() as connection:
@@ -136,12 +166,19 @@ class Query:
         compiled = statement.compile(dialect=database.engine.dialect)
         self.sql = str(compiled)
         """As the driver wants it."""
+        self.row = _row_of([column.name for column in statement.selected_columns])
+        """Makes a row, whose fields are called as the columns."""
         self._names = tuple(compiled.positiontup or ())
         self._fixed = compiled.params
 
     def parameters(self, values: Mapping[str, Any]) -> tuple[Any, ...]:
         """The values in their order."""
         return tuple(values[name] if name in values else self._fixed[name] for name in self._names)
+
+
+def _row_of(names: Sequence[str]) -> Any:
+    row: Any = namedtuple("Row", names)  # type: ignore[misc]  # noqa: PYI024 - its names are known only here
+    return row
 
 
 async def _commit(connection: AsyncConnection) -> None:
@@ -184,15 +221,17 @@ def diagnose(error: BaseException) -> Fault | None:
         return Fault(busy)
     if isinstance(error, OSError):
         return Fault(gone)
-    if not isinstance(error, DBAPIError):
+    if not isinstance(error, (DBAPIError, *_DRIVER_ERRORS)):
         return None
-    state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None) or ""
-    text = str(error.orig).lower()
+    said = error.orig if isinstance(error, DBAPIError) else error
+    state = getattr(said, "sqlstate", None) or getattr(said, "pgcode", None) or ""
+    text = str(said).lower()
     if state in _RETRYABLE_STATES or "database is locked" in text or "database table is locked" in text:
         return Fault(busy, is_conflict=True)
     if state in _FULL_STATES or "disk is full" in text or "disk i/o error" in text:
         return Fault(StorageFull("the database's disk is full, or fails; nothing was written"))
-    if error.connection_invalidated or state in _ENDED_STATES:
+    is_closed = error.connection_invalidated if isinstance(error, DBAPIError) else "connection is closed" in text
+    if is_closed or state in _ENDED_STATES:
         return Fault(gone, is_broken=True)
     unopened = "unable to open database file" in text or "readonly database" in text
     if state in _GONE_STATES or isinstance(error, InterfaceError) or unopened:

@@ -1,8 +1,9 @@
 """Look-ups: what many calls ask for at once, asked of the database once.
 
-A statement for one row costs a process far more than the row does. So the keys that are asked for in one turn of the loop are
-looked up by one statement. Nobody joins a statement that was sent already, so a caller sees whatever was committed before it
-asked; and nobody waits for another caller's key longer than for a statement.
+A statement for one row costs a process far more than the row does. So the keys that are asked for in one turn of the loop, or
+while a statement is under way, are looked up by one statement; and where callers crowd, it waits a moment for as many as there
+were last time. A caller alone never waits. Nobody joins a statement that was sent already, so a caller sees whatever was
+committed before it asked.
 """
 
 from __future__ import annotations
@@ -23,8 +24,12 @@ _Batch = Mapping[K, Sequence["asyncio.Future[V | None]"]]
 
 MAX_KEYS: Final = 64
 """Most different keys in one statement: its answer, too, must be bounded."""
-MAX_STATEMENTS: Final = 2
-"""Most statements under way; keys that come meanwhile gather for the next one."""
+GATHER_SECONDS: Final = 0.002
+"""How long a crowd is waited for."""
+HURRY_SECONDS: Final = 0.05
+"""How long keys wait for the end of a statement before another one is sent beside it."""
+MAX_STATEMENTS: Final = 4
+"""Most statements under way, if each takes longer than that."""
 PATIENCE_SECONDS: Final = 15.0
 """How long a statement may take. Nobody's deadline ends it, as it serves many."""
 
@@ -37,32 +42,51 @@ class Lookups(Generic[K, V]):
         self._fetch = fetch
         self._waiting: dict[K, list[asyncio.Future[V | None]]] = {}
         self._running: set[asyncio.Task[None]] = set()
-        self._is_called = False
+        self._next: asyncio.Handle | None = None
+        self._crowd = 1
+        self._callers = 0
 
     async def get(self, key: K) -> V | None:
         """The answer to a key, or None. Raises what fetching it raises."""
         future: asyncio.Future[V | None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(key, []).append(future)
-        self._call()
+        self._callers += 1
+        if self._next is None:
+            self._schedule(GATHER_SECONDS if self._crowd > 1 else 0)
+        elif self._callers == self._crowd and not self._running:
+            self._schedule(0)
         return await future
 
-    def _call(self) -> None:
-        """Have the waiting keys looked up once this turn of the loop is over."""
-        if self._waiting and not self._is_called and len(self._running) < MAX_STATEMENTS:
-            self._is_called = True
-            asyncio.get_running_loop().call_soon(self._start, context=Context())  # of no caller: it serves many
+    def _schedule(self, seconds: float) -> None:
+        """Send the next statement after so long: at the earliest when this turn of the loop is over."""
+        loop, nobody = asyncio.get_running_loop(), Context()  # of no caller: a statement serves many
+        if self._next is not None:
+            self._next.cancel()
+        if len(self._running) >= MAX_STATEMENTS:
+            self._next = None
+        elif self._running:
+            self._next = loop.call_later(HURRY_SECONDS, self._send, context=nobody)
+        elif seconds:
+            self._next = loop.call_later(seconds, self._send, context=nobody)
+        else:
+            self._next = loop.call_soon(self._send, context=nobody)
 
-    def _start(self) -> None:
-        self._is_called = False
+    def _send(self) -> None:
+        self._next = None
         batch = {key: self._waiting.pop(key) for key in list(islice(self._waiting, MAX_KEYS))}
+        self._crowd = sum(map(len, batch.values()))
+        self._callers -= self._crowd
         task = asyncio.get_running_loop().create_task(self._answer(batch))
         self._running.add(task)
         task.add_done_callback(self._ended)
-        self._call()
+        if self._waiting:
+            self._schedule(0)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
-        self._call()
+        self._crowd = min(self._crowd + self._callers, MAX_KEYS)
+        if self._waiting:
+            self._schedule(0 if self._callers >= self._crowd else GATHER_SECONDS)
 
     async def _answer(self, batch: _Batch[K, V]) -> None:
         try:

@@ -57,6 +57,10 @@ class Connection(aiosqlite.Connection):
         if self._asked != self._done or self.in_transaction:
             await super().rollback()
 
+    async def fetch(self, sql: str, *parameters: Any) -> list[Any]:
+        """The rows that a statement reads."""
+        return (await self.run("execute", sql, parameters))[-1]
+
     async def run(self, method: str, sql: str, parameters: Any) -> _Outcome:
         """Execute a statement and fetch its rows, in the thread."""
         self._asked += 1

@@ -117,7 +117,6 @@ class Server:
                 for method, handler in methods.items()
             }
             self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, wrapped),))
-            self._server.add_registered_method_handlers(name, wrapped)
 
     async def start(self) -> None:
         """Serve."""

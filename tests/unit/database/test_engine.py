@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import aiosqlite
 import pytest
 from modelkeep.errors import ServiceUnavailable
 from modelkeep_server.database.engine import Database, Query
@@ -50,17 +51,22 @@ class Listening:
         if name not in {"prepare", "bind_execute", "query", "execute"}:
             return method
 
-        def noted(what: Any, *args: Any, **kwargs: Any) -> Any:
+        def noted(*args: Any, **kwargs: Any) -> Any:
+            what = kwargs.get("state", args[0] if args else "")
             self._seen.append(getattr(what, "query", what))
-            return method(what, *args, **kwargs)
+            return method(*args, **kwargs)
 
         return noted
 
 
 async def listen(session: Any, seen: list[str]) -> None:
     """Note in `seen` all that goes to the database over this connection."""
-    connection = await driver(session)
-    if session.get_bind().dialect.name == "sqlite":
+    await tap(await driver(session), seen)
+
+
+async def tap(connection: Any, seen: list[str]) -> None:
+    """Note in `seen` all that goes to the database over this driver's connection."""
+    if isinstance(connection, aiosqlite.Connection):
         await connection.set_trace_callback(seen.append)
     else:
         connection._protocol = Listening(connection._protocol, seen)
@@ -77,6 +83,9 @@ async def test_a_look_is_one_statement_to_the_database_itself(database):
     seen: list[str] = []
 
     question = Query(database, select((literal(1) + bindparam("more", type_=Integer)).label("sum")))
+    reader = await database._reader()
+    await tap(reader[1], seen)
+    database._readers.append(reader)
     await database.look(lambda session: listen(session, seen))
     await database.look(lambda session: session.execute(text("SELECT 1")))
     await database.fetch(question, {"more": 2})
@@ -132,7 +141,7 @@ async def test_sqlite_answers_as_a_driver_should(tmp_path):
 async def test_dead_connections_are_replaced_unseen(postgres):
     """There is no ping before each use; whatever runs into a dead connection runs again on another one."""
     other = Database(postgres.url.render_as_string(hide_password=False))
-    question = Query(postgres, select(literal(1)))
+    question = Query(postgres, select(literal(1).label("one")))
     for use in (
         lambda: postgres.read(lambda session: session.scalar(text("SELECT 1"))),
         lambda: postgres.write(lambda session: session.scalar(text("SELECT 1"))),

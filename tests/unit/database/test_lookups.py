@@ -59,12 +59,12 @@ async def test_nobody_joins_a_statement_that_was_sent() -> None:
     await turns()
     second = asyncio.create_task(found.get(1))
     await turns()
-    assert table.statements == [(1,), (1,)]
     table.open.set()
     assert await asyncio.gather(first, second) == [1, 1]
+    assert table.statements == [(1,), (1,)]
 
 
-async def test_what_comes_while_statements_run_gathers_for_the_next() -> None:
+async def test_what_comes_while_a_statement_runs_gathers_for_the_next() -> None:
     table = Table()
     found = Lookups(table.squares)
     table.open.clear()
@@ -74,20 +74,33 @@ async def test_what_comes_while_statements_run_gathers_for_the_next() -> None:
         await turns()
     table.open.set()
     assert await asyncio.gather(*tasks) == [key * key for key in range(20)]
-    assert [len(keys) for keys in table.statements] == [1] * MAX_STATEMENTS + [20 - MAX_STATEMENTS]
+    assert [len(keys) for keys in table.statements] == [1, 19]
+
+
+async def test_a_slow_statement_holds_up_nobody_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookups, "HURRY_SECONDS", 0.001)
+    table = Table()
+    found = Lookups(table.squares)
+    table.open.clear()
+    tasks = []
+    for key in range(MAX_STATEMENTS + 3):
+        tasks.append(asyncio.create_task(found.get(key)))
+        while len(table.statements) <= min(key, MAX_STATEMENTS - 1):
+            await asyncio.sleep(0.001)
+    await asyncio.sleep(0.01)
+    assert table.under_way == MAX_STATEMENTS
+    table.open.set()
+    assert await asyncio.gather(*tasks) == [key * key for key in range(len(tasks))]
+    assert [len(keys) for keys in table.statements] == [1] * MAX_STATEMENTS + [3]
 
 
 async def test_a_statement_has_a_bounded_number_of_keys() -> None:
     table = Table()
     found = Lookups(table.squares)
     count = 10 * MAX_KEYS + 1
-    table.open.clear()
-    answers = asyncio.gather(*map(found.get, range(count)))
-    await turns(10)
-    table.open.set()
-    assert await answers == [key * key for key in range(count)]
+    assert await asyncio.gather(*map(found.get, range(count))) == [key * key for key in range(count)]
     assert [len(keys) for keys in table.statements] == [MAX_KEYS] * 10 + [1]
-    assert table.most_under_way == MAX_STATEMENTS
+    assert table.most_under_way == 1
 
 
 async def test_one_bad_key_fails_only_its_caller() -> None:

@@ -12,7 +12,7 @@ from modelkeep.digest import Digest
 from modelkeep.manifest import Entry, Segment
 from modelkeep.names import CollectionName, DraftName, ProjectName, TeamName, VersionName
 from modelkeep_server.database.clock import Clock
-from modelkeep_server.database.engine import Database
+from modelkeep_server.database.engine import Database, Query
 from modelkeep_server.metadata.app.alias import AliasApp
 from modelkeep_server.metadata.app.collection import CollectionApp
 from modelkeep_server.metadata.app.commit import CommitApp
@@ -176,10 +176,18 @@ class Rig:
         def note(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
             seen.append(statement)
 
+        fetch = self.database._fetch
+
+        async def fetch_noted(query: Query, values: Mapping[str, Any]) -> Sequence[Any]:
+            seen.append(query.sql)
+            return await fetch(query, values)
+
         event.listen(self.database.engine.sync_engine, "before_cursor_execute", note)
+        self.database._fetch = fetch_noted  # type: ignore[method-assign]  # one statement each, past sqlalchemy
         try:
             yield seen
         finally:
+            self.database._fetch = fetch  # type: ignore[method-assign]
             event.remove(self.database.engine.sync_engine, "before_cursor_execute", note)
 
 
