@@ -11,7 +11,8 @@ from modelkeep._collection import Collection, CollectionChange, Project, parse_c
 from modelkeep._draft import Draft, find_draft, list_drafts, open_draft
 from modelkeep._key import ApiKey, NewKey, parse_role
 from modelkeep._log import COMMIT_SECONDS, Words, log_artifact, parse_aliases, parse_tags
-from modelkeep._version import Version, resolve
+from modelkeep._resolve import resolve
+from modelkeep._version import Version
 from modelkeep._wire import pages
 from modelkeep.address import Address
 from modelkeep.api.metadata.v1 import alias_pb2, version_pb2

@@ -65,35 +65,41 @@ class Assembly:
         self._places.extend((at, offset, length))
         return Use(self, at, offset, length)
 
-    def write(self, data: memoryview, offset: int) -> None:
-        """Write bytes at their place. Raises DiskFull, TargetUnusable."""
+    def put(self, data: memoryview, at: int, *, proven: bool) -> None:
+        """Take a part. The last one finishes the file. Raises DigestMismatch, DiskFull, TargetUnusable."""
         draft = self._draft
         if draft is None:
             with self._lock:
                 if self._draft is None:
                     self._draft = self._target.create(self._entry.path, executable=self._entry.executable)
                 draft = self._draft
-        draft.write(data, offset)
-
-    def done(self, offset: int, length: int, *, proven: bool) -> None:
-        """The part there is written. The last one finishes the file. Raises DigestMismatch, DiskFull, TargetUnusable."""
-        self.advance(length)
+        draft.write(data, at)
+        self.advance(len(data))
         with self._lock:
-            self._missing -= length
+            self._missing -= len(data)
             if proven and self._proven:
                 if self._missing:
                     return
             else:
                 self._proven = False
-                self._parts[offset] = length
+                self._parts[at] = len(data)
+                next_one = at == self._hashed and not self._busy
                 while more := self._parts.pop(self._front, 0):
                     self._front += more
                 if self._busy or (self._front == self._hashed and self._missing):
                     return
                 self._busy = True
-                self._submit(self._hash_on)
-                return
-        self._keep()
+        if self._proven:
+            self._keep()
+            return
+        if next_one:  # it is here in memory, and need not be read back
+            self._hasher.update(data)
+            self._hashed += len(data)
+            with self._lock:
+                if self._front == self._hashed and self._missing:
+                    self._busy = False
+                    return
+        self._submit(self._hash_on)
 
     def discard(self) -> None:
         """Leave nothing of it, unless it has its name already."""
@@ -101,7 +107,7 @@ class Assembly:
             self._draft.discard()
 
     def _hash_on(self) -> None:
-        """Hash what follows without a gap upon what is hashed: read back from the file, so it is the file that is proven."""
+        """Hash what follows without a gap upon what is hashed, read back from the file."""
         while True:
             with self._lock:
                 begin, end = self._hashed, self._front
@@ -173,11 +179,9 @@ class _Patch:
     def __init__(self, file: Draft) -> None:
         self._file = file
 
-    def write(self, data: memoryview, offset: int) -> None:
-        self._file.write(data, offset)
-
-    def done(self, offset: int, length: int, *, proven: bool) -> None:
-        pass
+    def put(self, data: memoryview, at: int, *, proven: bool) -> None:
+        assert proven  # it was asked for because it was not
+        self._file.write(data, at)
 
 
 def _buffer() -> memoryview:

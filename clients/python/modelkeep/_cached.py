@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Self
 
-from modelkeep._copy import copy_and_hash
+from modelkeep._copy import copy_and_hash, sha256_of
 from modelkeep._intake import Intake
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 MOST_PACK_BYTES: Final = 64 << 20
 """Chunks are smaller; something larger is none."""
+_OTHER_DISK: Final = frozenset({errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP, errno.ENOENT})
+"""Where there can be no link, a copy does."""
 
 
 class CachedFiles:
@@ -78,12 +81,25 @@ class CachedFiles:
         if source is None:
             return False
         try:
-            good = os.fstat(source).st_size == entry.size_bytes and self._copy(entry, source)
+            good = os.fstat(source).st_size == entry.size_bytes and self._take_out(entry, source)
         finally:
             os.close(source)
         if not good:
             self._cache.drop("objects", entry.digest.hex)
         return good
+
+    def _take_out(self, entry: Entry, source: int) -> bool:
+        if not self._link or entry.executable:
+            return self._copy(entry, source)
+        if sha256_of(source) != entry.digest.sha256:
+            return False
+        try:
+            self._target.link(entry.path, source)
+        except OSError as error:
+            if error.errno not in _OTHER_DISK:
+                raise self._target.unusable(entry.path, error) from None
+            return self._copy(entry, source)
+        return True
 
     def _copy(self, entry: Entry, source: int) -> bool:
         draft = self._target.create(entry.path, executable=entry.executable)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from modelkeep._channel import stream_seconds
@@ -63,7 +64,7 @@ class Fetcher:
         self._connection = connection
         self._team = team
         self._threads: ThreadPoolExecutor | None = None
-        self._buffers = threading.local()
+        self._free: list[memoryview] = []
         self._gets = Gets(connection.config)
         self._pace = Pace()
         self._stream_only = False
@@ -76,6 +77,10 @@ class Fetcher:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End it, and whatever is under way."""
         self.stopped = True
         if self._threads is not None:
             self._threads.shutdown(cancel_futures=True)
@@ -156,21 +161,24 @@ class Fetcher:
     def _get_one(self, want: Want, url: str, size_bytes: int) -> None:
         for offset, length in want.ranges(size_bytes):
             whole = length == size_bytes
-            into = self._buffer(length)
-            self._get_range(url, offset, into, whole=whole)
-            want.take(into, offset, whole=whole)
+            with self._got(url, offset, length, whole=whole) as data:
+                want.take(data, offset, whole=whole)
 
-    def _get_range(self, url: str, offset: int, into: memoryview, *, whole: bool) -> None:
-        """Get some bytes; a store that has too much to do is asked again later, by fewer at once."""
+    @contextmanager
+    def _got(self, url: str, offset: int, length: int, *, whole: bool) -> Iterator[memoryview]:
+        """Some bytes from a URL; a store that has too much to do is asked again later, by fewer at once."""
         retry = Retry(BUSY_SECONDS)
         while True:
             if self.stopped:
                 raise GetFailed("nobody waits for it any more")
-            slowed = self._slowed
+            slowed, into = self._slowed, memoryview(b"")
             try:
-                with self._pace.one(len(into)):
-                    return self._gets.get(url, offset, into, whole=whole)
+                with self._pace.one(length):
+                    into = self._buffer(length)
+                    self._gets.get(url, offset, into[:length], whole=whole)
+                break
             except GetFailed as failed:
+                self._free.append(into)
                 if not failed.busy:
                     raise
                 with self._slowing:
@@ -181,13 +189,18 @@ class Fetcher:
                     retry.pause(failed.as_error())
                 except ModelkeepError:
                     raise failed from None
+        try:
+            yield into[:length]
+        finally:
+            self._free.append(into)
 
     def _buffer(self, length: int) -> memoryview:
-        """Memory of this thread, for the bytes until they are taken."""
-        buffer: memoryview | None = getattr(self._buffers, "buffer", None)
-        if buffer is None or len(buffer) < length:
-            buffer = self._buffers.buffer = memoryview(bytearray(length))
-        return buffer[:length]
+        """Memory for as many bytes, or more: that of earlier ones, which were taken."""
+        try:
+            buffer = self._free.pop()
+        except IndexError:
+            buffer = memoryview(b"")
+        return buffer if len(buffer) >= length else memoryview(bytearray(length))
 
     def _read(self, sizes: dict[Want, int], wants: dict[Want, None]) -> ModelkeepError | None:
         """Read chunks through the server, as many ranges in a stream as it allows."""
@@ -213,7 +226,7 @@ class Fetcher:
         for want, offset, length in pieces:
             wanted = request.ranges.add(offset=offset, length=length)
             wanted.digest.sha256 = want.sha256
-        into = self._buffer(max(length for _, _, length in pieces))
+        into = memoryview(bytearray(max(length for _, _, length in pieces)))
         seconds = stream_seconds(sum(length for _, _, length in pieces))
         position = count = 0
         for message in self._connection.blob.Read(request, timeout=seconds):

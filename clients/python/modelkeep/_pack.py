@@ -86,11 +86,8 @@ class Pack:
 class Sink(Protocol):
     """Where bytes of a file go."""
 
-    def write(self, data: memoryview, offset: int) -> None:
-        """Write bytes at their place in the file."""
-
-    def done(self, offset: int, length: int, *, proven: bool) -> None:
-        """The bytes there are complete; `proven` when the digest of their chunk says so."""
+    def put(self, data: memoryview, at: int, *, proven: bool) -> None:
+        """Take bytes for their place in the file; `proven` when the digest of their chunk says that they are right."""
 
 
 class Use(NamedTuple):
@@ -128,6 +125,5 @@ class Block:
             if begin < 0 or begin + use.length > len(data):
                 left.append(use)
                 continue
-            use.sink.write(data[begin : begin + use.length], use.at)
-            use.sink.done(use.at, use.length, proven=self.check)
+            use.sink.put(data[begin : begin + use.length], use.at, proven=self.check)
         self.uses = left

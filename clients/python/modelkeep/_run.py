@@ -18,7 +18,8 @@ from modelkeep._chunks import stamps_of
 from modelkeep._draft import find_shared, open_draft
 from modelkeep._fork import gate
 from modelkeep._log import Words, log_artifact
-from modelkeep._version import Version, get_version, resolve
+from modelkeep._resolve import get_version, resolve
+from modelkeep._version import Version
 from modelkeep.address import Address
 from modelkeep.errors import DraftCommitted, InvalidArgument
 from modelkeep.names import CollectionName, RunName, parse_identifier

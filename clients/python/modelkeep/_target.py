@@ -128,6 +128,18 @@ class Target:
                 raise self._unusable(path, error) from None
             return Draft(self, path, os.dup(folder), temporary, descriptor)
 
+    def link(self, path: str, source: int) -> None:
+        """Give an open file a name here, read-only, in place of what stands there. Raises TargetUnusable, DiskFull, OSError."""
+        with self.folder(path) as folder:
+            os.fchmod(source, 0o444)
+            temporary = TEMPORARY + secrets.token_hex(8)
+            os.link(f"/proc/self/fd/{source}", temporary, dst_dir_fd=folder, follow_symlinks=True)
+            try:
+                os.rename(temporary, _name(path), src_dir_fd=folder, dst_dir_fd=folder)
+            finally:
+                with suppress(OSError):  # two names of one file: renaming one over the other does nothing
+                    os.unlink(temporary, dir_fd=folder)
+
     def others(self, wanted: Container[str]) -> Iterator[str]:
         """What lies in the folder besides the files `wanted`: files, links and whatever else, never folders.
 

@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
+    from io import BufferedReader
 
     from modelkeep._cache import Cache
     from modelkeep._channel import Connection
+    from modelkeep._content import Content
     from modelkeep._listing import Listing
     from modelkeep._signature import PrivateKey, PublicKey
     from modelkeep._signing import Signature
-    from modelkeep.address import Address
     from modelkeep.api.metadata.v1 import entry_pb2
-    from modelkeep.names import ProjectName
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +230,26 @@ class Version:
         """Make the folder `root` equal to the version: as `download`, and what the version does not have is removed."""
         return self._fetch(root, "", durable=durable, checkout=True, keys=require_signature)
 
+    def open(self, path: str) -> BufferedReader:
+        """Open a file of the version for reading, without fetching it first: seekable, and every chunk of it is proven.
+
+        Raises EntryNotFound; reading raises ChunkCorrupt, DigestMismatch, ChunkNotFound (the version is damaged).
+        """
+        from modelkeep._open import open_content  # noqa: PLC0415 - most who fetch a version fetch files
+
+        return open_content(self._content(path))
+
+    def load_safetensors(self, path: str, *, framework: str = "numpy", names: Iterable[str] | None = None) -> dict[str, Any]:
+        """The tensors of a `.safetensors` file by name, straight into memory: of numpy, or of torch.
+
+        `names` loads only those tensors, and fetches only what has them. Raises InvalidSafetensors, EntryNotFound;
+        InvalidArgument for a type that the framework lacks; NotConfigured when it is not installed; and as `open` does.
+        """
+        from modelkeep._tensors import load  # noqa: PLC0415 - see open
+
+        with self._content(path) as content:
+            return load(content, framework, names)
+
     def verify(self, root: str | os.PathLike[str]) -> None:
         """Check that the folder is what the version says, to the last byte.
 
@@ -302,6 +322,13 @@ class Version:
     def _again(self, message: version_pb2.Version) -> Version:
         return Version.from_pb(message, self._connection)
 
+    def _content(self, path: str) -> Content:
+        from modelkeep._content import Content, Layout  # noqa: PLC0415 - see open
+
+        cache, path = open_cache(), parse_path(path)
+        with self._manifest(cache, path) as entries:
+            return Content(self._connection, TeamName(self.team), Layout.of(entries, path, self.name), cache)
+
     def _manifest(self, cache: Cache | None, prefix: str = "") -> Listing:
         return manifest_of(self._connection, self._version_name, self.digest, prefix, uid=self.uid, cache=cache)
 
@@ -340,18 +367,6 @@ class Version:
         if cache is not None and self._resolved is not None:
             remember(cache, self._version_name, self._resolved, self._connection.config.url)
         return Path(root)
-
-
-def resolve(connection: Connection, address: Address, text: str, project: ProjectName | None = None) -> Version:
-    """The version at an address, as the server sees it now."""
-    parent = str(project or connection.project)
-    message = connection.metadata.Resolve(pb.ResolveRequest(parent=parent, address=text))
-    return Version.from_pb(message, connection, _resolved=Resolved.by(address, message))
-
-
-def get_version(connection: Connection, name: str) -> Version:
-    """A version by its resource name."""
-    return Version.from_pb(connection.metadata.GetVersion(pb.GetVersionRequest(name=name)), connection)
 
 
 def _filter(path: str) -> str:

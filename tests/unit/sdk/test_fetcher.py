@@ -22,12 +22,9 @@ class Full:
     def __init__(self, after: threading.Event) -> None:
         self._after = after
 
-    def write(self, data: memoryview, offset: int) -> None:
+    def put(self, data: memoryview, at: int, *, proven: bool) -> None:
         assert self._after.wait(10)
         raise DiskFull("the disk is full")
-
-    def done(self, offset: int, length: int, *, proven: bool) -> None:
-        raise AssertionError("it was never written")
 
 
 class Slow:
@@ -36,13 +33,10 @@ class Slow:
     def __init__(self) -> None:
         self.begun, self.let_go, self.written = threading.Event(), threading.Event(), False
 
-    def write(self, data: memoryview, offset: int) -> None:
+    def put(self, data: memoryview, at: int, *, proven: bool) -> None:
         self.begun.set()
         assert self.let_go.wait(10)
         self.written = True
-
-    def done(self, offset: int, length: int, *, proven: bool) -> None:
-        pass
 
 
 def test_a_batch_that_fails_waits_for_what_is_being_written(wire: Wire, connection: Connection) -> None:
