@@ -37,6 +37,9 @@ class Proxy:
         self._close_politely = False
         self._stalled = threading.Event()
         self.latency_seconds = 0.0
+        self.bytes_per_second = 0
+        """How fast bytes go up, over all connections; 0 means as fast as they can."""
+        self._free_at = 0.0
 
     @property
     def bytes_total(self) -> int:
@@ -110,6 +113,9 @@ class Proxy:
                     await asyncio.sleep(0.01)
                 if self.latency_seconds:
                     await asyncio.sleep(self.latency_seconds)
+                if up and self.bytes_per_second:
+                    self._free_at = max(self._loop.time(), self._free_at) + len(piece) / self.bytes_per_second
+                    await asyncio.sleep(self._free_at - self._loop.time())
                 if up:
                     self.bytes_up += len(piece)
                     if self._spent(len(piece)):

@@ -19,7 +19,7 @@ CHUNK = MIB
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervised]:
-    supervised = Supervised(tmp_path_factory.mktemp("server"))
+    supervised = Supervised(tmp_path_factory.mktemp("server"), {"MODELKEEP_BLOB__STAGING": "false"})  # through the proxy
     supervised.start()
     yield supervised
     supervised.stop()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from modelkeep._channel import stream_seconds
@@ -40,6 +41,10 @@ HEAL_TIMES: Final = 5
 """How often in a row a batch is prepared again because of what only that can answer."""
 REMEMBERED: Final = 65_536
 """How many of the last chunks are remembered, so that the same content elsewhere is not asked for again."""
+PUBLISHED_AT_ONCE: Final = 32
+"""How many chunks that went to URLs are published by one call; …"""
+PUBLISH_SECONDS: Final = 0.5
+"""… fewer, when they took longer than this."""
 BUSY_ROUNDS: Final = 8
 """How often a store may be too busy for a whole batch before the bytes go through the server."""
 _HEAL_BY_ASKING: Final = (GrantExpired, LeaseExpired, LeaseNotFound, DigestMismatch, SizeMismatch)
@@ -203,22 +208,27 @@ class Sender:
     def _put(self, lease: str, urls: list[tuple[Piece, str]]) -> tuple[list[Piece], ModelkeepError | None]:
         """Send chunks to their URLs and publish them; answers which are still missing, and why."""
         given_up = threading.Event()  # a URL ended: so will the others; rather ask for new ones
-        futures = [self._put_threads.submit(self._put_one, url, piece, given_up) for piece, url in urls]
-        sent: list[Piece] = []
+        futures = {self._put_threads.submit(self._put_one, url, piece, given_up): piece for piece, url in urls}
+        arrived: list[Piece] = []
+        lost: list[Piece] = []
         failures: list[tuple[Piece, PutFailed]] = []
-        for (piece, _), future in zip(urls, futures, strict=True):
+        published = time.monotonic()
+        for future in as_completed(futures):
             try:
                 future.result()
-                sent.append(piece)
+                arrived.append(futures[future])
             except PutFailed as failed:
-                failures.append((piece, failed))
+                failures.append((futures[future], failed))
+            if len(arrived) >= PUBLISHED_AT_ONCE or (arrived and time.monotonic() > published + PUBLISH_SECONDS):
+                lost += self._complete(lease, arrived)[0]  # it need never be sent again, whatever happens next
+                arrived, published = [], time.monotonic()
+        lost += self._complete(lease, arrived)[0] if arrived else []
         _check([piece for piece, failed in failures if failed.status == 400])  # as if the bytes are not what was promised
-        missing, _ = self._complete(lease, sent) if sent else ([], [])
         if failures:
-            self._learn([failed for _, failed in failures], any_sent=bool(sent))
-            return missing + [piece for piece, _ in failures], failures[0][1].as_error()
+            self._learn([failed for _, failed in failures], any_sent=len(failures) < len(urls))
+            return lost + [piece for piece, _ in failures], failures[0][1].as_error()
         self._put_worked, self._busy_rounds = True, 0
-        return missing, ServiceUnavailable("the store lost what was sent to it") if missing else None
+        return lost, ServiceUnavailable("the store lost what was sent to it") if lost else None
 
     def _put_one(self, url: str, piece: Piece, given_up: threading.Event) -> None:
         with self._pace.one(piece.size_bytes):
