@@ -24,6 +24,7 @@ from sqlalchemy import (
     false,
     func,
     literal,
+    not_,
     null,
     or_,
 )
@@ -151,14 +152,21 @@ def _read(keys: Sequence[Key], position: Sequence[str]) -> Position:
 def _sorted(statement: Select[Any], keys: Sequence[Key], after: Position | None) -> Select[Any]:
     statement = statement.add_columns(*(key.written().label(f"key_{i}") for i, key in enumerate(keys)))
     if after is not None:
-        statement = statement.where(_behind(keys, after))
+        statement = statement.where(_behind(list(zip(keys, after, strict=True))))
     return statement.order_by(*(key.sorted() for key in keys if not isinstance(key.column, Null)))
 
 
-def _behind(keys: Sequence[Key], after: Position) -> ColumnElement[bool]:
-    """Rows that come after a position: later by one key, and the same by those before it."""
-    places = list(zip(keys, after, strict=True))
-    later = [and_(*(key.at(value) for key, value in places[:i]), key.behind(value)) for i, (key, value) in enumerate(places)]
-    first, value = places[0]
-    begins = [] if first.is_nullable or value is None else [first.from_on(value)]
-    return and_(*begins, or_(*later))
+def _behind(places: Sequence[tuple[Key, int | str | None]]) -> ColumnElement[bool]:
+    """Rows that come after a position: later by one key, and the same by those before it.
+
+    It is written so that a database begins at the position, and does not take the rest of the condition for a rare one.
+    """
+    (key, value), *rest = places
+    if not rest:
+        return key.behind(value)
+    further = _behind(rest)
+    if value is None:
+        return and_(key.at(value), further)
+    if key.is_nullable:
+        return or_(key.behind(value), and_(key.at(value), further))
+    return and_(key.from_on(value), or_(not_(key.at(value)), further))

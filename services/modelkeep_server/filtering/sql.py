@@ -58,7 +58,7 @@ def condition(expression: Expression, columns: Columns, moment: Moment) -> Colum
         case Not(term):
             return not_(condition(term, columns, moment))
         case Every(terms):
-            return and_(true(), *(condition(term, columns, moment) for term in terms))
+            return and_(true(), *_every(terms, columns, moment))
         case Some(terms):
             return or_(false(), *(condition(term, columns, moment) for term in terms))
         case JsonCompare() | JsonFits() | JsonHas() | JsonPresent():
@@ -66,6 +66,26 @@ def condition(expression: Expression, columns: Columns, moment: Moment) -> Colum
         case HasLabel(name, pattern):
             return columns.labels[name](pattern)
     return _plain(expression, columns, moment)
+
+
+def _every(terms: tuple[Expression, ...], columns: Columns, moment: Moment) -> list[ColumnElement[bool]]:
+    """The conditions of terms; those about one value of metadata as one, so that two bounds are one stretch of an index."""
+    found: list[ColumnElement[bool]] = []
+    bounds: dict[tuple[str, tuple[str, ...]], list[ColumnElement[bool]]] = {}
+    for term in terms:
+        match term:
+            case JsonCompare(name, path, operator, value):
+                bounds.setdefault((name, path), []).append(columns.json[name].compares(path, operator, value))
+            case JsonFits(name, path, pattern):
+                bounds.setdefault((name, path), []).append(columns.json[name].fits(path, pattern))
+            case _:
+                found.append(condition(term, columns, moment))
+    return found + [_exists(columns.json[name], and_(*conditions)) for (name, _), conditions in bounds.items()]
+
+
+def _exists(rows: JsonRows, found: ColumnElement[bool]) -> ColumnElement[bool]:
+    """There is such a row: it either is there or not, so a missing value makes nothing unknown."""
+    return exists().where(rows.theirs(), found)
 
 
 def _plain(expression: Compare | Present | Fits, columns: Columns, moment: Moment) -> ColumnElement[bool]:
@@ -96,7 +116,7 @@ def _compare(column: ColumnElement[Any], operator: Operator, value: Scalar, mome
 
 
 def _json(expression: JsonCompare | JsonFits | JsonHas | JsonPresent, rows: JsonRows) -> ColumnElement[bool]:
-    """Whether a row of the side table says so: it either is there or not, so a missing value makes nothing unknown."""
+    """Whether a row of the side table says so."""
     match expression:
         case JsonCompare(_, path, operator, value):
             found = rows.compares(path, operator, value)
@@ -106,4 +126,4 @@ def _json(expression: JsonCompare | JsonFits | JsonHas | JsonPresent, rows: Json
             found = rows.has(path, wanted)
         case JsonPresent(_, path):
             found = rows.present(path)
-    return exists().where(rows.theirs(), found)
+    return _exists(rows, found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 from uuid import uuid4
 
@@ -17,7 +18,9 @@ from modelkeep_server.database.engine import Database
 from modelkeep_server.database.paging import Page
 from modelkeep_server.filtering.keys import values_of
 from modelkeep_server.filtering.parser import parse_query
+from modelkeep_server.filtering.sql import condition
 from modelkeep_server.metadata.convert.search import VERSION_FIELDS
+from modelkeep_server.metadata.store.search_fields import moments, version_columns
 from modelkeep_server.metadata.store.tables import AliasRow, CollectionRow, ManifestRow, TagRow, VersionRow, VersionValueRow
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -210,6 +213,22 @@ class World:
                 break
         return found
 
+    def judge(self, collection: CollectionName, filters: list[str]) -> dict[int, dict[str, bool | None]]:
+        """Which filters are true of which versions, by number; None for what is neither true nor false."""
+        columns = version_columns(self.rig.clock)
+        conditions = [
+            condition(parse_query(text, "", VERSION_FIELDS).where, columns, moments(self.rig.clock)) for text in filters
+        ]
+        statement = (
+            select(col(VersionRow.number), *(found.label(f"c{i}") for i, found in enumerate(conditions)))
+            .join(CollectionRow, col(CollectionRow.id) == col(VersionRow.collection_id))
+            .where(col(CollectionRow.name) == collection.collection)
+        )
+        rows = self.loop.run(self.rig.database.read(lambda session: session.execute(statement))).all()
+        return {
+            row[0]: {text: None if v is None else bool(v) for text, v in zip(filters, row[1:], strict=True)} for row in rows
+        }
+
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
@@ -229,7 +248,72 @@ def _rows(drawn: list[Any]) -> list[Row]:
     return rows
 
 
-_SETTINGS = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+EACH: list[Any] = [None, False, True, 0, -1, 1, 0.5, -0.5, 2**53, 2**53 + 1, float(2**53), 10**300, -5e-324]
+EACH += [
+    "",
+    "a",
+    "A",
+    "b",
+    "a*b",
+    "a?b",
+    "axb",
+    "[a]",
+    "a\\b",
+    "a%b",
+    "a_b",
+    "ab",
+    "é",
+    "É",
+    "0.5",
+    LONG[:-1],
+    LONG,
+    LONG + "a",
+    LONG + "b",
+]
+HELD = [*EACH, "a\x00", [], ["a"], ["a", 1, None, False], [["a"], {"a": 1}], {}, {"a": 1}, {"b": None, "é": []}]
+PATTERNS = [
+    ["a", ""],
+    ["", "b"],
+    ["a", "b"],
+    ["", "a", ""],
+    ["[", ""],
+    ["", "?", ""],
+    ["", "_b"],
+    ["", "%", ""],
+    ["a\\", ""],
+    [LONG, ""],
+    ["A", "", "B"],
+]
+OPERATORS = ["=", "!=", "<", "<=", ">", ">=", ":"]
+
+
+def test_each_value_compares_with_each_value(world: World) -> None:
+    """All operators, all types on both sides, whether a value is there or not, and the opposite of each."""
+    rows = [
+        Row(number, {"x": held}, held if isinstance(held, str) and "\x00" not in held else "")
+        for number, held in enumerate(HELD)
+    ]
+    rows.append(Row(len(rows), {"y": 1}))
+    collection = world.fill(rows)
+    asked: list[Asks] = []
+    for path in (("metadata", "x"), ("description",)):
+        values = [value for value in EACH if path[0] == "metadata" or isinstance(value, str)]
+        for value, operator in product(values, OPERATORS):
+            if (value is not None and not isinstance(value, bool)) or operator in {"=", "!=", ":"}:
+                asked.append(Asks(path, operator, value))
+        asked += [Asks(path, operator, pieces, wildcards=True) for pieces, operator in product(PATTERNS, ["=", "!=", ":"])]
+        asked.append(Asks(path, ":", PRESENT))
+    for batch in (asked[start : start + 25] for start in range(0, len(asked), 25)):
+        for number, truths in world.judge(collection, [one.text() for one in batch]).items():
+            # Never NULL, so that NOT finds exactly the others.
+            assert truths == {one.text(): holds(one, rows[number]) for one in batch}, rows[number]
+    for descending in (False, True):
+        newest_first = rows[::-1]
+        expected = [row.number for row in sorted(newest_first, key=lambda row: rank(row, ("x",), descending=descending))]
+        assert world.find(collection, "", "-" * descending + "metadata.x", 7) == expected
+
+
+_SETTINGS = settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @_SETTINGS
