@@ -38,7 +38,8 @@ A name that is not below is an error, wherever it stands. `modelkeep-server conf
 no secret. This page is the output of `modelkeep-server config reference`.
 
 The clients read other variables: `MODELKEEP_URL`, `MODELKEEP_API_KEY`, `MODELKEEP_TEAM`, `MODELKEEP_PROJECT`,
-`MODELKEEP_TIMEOUT_SECONDS`, `MODELKEEP_BLOB_URL`, `MODELKEEP_CONFIG_HOME`.
+`MODELKEEP_TIMEOUT_SECONDS`, `MODELKEEP_BLOB_URL`, `MODELKEEP_CONFIG_HOME`; `MODELKEEP_CACHE_DIR`, `MODELKEEP_CACHE_BYTES`;
+`MODELKEEP_MODE`, `MODELKEEP_OFFLINE_DIR` ([offline](offline.md)).
 """
 
 Layer = dict[str, dict[str, Any]]

@@ -38,7 +38,7 @@ def offline(**words: Any) -> modelkeep.Run:
     return modelkeep.init(mode="offline", **words)
 
 
-def replay(folder: Path, **options: bool) -> list[Outcome]:
+def replay(folder: Path, **options: Any) -> list[Outcome]:
     return list(sync(connect(config.load()), runs_in(str(folder)), **options))
 
 
@@ -159,13 +159,36 @@ def test_a_damaged_snapshot_is_never_committed(folder: Path, tmp_path: Path) -> 
     data = kept.read_bytes()
     kept.chmod(0o600)
     kept.write_bytes(data[:-1] + b"?")
-    (outcome,) = replay(folder)
-    assert outcome.error is not None
-    assert (outcome.error.metadata["step"], outcome.error.metadata["why"]) == ("upload", "DIGEST_MISMATCH")
+    for _ in range(2):
+        (outcome,) = replay(folder, skip=7)
+        assert outcome.error is not None
+        assert (outcome.error.metadata["step"], outcome.error.metadata["why"]) == ("upload", "DIGEST_MISMATCH")
     assert list(modelkeep.Api().versions("digits")) == []
     kept.write_bytes(data)
     (outcome,) = replay(folder)
     assert [step.version for step in outcome.steps if step.version] == ["digits:v0"]
+
+
+@pytest.mark.one_topology
+def test_a_record_that_cannot_be_mended_is_left_out_when_somebody_says_so(folder: Path, tmp_path: Path) -> None:
+    with offline() as run:
+        run.use_artifact(run.log_artifact(artifact(tmp_path / "in", {"x": b"1"})))
+        run.log_artifact(artifact(tmp_path / "in", {"x": b"2"}))
+    (only,) = runs_in(str(folder))
+    for path in Path(only, "objects").rglob("*"):
+        if path.is_file() and path.read_bytes() == b"1":
+            path.unlink()
+    refused = command(only, folder / "..", "--all", "--skip", "1")
+    assert refused.returncode == 2, refused.stderr
+    (outcome,) = replay(folder, skip=1)
+    assert outcome.error is not None
+    assert (outcome.error.metadata["record"], outcome.error.metadata["why"]) == ("2", "PROJECT_NOT_FOUND")
+    (outcome,) = replay(folder, skip=2)
+    assert [(step.record, step.kind, step.version) for step in outcome.steps] == [
+        (2, "skipped", ""),
+        (3, "log", "digits:v0"),
+        (4, "finish", ""),
+    ]
 
 
 @pytest.mark.one_topology

@@ -17,12 +17,13 @@ def test_the_story_goes_as_it_is_told(tmp_path: Path) -> None:
     lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
     logged = [re.search(r"(\w+:v\d): ([\d.]+) MiB, ([\d.]+) MiB of it sent", line) for line in lines]
     versions = {found[1]: (float(found[2]), float(found[3])) for found in logged if found}
-    assert list(versions) == ["encoder:v0", "encoder:v1", "encoder:v2", "checkpoint:v0"]
+    assert list(versions)[:3] == ["encoder:v0", "encoder:v1", "encoder:v2"]
     size, first = versions["encoder:v0"]
     assert first == size
     for name in ("encoder:v1", "encoder:v2"):
         assert versions[name][1] < 0.1 * size, "one block of 15, and the head"
-    size, rest = versions["checkpoint:v0"]
+    (size, rest), *others = [sizes for name, sizes in versions.items() if name.startswith("checkpoint:")]
+    assert others == []
     arrived = next(float(found[1]) for line in lines if (found := re.search(r"killed, when ([\d.]+) MiB had arrived", line)))
     assert size - arrived <= rest < size, "what arrived and was acknowledged is not sent again"
     served = [found[1] for line in lines if (found := re.search(r"\[node\] serves (\S+) from .story/models/current", line))]

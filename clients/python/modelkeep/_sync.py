@@ -58,17 +58,18 @@ class Outcome:
         return "synced" if self.steps else "unchanged"
 
 
-def sync(connection: Connection, folders: Iterable[str], *, clean: bool = False) -> Iterator[Outcome]:
+def sync(connection: Connection, folders: Iterable[str], *, clean: bool = False, skip: int | None = None) -> Iterator[Outcome]:
     """Replay runs, oldest first. A run that fails stops where it failed, and the others go on.
 
-    `clean` removes the folder of a run that is replayed to its end and records no more. Raises ServiceUnavailable,
-    DeadlineExceeded and Unauthenticated at once: what was replayed until then is noted, and the next sync goes on there.
+    `skip` leaves one record out, by its number, for good. `clean` removes the folder of a run that is replayed to its end and
+    records no more. Raises ServiceUnavailable, DeadlineExceeded and Unauthenticated at once: what was replayed until then is
+    noted, and the next sync goes on there.
     """
     for folder in sorted(set(folders), key=lambda folder: (time_of(folder), folder)):
         outcome = Outcome(folder)
         try:
             with _locked(folder):
-                _replay(connection, outcome)
+                _replay(connection, outcome, skip)
                 if clean and not _is_alive(folder):
                     _remove(folder)
                     outcome.removed = True
@@ -77,7 +78,7 @@ def sync(connection: Connection, folders: Iterable[str], *, clean: bool = False)
         yield outcome
 
 
-def _replay(connection: Connection, outcome: Outcome) -> None:
+def _replay(connection: Connection, outcome: Outcome, skip: int | None) -> None:
     journal = Journal(os.path.join(outcome.folder, JOURNAL))
     records = journal.read()
     head = head_of(records, outcome.folder)
@@ -88,7 +89,12 @@ def _replay(connection: Connection, outcome: Outcome) -> None:
     try:
         for record in records:
             outcome.records += 1
-            if record.number >= notes.next:
+            if record.number < notes.next:
+                continue
+            if record.number == skip:
+                notes.add("done", record=record.number, skipped=True)
+                outcome.steps.append(Step(record.number, "skipped", ""))
+            else:
                 replay = replay or Replay(connection, outcome.folder, head, notes)
                 outcome.steps.append(_step(replay, record, outcome))
     finally:
@@ -108,7 +114,8 @@ def _step(replay: Replay, record: Record, outcome: Outcome) -> Step:
 
 
 def _failed(step: str, record: Record, outcome: Outcome, error: Exception) -> SyncFailed:
-    message = f"{_where(record, outcome)} cannot be replayed: {error} (step {step!r}); nothing after it was, to keep the order"
+    rest = f"nothing after it was, to keep the order: mend it, or leave it out with --skip {record.number}"
+    message = f"{_where(record, outcome)} cannot be replayed: {error} (step {step!r}); {rest}"
     about: dict[str, Any] = dict(error.metadata) if isinstance(error, ModelkeepError) else {}
     reason = getattr(error, "reason", type(error).__name__)
     about |= {"step": step, "record": record.number, "run": outcome.run, "folder": outcome.folder, "why": reason}

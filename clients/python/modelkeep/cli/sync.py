@@ -36,6 +36,9 @@ def sync(
     ] = None,
     deep: Annotated[bool, typer.Option("--all", help="Find runs in all folders below too.")] = False,
     clean: Annotated[bool, typer.Option("--clean", help="Remove what is synced to its end.")] = False,
+    skip: Annotated[
+        int | None, typer.Option(metavar="RECORD", help="Leave this record of the one run DIR out, for good.")
+    ] = None,
 ) -> None:
     """Replay what was recorded with `mode="offline"`, oldest run first.
 
@@ -48,11 +51,15 @@ def sync(
     from modelkeep._sync import sync as replay  # noqa: PLC0415
 
     found = [run for folder in _given(folders) for run in runs_in(str(folder), deep=deep)]
+    if skip is not None and (len(found) != 1 or skip < 1):
+        raise InvalidArgument(
+            "--skip takes the number of a record, and DIR the folder of its run alone", field="skip", value=skip
+        )
     outcomes: list[Outcome] = []
     if found:
         connection = connect(config.load(call.url or "", team=call.team or "", project=call.project or ""))
         try:
-            for outcome in replay(connection, found, clean=clean):
+            for outcome in replay(connection, found, clean=clean, skip=skip):
                 _tell(call, outcome)
                 outcomes.append(outcome)
         except ModelkeepError:
