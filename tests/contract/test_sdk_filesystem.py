@@ -1,0 +1,186 @@
+"""`modelkeep://…` in the tools that people read data with; files that open where they are kept; tensors without a file."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import fsspec
+import modelkeep
+import numpy as np
+import pandas as pd
+import pyarrow.parquet
+import pytest
+import safetensors.numpy
+from modelkeep._filesystem import ModelkeepFileSystem
+
+from tests.contract.sdk import artifact, some
+from tests.suites import Suite
+
+MIB = 1 << 20
+ROWS = 50_000
+
+
+@pytest.fixture(autouse=True)
+def _client(suite: Suite, project: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name, value in suite.client(project).items():
+        if name.startswith("MODELKEEP_"):
+            monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MODELKEEP_CACHE_DIR", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def fs() -> ModelkeepFileSystem:
+    return ModelkeepFileSystem(skip_instance_cache=True)
+
+
+def log(root: Path, content: dict[str, bytes], **words: object) -> modelkeep.Version:
+    version: modelkeep.Version = modelkeep.Api().log_artifact(artifact(root, content, **words))
+    return version
+
+
+def parquet(first: int = 0) -> bytes:
+    out = io.BytesIO()
+    pd.DataFrame({"id": np.arange(first, first + ROWS), "x": np.random.default_rng(1).random(ROWS)}).to_parquet(out)
+    return out.getvalue()
+
+
+def test_tables_of_a_version_are_read_by_the_tools_of_their_users(tmp_path: Path, project: str) -> None:
+    log(tmp_path / "1", {"t/a.parquet": parquet(), "t/b.parquet": parquet(ROWS), "names.csv": b"id,name\n1,one\n2,two\n"})
+    where = f"modelkeep://{project}/digits:latest"
+    assert list(pd.read_csv(f"{where}/names.csv")["name"]) == ["one", "two"]
+    assert pd.read_parquet(f"{where}/t/a.parquet")["id"].sum() == ROWS * (ROWS - 1) // 2
+    fs = fsspec.filesystem("modelkeep")
+    table = pyarrow.parquet.read_table(f"{project}/digits:latest/t", filesystem=fs)
+    assert table.num_rows == 2 * ROWS
+    with duckdb.connect() as database:
+        database.register_filesystem(fs)
+        found = database.sql(f"SELECT count(*), max(id) FROM read_parquet('{where}/t/*.parquet')").fetchall()
+    assert found == [(2 * ROWS, 2 * ROWS - 1)]
+
+
+def test_what_a_file_system_is_asked(tmp_path: Path, project: str, fs: ModelkeepFileSystem) -> None:
+    content = {"a.bin": some(5000), "sub/b.bin": some(3 * MIB), "sub/deep/c.txt": b"c"}
+    version = log(tmp_path / "1", content)
+    root = f"{project}/digits:v0"
+    assert fs.ls(f"modelkeep://{root}", detail=False) == [f"{root}/a.bin", f"{root}/sub"]
+    assert fs.ls(f"{root}/sub", detail=False) == [f"{root}/sub/b.bin", f"{root}/sub/deep"]
+    assert fs.ls(f"{root}/a.bin", detail=False) == [f"{root}/a.bin"]
+    assert fs.find(root) == [f"{root}/{path}" for path in sorted(content)]
+    assert fs.glob(f"{root}/**/*.txt") == [f"{root}/sub/deep/c.txt"]
+    info = fs.info(f"{root}/sub/b.bin")
+    [file] = version.files("sub/b.bin")
+    assert (info["type"], info["size"], info["digest"], info["version"]) == ("file", 3 * MIB, file.digest, "digits:v0")
+    assert fs.ukey(f"{root}/sub/b.bin") == file.digest
+    assert fs.info(f"{root}/sub")["type"] == fs.info(root)["type"] == "directory"
+    assert fs.modified(f"{root}/a.bin") == version.create_time
+    data = content["sub/b.bin"]
+    assert fs.cat_file(f"{root}/sub/b.bin") == data
+    assert fs.cat_file(f"{root}/sub/b.bin", start=MIB - 5, end=2 * MIB + 5) == data[MIB - 5 : 2 * MIB + 5]
+    assert fs.cat_file(f"{root}/sub/b.bin", start=-10) == data[-10:]
+    assert fs.cat_file(f"{root}/sub/b.bin", start=10, end=5) == b""
+    assert not fs.exists(f"{root}/none")
+    for missing in (f"{root}/none", f"{project}/digits:v7/a.bin", f"{project}/none:latest/a.bin"):
+        with pytest.raises(FileNotFoundError):
+            fs.cat_file(missing)
+    with pytest.raises(IsADirectoryError):
+        fs.open(root)
+    with pytest.raises(modelkeep.InvalidAddress, match="names no version"):
+        fs.ls("nothing/in/here")
+
+
+def test_nothing_is_written(project: str, fs: ModelkeepFileSystem) -> None:
+    root = f"{project}/digits:v0"
+    attempts: list[Any] = [
+        lambda: fs.open(f"{root}/a", "wb"),
+        lambda: fs.rm(f"{root}/a"),
+        lambda: fs.mkdir(f"{root}/a"),
+        lambda: fs.mv(f"{root}/a", f"{root}/b"),
+        lambda: fs.pipe_file(f"{root}/a", b""),
+    ]
+    for attempt in attempts:
+        with pytest.raises(OSError, match="versions never change") as caught:
+            attempt()
+        assert caught.value.errno == errno.EROFS
+
+
+def test_what_is_being_read_stays_at_one_version(tmp_path: Path, project: str) -> None:
+    held = ModelkeepFileSystem(pin_seconds=3600, skip_instance_cache=True)
+    where = f"{project}/digits:latest"
+    log(tmp_path / "1", {"a": b"one", "b": b"one"})
+    with held.open(f"{where}/a") as file:
+        log(tmp_path / "2", {"a": b"two", "b": b"two"})
+        assert file.read() == b"one"
+        assert held.cat_file(f"{where}/b") == b"one"
+        assert ModelkeepFileSystem(pin_seconds=0, skip_instance_cache=True).cat_file(f"{where}/b") == b"two"
+        held.invalidate_cache()
+        assert held.cat_file(f"{where}/b") == b"two"
+
+
+def test_a_file_opens_where_it_is_kept(tmp_path: Path) -> None:
+    content = {"large": some(20 * MIB + 17), "small": b"first\nsecond\n", "empty": b"", "folder/x": b"x"}
+    version = log(tmp_path / "1", content)
+    large = content["large"]
+    with version.open("large") as file:
+        assert file.seekable()
+        assert file.read(100) == large[:100]
+        for position in (19 * MIB, 3 * MIB - 1, 0, len(large) - 5, len(large), len(large) + 100):
+            assert file.seek(position) == position
+            assert file.read(70_000) == large[position : position + 70_000]
+        file.seek(0)
+        assert b"".join(iter(lambda: file.read(300_001), b"")) == large
+        assert file.seek(-3, os.SEEK_END) == len(large) - 3
+        assert file.read() == large[-3:]
+    with pytest.raises(ValueError, match="closed"):
+        file.read()
+    with version.open("small") as file:
+        assert list(file) == [b"first\n", b"second\n"]
+    with version.open("empty") as file:
+        assert file.read() == b""
+    for missing in ("none", "folder"):
+        with pytest.raises(modelkeep.EntryNotFound, match=missing):
+            version.open(missing)
+    with pytest.raises(modelkeep.InvalidPath):
+        version.open("../large")
+
+
+def test_tensors_come_straight_into_memory(tmp_path: Path) -> None:
+    random = np.random.default_rng(7)
+    large = {f"layer.{n}": random.random((512, 700), dtype=np.float32) for n in range(6)}
+    odd = {"none": np.zeros((0, 3), np.float16), "one": np.array(2.5), "flags": np.array([True, False]), "c": np.arange(9)}
+    small = {"w": np.arange(10, dtype=np.int16)}
+    version = log(
+        tmp_path / "1",
+        {"m.safetensors": safetensors.numpy.save(large | odd), "s.safetensors": safetensors.numpy.save(small)},
+    )
+    for path, expected in (("m.safetensors", large | odd), ("s.safetensors", small)):
+        loaded = version.load_safetensors(path)
+        assert loaded.keys() == expected.keys()
+        for name, tensor in expected.items():
+            assert (loaded[name].dtype, loaded[name].shape) == (tensor.dtype, tensor.shape)
+            assert np.array_equal(loaded[name], tensor)
+            assert loaded[name].flags.writeable
+    [only] = version.load_safetensors("m.safetensors", names=["layer.3"]).values()
+    assert np.array_equal(only, large["layer.3"])
+    with version.open("m.safetensors") as file:  # safetensors' own reader, through us
+        assert np.array_equal(safetensors.numpy.load(file.read())["layer.0"], large["layer.0"])
+    with pytest.raises(modelkeep.EntryNotFound, match="nosuch"):
+        version.load_safetensors("m.safetensors", names=["nosuch"])
+    with pytest.raises(modelkeep.InvalidArgument, match="'jax'"):
+        version.load_safetensors("m.safetensors", framework="jax")
+
+
+def test_what_is_no_safetensors_file_is_refused(tmp_path: Path) -> None:
+    short = {"x": np.zeros(3 * MIB, np.uint8)}
+    lying = bytearray(safetensors.numpy.save(short))
+    version = log(
+        tmp_path / "1",
+        {"text": b"not a tensor", "empty": b"", "lying": bytes(lying.replace(b'"shape":[3145728]', b'"shape":[3145729]'))},
+    )
+    for path in ("text", "empty", "lying"):
+        with pytest.raises(modelkeep.InvalidSafetensors):
+            version.load_safetensors(path)
