@@ -16,7 +16,10 @@ NAMES = {
     "ApiKey",
     "Artifact",
     "Collection",
+    "CollectionChange",
+    "Draft",
     "File",
+    "Folder",
     "Follower",
     "NewKey",
     "PendingVersion",
@@ -34,17 +37,34 @@ MODULES = {"address", "api", "cli", "config", "digest", "errors", "manifest", "m
 API = {
     *("aliases", "artifact", "collection", "collections", "create_key", "create_project", "default_project", "delete_alias"),
     *("describe", "edit_project", "history", "keys", "log_artifact", "project", "projects", "promote", "rename", "restore"),
-    *("revoke_key", "set_type", "team", "versions"),
+    *("collection_history", "copy", "draft", "drafts", "move", "open_draft"),
+    *("revoke_key", "search", "set_type", "team", "versions"),
 }
 VERSION = {
-    *("checkout", "delete", "download", "edit", "files", "name", "sign", "signatures", "tag", "verify", "verify_signature"),
+    *(
+        "checkout",
+        "delete",
+        "download",
+        "edit",
+        "files",
+        "ls",
+        "name",
+        "sign",
+        "signatures",
+        "tag",
+        "verify",
+        "verify_signature",
+    ),
     "version",
 }
+DRAFT = {"abort", "add", "add_dir", "add_file", "commit", "commit_words", "flush", "refresh", "remove"}
 METHODS = {
     "Api": API,
     "Artifact": {"add_dir", "add_file", "new_file"},
-    "Run": {"finish", "id", "log_artifact", "name", "project", "resource_name", "team", "use_artifact"},
+    "Run": {"finish", "id", "log_artifact", "name", "project", "resource_name", "team", "use_artifact"}
+    | {"finish_artifact", "upsert_artifact"},
     "Version": VERSION,
+    "Draft": DRAFT,
     "Follower": {"close", "digest", "link", "name", "path", "reading", "ready", "since", "status", "version", "wait"},
 }
 

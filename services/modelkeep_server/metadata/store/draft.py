@@ -10,7 +10,7 @@ from typing import Any
 from modelkeep.digest import Digest
 from modelkeep.errors import DraftNotFound
 from modelkeep.names import CollectionName, DraftName, ProjectName, VersionName
-from sqlalchemy import ColumnElement, Select, and_, case, delete, exists, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Select, and_, case, delete, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -84,7 +84,8 @@ class DraftRepository:
         if state is not None:
             conditions.append(self._state() == state.value)
         if position := page.position(*query, of=(int, str)):
-            conditions.append(tuple_(*key) < tuple_(from_micros(position[0]), position[1]))
+            moment = from_micros(position[0])
+            conditions.append(or_(key[0] < moment, and_(key[0] == moment, key[1] < position[1])))
         statement = self._select(and_(*conditions)).order_by(*(column.desc() for column in key)).limit(page.size + 1)
         drafts = [_draft(row) for row in await self._session.execute(statement)]
         if not drafts and await self._session.scalar(select(project_id(project))) is None:
