@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import statistics
 import subprocess
@@ -24,6 +25,10 @@ from tests.bench.parts import Server, modelkeep_server
 from tests.servers import free_port, wait_until
 
 IN_FLIGHT = 32
+MLFLOW_IN_FLIGHT = 8
+"""MLflow is fastest with few: its one worker has eight threads or so."""
+ALIASES = 64
+"""Of as many models, so that no two calls at once ask for the same."""
 
 
 async def _rate(call: Callable[[], Awaitable[object]], seconds: float, width: int = IN_FLIGHT) -> float:
@@ -53,18 +58,20 @@ async def _latency(call: Callable[[], Awaitable[object]], times: int = 200) -> f
 
 
 async def _measure(server: Server, empty: str, mlflow: str, seconds: float, rounds: int) -> list[Result]:
-    token = await _token(server)
     async with (
         grpc.aio.insecure_channel(server.address) as ours,
         grpc.aio.insecure_channel(empty) as bare,
         httpx.AsyncClient() as web,
     ):
         stub = rpc.MetadataServiceStub(ours)
-        request = pb.ResolveRequest(parent="teams/default/projects/bench", address="small:best")
         nothing = bare.unary_unary("/bench.Empty/Call")
+        requests = itertools.cycle(
+            [pb.ResolveRequest(parent="teams/default/projects/bench", address=f"small{n}:best") for n in range(ALIASES)]
+        )
+        one = next(requests)
 
-        async def resolve() -> object:
-            return await stub.Resolve(request, metadata=(("authorization", f"Bearer {token[0]}"),), timeout=10)
+        async def resolve(request: pb.ResolveRequest = one) -> object:
+            return await stub.Resolve(request, metadata=(("authorization", f"Bearer {token}"),), timeout=10)
 
         async def call_nothing() -> object:
             return await nothing(b"", timeout=10)
@@ -75,41 +82,45 @@ async def _measure(server: Server, empty: str, mlflow: str, seconds: float, roun
             )
             return answer.raise_for_status()
 
-        rates: dict[str, list[float]] = {"ours": [], "empty": [], "mlflow": []}
+        rates: dict[str, list[float]] = {"many": [], "one": [], "empty": [], "MLflow": []}
         latencies: dict[str, list[float]] = {"ours": [], "empty": []}
         for _ in range(rounds):
-            token[0] = (await _token(server))[0]
-            rates["ours"].append(await _rate(resolve, seconds))
+            token = await _token(server)
             rates["empty"].append(await _rate(call_nothing, seconds))
-            rates["mlflow"].append(await _rate(call_mlflow, seconds, width=8))
-            latencies["ours"].append(await _latency(resolve))
+            rates["many"].append(await _rate(lambda: resolve(next(requests)), seconds))
+            rates["one"].append(await _rate(resolve, seconds))
+            rates["MLflow"].append(await _rate(call_mlflow, seconds, width=MLFLOW_IN_FLIGHT))
             latencies["empty"].append(await _latency(call_nothing))
-    rate = {name: statistics.median(values) for name, values in rates.items()}
-    latency = {name: statistics.median(values) * 1000 for name, values in latencies.items()}
-    against_empty, against_mlflow = rate["ours"] / rate["empty"], rate["ours"] / rate["mlflow"]
-    alone = latency["ours"] / latency["empty"]
-    work = f"resolve an alias, {IN_FLIGHT} in flight"
+            latencies["ours"].append(await _latency(resolve))
     return [
-        Result("P10", work, rate["ours"], rate["empty"], "empty calls/s", "calls/s", against_empty, "≥ 0.35 (later)", None),
-        Result(
-            "P10",
-            "  beside MLflow's",
-            rate["ours"],
-            rate["mlflow"],
-            "MLflow calls/s",
-            "calls/s",
-            against_mlflow,
-            "≥ 15 (later)",
-            None,
-        ),
-        Result("P10", "  alone", latency["ours"], latency["empty"], "ms empty", "ms", alone, "≤ 3 (later)", None),
+        _against(f"resolve {ALIASES} aliases, {IN_FLIGHT} in flight", rates, "many", "empty", 0.35),
+        _against(f"resolve one alias, {IN_FLIGHT} in flight", rates, "one", "empty", 0.35),
+        _against("  beside MLflow's", rates, "one", "MLflow", 15),
+        _alone(latencies),
     ]
 
 
-async def _token(server: Server) -> list[str]:
+def _against(work: str, rates: dict[str, list[float]], ours: str, peer: str, bar: float) -> Result:
+    """Calls a second beside a peer's: the median of the ratios of the rounds, as the machine may be busier in some."""
+    ratios = [mine / theirs for mine, theirs in zip(rates[ours], rates[peer], strict=True)]
+    ratio = statistics.median(ratios)
+    mine, theirs = statistics.median(rates[ours]), statistics.median(rates[peer])
+    detail: dict[str, object] = {"ours": rates[ours], "peer": rates[peer]}
+    return Result("P10", work, mine, theirs, f"{peer} calls/s", "calls/s", ratio, f"≥ {bar:g}", ratio >= bar, detail)
+
+
+def _alone(latencies: dict[str, list[float]]) -> Result:
+    ours, empty = latencies["ours"], latencies["empty"]
+    ratio = statistics.median(mine / theirs for mine, theirs in zip(ours, empty, strict=True))
+    mine, theirs = statistics.median(ours) * 1000, statistics.median(empty) * 1000
+    detail: dict[str, object] = {"ours": ours, "peer": empty}
+    return Result("P10", "  alone", mine, theirs, "ms empty", "ms", ratio, "≤ 3", ratio <= 3, detail)
+
+
+async def _token(server: Server) -> str:
     async with grpc.aio.insecure_channel(server.address) as channel:
         request = pb.ExchangeApiKeyRequest(secret=server.env["MODELKEEP_API_KEY"])
-        return [(await rpc.MetadataServiceStub(channel).ExchangeApiKey(request, timeout=10)).access_token]
+        return str((await rpc.MetadataServiceStub(channel).ExchangeApiKey(request, timeout=10)).access_token)
 
 
 _EMPTY_SERVER = """
@@ -174,10 +185,11 @@ def _fill(server: Server) -> None:
     with tempfile.NamedTemporaryFile() as file:
         file.write(b"weights")
         file.flush()
-        artifact = modelkeep.Artifact("small", type="model")
-        artifact.add_file(file.name, name="weights.bin")
         with modelkeep.init(project="bench", url=server.env["MODELKEEP_URL"], api_key=server.env["MODELKEEP_API_KEY"]) as run:
-            run.log_artifact(artifact, aliases=["best"])
+            for number in range(ALIASES):
+                artifact = modelkeep.Artifact(f"small{number}", type="model")
+                artifact.add_file(file.name, name="weights.bin")
+                run.log_artifact(artifact, aliases=["best"])
 
 
 def p15(rounds: int) -> list[Result]:
