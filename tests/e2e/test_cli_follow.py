@@ -54,7 +54,7 @@ def test_a_node_follows_and_tells(cli: Cli, tmp_path: Path):
 
 
 def test_what_no_patience_helps_against_ends_it(cli: Cli):
-    cli.put("m", "--alias", "production")
-    for address, code, word in (("m:v0", 2, "never moves"), ("nosuch:production", 3, "nosuch")):
-        done = cli("follow", address, "--root", "node")
-        assert (done.code, word in done.err) == (code, True), done.err
+    done = cli("follow", "nosuch:production", "--root", "node", "--require-signature")
+    assert (done.code, "--key" in done.err) == (2, True), done.err
+    done = cli("follow", "nosuch:production", "--root", "node")
+    assert (done.code, "nosuch" in done.err) == (3, True), done.err

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,23 @@ import typer
 
 from modelkeep.cli.call import Call, command
 from modelkeep.cli.version import Key, required_keys
+
+Address = Annotated[str, typer.Argument(metavar="NAME:ALIAS", help="[[team/]project/]name[:alias]", show_default=False)]
+Command = Annotated[
+    list[str] | None, typer.Argument(metavar="[-- COMMAND …]", help="Run after each switch; see docs/serving.md.")
+]
+Root = Annotated[Path, typer.Option(help="The folder; `current` in it leads to the version.", show_default=False)]
+Keep = Annotated[int, typer.Option(help="How many versions stay in the folder.")]
+Spread = Annotated[float, typer.Option(help="Wait at most so many seconds after a move, as chance has it.")]
+Signed = Annotated[bool, typer.Option("--require-signature", help="Load only what a --key signed.")]
+ReadyFile = Annotated[Path | None, typer.Option(help="A file that is there while something is loaded.")]
+ReadyPort = Annotated[
+    str, typer.Option(metavar="[HOST:]PORT", help="Serve /ready and /status over HTTP; on the loopback without HOST.")
+]
+WarnAge = Annotated[float, typer.Option(help="Warn when the server was not heard of for so many seconds.")]
+Rollback = Annotated[
+    bool, typer.Option("--accept-rollback", help="Believe an older state of the alias than was seen before, once.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -19,24 +35,18 @@ def register(app: typer.Typer) -> None:
 
 def follow(
     call: Call,
-    address: Annotated[str, typer.Argument(metavar="NAME:ALIAS", help="[[team/]project/]name[:alias]", show_default=False)],
-    command: Annotated[
-        list[str] | None, typer.Argument(metavar="[-- COMMAND …]", help="Run after each switch; see docs/serving.md.")
-    ] = None,
+    address: Address,
+    command: Command = None,
     *,
-    root: Annotated[Path, typer.Option(help="The folder; `current` in it leads to the version.", show_default=False)],
-    keep: Annotated[int, typer.Option(help="How many versions stay in the folder.")] = 2,
-    spread: Annotated[float, typer.Option(help="Wait at most so many seconds after a move, as chance has it.")] = 5.0,
-    require_signature: Annotated[bool, typer.Option("--require-signature", help="Load only what a --key signed.")] = False,
+    root: Root,
+    keep: Keep = 2,
+    spread: Spread = 5.0,
+    require_signature: Signed = False,
     key: Key = None,
-    ready_file: Annotated[Path | None, typer.Option(help="A file that is there while something is loaded.")] = None,
-    ready_port: Annotated[
-        str, typer.Option(metavar="[HOST:]PORT", help="Serve /ready and /status over HTTP; on the loopback without HOST.")
-    ] = "",
-    warn_age: Annotated[float, typer.Option(help="Warn when the server was not heard of for so many seconds.")] = 900.0,
-    accept_rollback: Annotated[
-        bool, typer.Option("--accept-rollback", help="Believe an older state of the alias than was seen before, once.")
-    ] = False,
+    ready_file: ReadyFile = None,
+    ready_port: ReadyPort = "",
+    warn_age: WarnAge = 900.0,
+    accept_rollback: Rollback = False,
 ) -> None:
     """Keep what an alias points to in a folder of this machine, and follow it when it moves, until it is told to stop.
 
@@ -47,8 +57,7 @@ def follow(
     from modelkeep.cli import node  # noqa: PLC0415
 
     node.log_to_stderr()
-    runner = node.Runner(command or [])
-    shown = node.Shown(call, runner)
+    shown = node.Shown(call, command or [])
     wish = Wish(
         keep=keep,
         on_change=shown.changed,
@@ -59,14 +68,4 @@ def follow(
         # Looked up each time: the server that runs here may come later.
         config=lambda: config.load(call.url or "", team=call.team or "", project=call.project or ""),
     )
-    follower = Follower(address, root, wish)
-    with ExitStack() as leaving:
-        leaving.callback(follower.close)
-        leaving.callback(runner.end)
-        shown.probes(follower, ready_file, ready_port, leaving)
-        with node.told_to_stop() as stop:
-            follower.start()
-            code = node.until_stopped(follower, stop)
-    if follower.is_loading:
-        node.leave(code)  # a fetch is under way; the next process goes on from what it leaves
-    raise typer.Exit(code)
+    raise typer.Exit(node.run(Follower(address, root, wish), shown, ready_file, ready_port))

@@ -27,12 +27,24 @@ TERM_SECONDS: Final = 10
 """How long a command may take to end before it is killed."""
 
 
-def until_stopped(follower: Follower, stop: Stop) -> int:
-    """Wait, and answer the exit code. Raises what no patience helps against, while nothing is loaded."""
-    while not stop.event.wait(0.2):
-        if follower.failure is not None and not follower.ready:
-            raise follower.failure
-    return INTERRUPTED if stop.number == signal.SIGINT else 0
+def run(follower: Follower, shown: Shown, ready_file: Path | None, ready_port: str) -> int:
+    """Follow until the process is told to stop; the exit code.
+
+    Raises what no patience helps against, while nothing is loaded.
+    """
+    with ExitStack() as leaving:
+        leaving.callback(follower.close)
+        leaving.callback(shown.end)
+        shown.probes(follower, ready_file, ready_port, leaving)
+        with told_to_stop() as stop:
+            follower.start()
+            while not stop.event.wait(0.2):
+                if follower.failure is not None and not follower.ready:
+                    raise follower.failure
+    code = INTERRUPTED if stop.number == signal.SIGINT else 0
+    if follower.is_loading:
+        leave(code)  # a fetch is under way; the next process goes on from what it leaves
+    return code
 
 
 class Stop:
@@ -73,10 +85,11 @@ def leave(code: int) -> NoReturn:
 class Shown:
     """What others see of the node."""
 
-    def __init__(self, call: Call, runner: Runner) -> None:
+    def __init__(self, call: Call, command: list[str]) -> None:
         self._call = call
-        self._runner = runner
-        self._file: Any = None
+        self._runner = Runner(command)
+        self.end = self._runner.end
+        self._file: probe.ReadyFile | None = None
 
     def probes(self, follower: Follower, ready_file: Path | None, ready_port: str, leaving: ExitStack) -> None:
         """Show the file and the pages that were asked for."""
