@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 def clean_env(config: Path) -> dict[str, str]:
     """The environment of a user who configured nothing."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("MODELKEEP_")}
-    return env | {"MODELKEEP_CONFIG_HOME": str(config)}
+    return env | {"MODELKEEP_CONFIG_HOME": str(config), "MODELKEEP_CACHE_DIR": str(config.parent / "cache")}
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modelkeep.cli import alias, collection, draft, follow, key, project, server, sign, sync, tag, version
+from modelkeep.cli import alias, cache, collection, draft, follow, key, project, server, sign, sync, tag, version
 from modelkeep.cli.call import keep_common, with_common
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def _app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_root())
-    for noun in (server, version, sign, follow, draft, collection, alias, tag, project, key, sync):
+    for noun in (server, version, sign, follow, draft, collection, alias, tag, project, key, cache, sync):
         noun.register(app)
     return app
 

@@ -93,18 +93,21 @@ def get(
     path: Annotated[str, typer.Option(help="Only this file, or what lies under this folder.")] = "",
     checkout: Annotated[bool, typer.Option("--checkout", help="Remove from DIR what the version does not have.")] = False,
     durable: Annotated[bool, typer.Option("--durable", help="Sync every file to disk before it gets its name.")] = False,
+    link: Annotated[bool, typer.Option("--link", help="Large files are read-only links into the cache.")] = False,
     require_signature: Annotated[bool, typer.Option("--require-signature", help="Fetch only what a --key signed.")] = False,
     key: Key = None,
 ) -> None:
     """Fetch a version; every byte is checked."""
     if checkout and path:
         raise InvalidArgument("--checkout makes DIR equal to the whole version, so it takes no --path", field="path")
+    if checkout and link:
+        raise InvalidArgument("--checkout makes files of your own, so it takes no --link", field="link")
     keys = required_keys(key, required=require_signature)
     version = call.api.artifact(address)
     if checkout:
         fetched = version.checkout(folder, durable=durable, require_signature=keys)
     else:
-        fetched = version.download(folder, path=path, durable=durable, require_signature=keys)
+        fetched = version.download(folder, path=path, durable=durable, link=link, require_signature=keys)
     call.out.answer(values.version_json(version) | {"path": str(fetched)}, f"{version.name} is in {fetched}")
 
 
