@@ -13,6 +13,7 @@ from modelkeep.cli.values import is_folder
 from modelkeep.cli.version import Address
 from modelkeep.config import DEFAULT_PROJECT
 from modelkeep.errors import InvalidArgument, ProjectNotFound
+from modelkeep.names import ANY, CollectionName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +33,10 @@ def ls(
     call: Call,
     *,
     what: Annotated[
-        str, typer.Argument(help="A collection; - for all, -/- for those of all projects; with --files a version.")
+        str,
+        typer.Argument(
+            help="A collection; - for all of the project, with --project - of all projects; with --files a version."
+        ),
     ] = "",
     files: Annotated[bool, typer.Option("--files", "-f", help="List the files of a version.")] = False,
     path: Annotated[str, typer.Option(help="With --files: only this file, or what lies under this folder.")] = "",
@@ -99,8 +103,9 @@ def names(call: Call, name: Annotated[str, typer.Argument(help="[[team/]project/
 
 
 def _list_collections(call: Call, type_: str, filter_: str, order: str) -> None:
+    across = call.api.default_project == ANY
     columns = {
-        "NAME": lambda c: c.name,
+        "NAME": lambda c: f"{CollectionName.parse(c.resource_name).project}/{c.name}" if across else c.name,
         "TYPE": lambda c: c.type,
         "LATEST": lambda c: c.latest_version or "-",
         "VERSIONS": lambda c: f"{c.version_count:,}",
@@ -120,7 +125,7 @@ def _collections(call: Call, type_: str, filter_: str, order: str) -> Iterator[C
 
 
 def _list_versions(call: Call, what: str, found: Iterator[Version], *, filtered: bool) -> None:
-    across = "-" in what.split("/")[:-1]
+    across = ANY in (what.split("/")[:-1] or [call.api.default_project])
     columns = {
         "NAME": lambda v: f"{v.project}/{v.name}" if across else v.name,
         "ALIASES": lambda v: ", ".join(v.aliases),
