@@ -40,7 +40,7 @@ class AliasApp:
     async def get_alias(self, caller: Caller, name: AliasName) -> Alias:
         """An alias that exists now."""
         caller.require(name.team)
-        return await self._transactions.read(lambda work: work.aliases.get(name))
+        return await self._transactions.look(lambda work: work.aliases.get(name))
 
     async def list_aliases(self, caller: Caller, collection: CollectionName, page: Page) -> Listing[Alias]:
         """The aliases of a collection by name."""

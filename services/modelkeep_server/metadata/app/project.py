@@ -34,7 +34,7 @@ class ProjectApp:
     async def get_project(self, caller: Caller, name: ProjectName) -> Project:
         """A project. Raises TeamNotFound, ProjectNotFound."""
         caller.require(name.team)
-        return await self._transactions.read(lambda work: work.projects.get(name))
+        return await self._transactions.look(lambda work: work.projects.get(name))
 
     async def list_projects(self, caller: Caller, team: TeamName, page: Page) -> Listing[Project]:
         """The projects of a team by name. Raises TeamNotFound."""

@@ -20,7 +20,7 @@ class TeamApp:
     async def get_team(self, caller: Caller, name: TeamName) -> Team:
         """A team. Raises TeamNotFound."""
         caller.require(name.team)
-        return await self._transactions.read(lambda work: work.teams.get(name))
+        return await self._transactions.look(lambda work: work.teams.get(name))
 
     async def list_teams(self, caller: Caller, page: Page) -> Listing[Team]:
         """The teams that the caller may read, by name. A service belongs to none, and may not ask."""

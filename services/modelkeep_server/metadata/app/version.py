@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from modelkeep.address import Address
 from modelkeep.errors import DigestLive, InvalidArgument, LimitExceeded, VersionAliased, VersionPurged
 from modelkeep.names import LATEST, CollectionName, VersionName
 
@@ -29,6 +30,9 @@ class VersionApp:
     async def get_version(self, caller: Caller, name: VersionName, *, show_deleted: bool) -> Version:
         """A version. Raises VersionNotFound, VersionDeleted (SEM-40), and so on for what it lies in."""
         caller.require(name.team)
+        found = await self._transactions.find(Address(name.parent, number=name.number))
+        if found is not None:
+            return found
         return await self._transactions.read(lambda work: work.versions.get(name, show_deleted=show_deleted))
 
     async def list_versions(
