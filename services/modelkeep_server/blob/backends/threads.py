@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ class Threads:
     async def each(self, call: Callable[[A], T], items: Iterable[A]) -> list[T]:
         """The results of one call per item, many at a time. Waits for all of them, then raises the first error.
 
-        Each thread takes one item after the other: an item costs no hop to a thread and back. When the caller is cancelled, the
-        calls that began go on, and no other begins.
+        One thread leads: it calls others to help, and all of them take one item after the other, so that the event loop is
+        woken once, not for each item. When the caller is cancelled, the calls that began go on, and no other begins.
         """
         todo = deque(enumerate(items))
         results: dict[int, T] = {}
@@ -47,8 +48,15 @@ class Threads:
                 except Exception as error:  # noqa: BLE001 - raised below
                     errors[number] = error
 
+        def lead() -> None:
+            helpers: list[Future[None]] = []
+            with suppress(RuntimeError):  # at the end of the server nobody comes any more
+                helpers += (self._executor.submit(work) for _ in range(min(self._count, len(todo)) - 1))
+            work()
+            wait([helper for helper in helpers if not helper.cancel()])  # who has not begun has nothing left to do
+
         try:
-            await asyncio.gather(*(self.run(work) for _ in range(min(self._count, len(todo)))))
+            await self.run(lead)
         finally:
             todo.clear()
         if errors:

@@ -73,7 +73,8 @@ class ChunkRows:
         if not objects:
             return set()
         names = sorted(objects)
-        insertion = insert(self._session, chunk)
+        now = self._clock.sql()
+        insertion = insert(self._session, chunk).values(create_time=now, live_time=now)
         is_rotten = chunk.c.state == ChunkState.ROTTEN
         statement = insertion.on_conflict_do_update(
             index_elements=[chunk.c.digest],
@@ -83,7 +84,6 @@ class ChunkRows:
                 "state": ChunkState.LIVE,
             },
         ).returning(chunk.c.digest, chunk.c.generation)
-        now = await self._clock.now(self._session)
         values = [
             {
                 "digest": name.digest.sha256,
@@ -91,14 +91,13 @@ class ChunkRows:
                 "generation": name.generation,
                 "state": ChunkState.LIVE,
                 "confirmed_epoch": 0,
-                "create_time": now,
-                "live_time": now,
             }
             for name in names
         ]
         live = {ObjectName(Digest(row[0]), row[1]) for row in await self._session.execute(statement, values)}
-        holdings = [{"team": team.team, "digest": name.digest.sha256, "create_time": now} for name in names]
-        await self._session.execute(insert(self._session, holding).on_conflict_do_nothing(), holdings)
+        holdings = [{"team": team.team, "digest": name.digest.sha256} for name in names]
+        holds = insert(self._session, holding).values(create_time=now).on_conflict_do_nothing()
+        await self._session.execute(holds, holdings)
         return set(names) - live
 
     async def page(self, after: Digest | None, limit: int) -> list[ChunkRecord]:
