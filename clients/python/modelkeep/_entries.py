@@ -6,7 +6,6 @@ A manifest may have a million entries and an entry a million segments, so nothin
 from __future__ import annotations
 
 import errno
-import os
 import struct
 import tempfile
 import threading
@@ -34,6 +33,8 @@ SEGMENTS_PER_MESSAGE: Final = 8192
 """Most segments in one message that we write: some 400 KiB."""
 _LENGTH: Final = struct.Struct(">I")
 _IN_MEMORY_BYTES: Final = 1 << 20
+_BLOCK_BYTES: Final = 1 << 16
+"""How much is written, and read, at once."""
 _KINDS: Final = {
     entry_pb2.CHANGE_TOKEN_KIND_ETAG: ChangeTokenKind.ETAG,
     entry_pb2.CHANGE_TOKEN_KIND_GENERATION: ChangeTokenKind.GENERATION,
@@ -46,6 +47,8 @@ class Spool:
 
     def __init__(self) -> None:
         self._file = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES, prefix="modelkeep-")  # noqa: SIM115 - closed by close()
+        self._end = 0
+        self._waiting = bytearray()
         self._moving = threading.Lock()
         self.entry_count = 0
         self.file_bytes = 0
@@ -53,38 +56,56 @@ class Spool:
     def add(self, message: entry_pb2.Entry) -> None:
         """Keep a message. Raises DiskFull."""
         data = message.SerializeToString()
-        try:
-            with self._moving:
-                self._file.seek(0, os.SEEK_END)
-                self._file.write(_LENGTH.pack(len(data)) + data)
-        except OSError as error:
-            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
-                raise
-            folder = tempfile.gettempdir()
-            raise DiskFull(f"the disk of {folder} is full; the list of files did not fit", path=folder) from None
+        with self._moving:
+            self._waiting += _LENGTH.pack(len(data))
+            self._waiting += data
+            if len(self._waiting) >= _BLOCK_BYTES:
+                self._flush()
         if message.HasField("digest"):
             self.entry_count += 1
             self.file_bytes += max(message.size_bytes, 0)
 
     def __iter__(self) -> Iterator[entry_pb2.Entry]:
-        """The messages, from the beginning.
+        """The messages, from the beginning. Raises DiskFull.
 
         Each iterator has a place of its own: when a stream breaks, gRPC may still be reading from the old one while the next
         try reads from another.
         """
-        position = 0
-        while data := self._message_at(position):
-            position += _LENGTH.size + len(data)
-            yield entry_pb2.Entry.FromString(data)
+        position, wanted = 0, _BLOCK_BYTES
+        while data := self._read(position, wanted):
+            begin, length = 0, 0
+            while begin + _LENGTH.size <= len(data):
+                (length,) = _LENGTH.unpack_from(data, begin)
+                end = begin + _LENGTH.size + length
+                if end > len(data):
+                    break
+                yield entry_pb2.Entry.FromString(data[begin + _LENGTH.size : end])
+                begin = end
+            position += begin
+            wanted = _BLOCK_BYTES if begin else _LENGTH.size + length
 
-    def _message_at(self, position: int) -> bytes:
-        """The message that begins there; nothing at the end, or when the spool was closed."""
+    def _read(self, position: int, size_bytes: int) -> bytes:
+        """Some of what is kept; nothing at the end, or when the spool was closed."""
         with self._moving:
             if self._file.closed:
                 return b""
+            self._flush()
             self._file.seek(position)
-            header = self._file.read(_LENGTH.size)
-            return self._file.read(_LENGTH.unpack(header)[0]) if header else b""
+            return self._file.read(size_bytes)
+
+    def _flush(self) -> None:
+        if not self._waiting:
+            return
+        try:
+            self._file.seek(self._end)
+            self._file.write(self._waiting)
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+                raise
+            folder = tempfile.gettempdir()
+            raise DiskFull(f"the disk of {folder} is full; the list of files did not fit", path=folder) from None
+        self._end += len(self._waiting)
+        self._waiting.clear()
 
     def __enter__(self) -> Self:
         return self

@@ -45,7 +45,6 @@ _FIND: Final = (
     "SELECT device, inode, size, mtime, ctime, rules, sha256, segments, proof, used FROM file WHERE device = ? AND inode IN "
 )
 _IDENTITY: Final = struct.Struct(">QQqqq")
-_64_BITS: Final = (1 << 64) - 1
 
 
 class Row(NamedTuple):
@@ -218,7 +217,7 @@ def open_stat_cache(rules: bytes) -> StatCache | None:
 
 def _key(identity: Identity) -> bytes:
     device, inode, size, mtime, ctime = identity
-    return _IDENTITY.pack(device & _64_BITS, inode & _64_BITS, size, mtime, ctime)
+    return _IDENTITY.pack(device, inode, size, mtime, ctime)
 
 
 def _proof(*parts: bytes) -> bytes:
@@ -228,5 +227,4 @@ def _proof(*parts: bytes) -> bytes:
 
 def _signed(number: int) -> int:
     """As SQLite has it: inodes may have all 64 bits."""
-    number &= _64_BITS
     return number - (1 << 64) if number >> 63 else number

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,17 @@ def test_a_spool_gives_back_what_it_got_however_often_also_from_disk() -> None:
         assert sum(1 for _ in spool) == 20_000
 
 
+def test_a_spool_takes_messages_of_all_sizes_also_while_it_is_read() -> None:
+    sizes = [0, 1, 70_000, 3, 300_000, *range(0, 200_000, 20_011)]
+    with Spool() as spool:
+        for number, size in enumerate(sizes):
+            spool.add(messages(f"{number:03}", size, 10, 100_000)[0])
+        reading = iter(spool)
+        first = next(reading)
+        spool.add(file("last"))
+        assert [first.size_bytes, *(message.size_bytes for message in reading)] == [*sizes, 3]
+
+
 def test_two_readers_of_a_spool_do_not_disturb_each_other() -> None:
     """When a stream of entries breaks, gRPC may still read from the old one while the next try has begun."""
     with Spool() as spool:
@@ -104,7 +116,7 @@ def test_a_full_disk_under_the_spool_is_told(monkeypatch: pytest.MonkeyPatch) ->
         spool._file.close()
         monkeypatch.setattr(spool, "_file", Path("/dev/full").open("wb", buffering=0))
         with pytest.raises(DiskFull):
-            spool.add(file("a"))
+            deque(map(spool.add, map(file, map(str, range(10_000)))))
 
 
 def test_the_digest_of_a_manifest_is_that_of_its_entries() -> None:
