@@ -317,6 +317,8 @@ def test_what_was_fetched_once_is_used_and_fetched_offline(
                 assert read(version.download(tmp_path / f"out-{number}")) == content
                 version.verify(tmp_path / f"out-{number}")
                 assert [file.path for file in version.files("small")] == ["small/a", "small/b"]
+                assert [item.path for item in version.ls()] == ["empty", "large.bin", "small"]
+                assert [version.open(path).read() for path in content] == list(content.values())
             with pytest.raises(modelkeep.NotCached, match="'digits' was neither"):
                 run.use_artifact("digits")
             with pytest.raises(modelkeep.ServiceUnavailable, match="needs a server"):

@@ -9,20 +9,22 @@ import threading
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from importlib.metadata import version as installed_version
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 from modelkeep._log import Words
 from modelkeep._offline_cached import known_version
 from modelkeep._offline_find import FORMAT, find
 from modelkeep._offline_journal import Journal, cannot_record
 from modelkeep._offline_store import Snapshots
-from modelkeep._offline_version import JOURNAL, UNKNOWN_TEAM, OfflineConnection, OfflineVersion
+from modelkeep._offline_version import JOURNAL, UNKNOWN_TEAM, OfflineConnection, OfflineVersion, needs_server
 from modelkeep._run import PendingVersion, Run
 from modelkeep.address import Address, format_moment
 from modelkeep.errors import CollectionTypeMismatch
 from modelkeep.names import ProjectName
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from modelkeep._artifact import Artifact
     from modelkeep._channel import Connection
     from modelkeep._version import Version
@@ -117,6 +119,17 @@ class OfflineRun(Run):
         done: Future[Version] = Future()
         done.set_result(self._log_now(artifact, words))
         return PendingVersion(done)
+
+    def upsert_artifact(self, artifact: Artifact, *, distributed_id: str) -> NoReturn:
+        """Not possible: the runs that build one version meet at a server."""
+        raise needs_server(f"building {artifact.name!r} in several runs under the id {distributed_id[:100]!r}")
+
+    def finish_artifact(
+        self, artifact: Artifact | str, *, distributed_id: str, aliases: Iterable[str] = (), tags: Iterable[str] = ()
+    ) -> NoReturn:
+        """Not possible: see `upsert_artifact`."""
+        del artifact, aliases, tags
+        raise needs_server(f"finishing what several runs built under the id {distributed_id[:100]!r}")
 
     def _find(self, address: str) -> Version:
         parsed = Address.parse(address, self._project.team, self._project.project)

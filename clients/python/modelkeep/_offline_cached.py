@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from modelkeep._cache import open_cache
 from modelkeep._entries import entry_of
+from modelkeep._offline_content import directly_in
 from modelkeep._offline_version import SHOWN_DIGITS, UNKNOWN_TEAM, Refusing, needs_server
 from modelkeep._records import Records
 from modelkeep._version import File, Version, _filter
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from modelkeep._channel import Connection
     from modelkeep._offline_version import OfflineVersion
     from modelkeep._records import Record
+    from modelkeep._version import Folder
     from modelkeep.address import Address
     from modelkeep.api.metadata.v1 import entry_pb2
 
@@ -137,6 +139,10 @@ class CachedVersion(Version):
                     entry = entry_of(message)
                     uri = entry.reference.uri if entry.reference else ""
                     yield File(entry.path, entry.size_bytes, str(entry.digest), entry.executable, uri)
+
+    def ls(self, folder: str = "") -> Iterator[File | Folder]:
+        """The files and folders directly in `folder`, or at the root. Raises EntryNotFound, InvalidPath, NotCached."""
+        return directly_in(_filter(folder), self.files(folder), self.name)
 
     def _fetch(self, root: str | PathLike[str] | None, path: str, **options: Any) -> Path:
         try:

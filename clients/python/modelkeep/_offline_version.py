@@ -12,6 +12,7 @@ from modelkeep._copy import copy_and_hash, sha256_of
 from modelkeep._download import check_names, with_executable
 from modelkeep._entries import Spool
 from modelkeep._folder import Clearance, require_equal
+from modelkeep._offline_content import KeptContent, damaged, directly_in
 from modelkeep._offline_journal import Journal
 from modelkeep._offline_store import Snapshots
 from modelkeep._target import Target
@@ -19,7 +20,7 @@ from modelkeep._version import File, Version
 from modelkeep.address import parse_moment
 from modelkeep.api.metadata.v1 import entry_pb2, version_pb2
 from modelkeep.digest import Digest
-from modelkeep.errors import DigestMismatch, EntryNotFound, InvalidArgument, ModelkeepError, ServiceUnavailable
+from modelkeep.errors import EntryNotFound, InvalidArgument, ModelkeepError, ServiceUnavailable
 from modelkeep.manifest import parse_path
 from modelkeep.names import CollectionName, ProjectName, RunName
 
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from modelkeep._channel import Connection
+    from modelkeep._content import Content
     from modelkeep._offline_journal import Record
+    from modelkeep._version import Folder
     from modelkeep.manifest import Entry
 
 JOURNAL = "journal.jsonl"
@@ -124,6 +127,11 @@ class OfflineVersion(Version):
         for entry in self._entries(path):
             yield File(entry.path, entry.size_bytes, str(entry.digest), entry.executable, "")
 
+    def ls(self, folder: str = "") -> Iterator[File | Folder]:
+        """The files and folders directly in `folder`, or at the root. Raises EntryNotFound, InvalidPath."""
+        wanted = parse_path(folder.rstrip("/")) if folder else ""
+        return directly_in(wanted, self.files(wanted), self.name)
+
     def verify(self, root: str | os.PathLike[str], *_: object, **options: object) -> None:
         """Check that the folder is what the version says, to the last byte. Raises VerificationFailed."""
         _refuse(options)
@@ -185,6 +193,14 @@ class OfflineVersion(Version):
         finally:
             draft.discard()
 
+    def _content(self, path: str) -> Content:
+        """What `open` and `load_safetensors` read."""
+        entry = next((entry for entry in self._entries(path) if entry.path == path), None)
+        if entry is None:
+            raise EntryNotFound(f"{self.name} has no file {path!r}", path=path, version=self.name)
+        kept = self._snapshots.object(entry.digest.sha256, executable=entry.executable)
+        return cast("Content", KeptContent(entry, kept))
+
     def _entries(self, path: str = "") -> Iterator[Entry]:
         wanted = parse_path(path.rstrip("/")) if path else ""
         for entry in self._snapshots.entries(Digest.parse(self.digest)):
@@ -198,11 +214,6 @@ class OfflineVersion(Version):
             message.digest.sha256 = entry.digest.sha256
             spool.add(message)
         return spool
-
-
-def damaged(path: str) -> ModelkeepError:
-    """What says that a kept file is not what was logged."""
-    return DigestMismatch(f"{path!r} is not the file that was logged: the offline folder is damaged", path=path)
 
 
 def _refuse(options: dict[str, object]) -> None:

@@ -15,10 +15,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import modelkeep
+import numpy as np
 import pytest
 from modelkeep._offline import OfflineRun
 from modelkeep._offline_find import runs_in
 from modelkeep._offline_journal import Journal
+from safetensors.numpy import save_file
 
 
 @pytest.fixture
@@ -108,6 +110,27 @@ def test_files_come_back_as_they_were(run: modelkeep.Run, tmp_path: Path) -> Non
     assert not (tmp_path / "none").exists()
 
 
+def test_files_are_read_without_a_copy(run: modelkeep.Run, tmp_path: Path) -> None:
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    weights = {f"layer{number}": np.arange(300_000, dtype=np.float32) + number for number in range(3)}
+    save_file(weights, tmp_path / "deep" / "er" / "model.safetensors")
+    (tmp_path / "deep" / "a.txt").write_bytes(b"text")
+    (tmp_path / "deep" / "empty").write_bytes(b"")
+    logged = run.log_artifact(tmp_path / "deep", "digits", "model")
+    assert [item.path for item in logged.ls()] == ["a.txt", "empty", "er"]
+    assert [item.path for item in logged.ls("er")] == ["er/model.safetensors"]
+    with pytest.raises(modelkeep.EntryNotFound, match="nosuch"):
+        list(logged.ls("nosuch"))
+    with logged.open("a.txt") as file:
+        assert (file.seek(2), file.read(), file.read()) == (2, b"xt", b"")
+    with logged.open("empty") as file:
+        assert file.read() == b""
+    loaded = logged.load_safetensors("er/model.safetensors", names=["layer0", "layer2"])
+    assert {name: bool((array == weights[name]).all()) for name, array in loaded.items()} == {"layer0": True, "layer2": True}
+    with pytest.raises(modelkeep.EntryNotFound, match="no file 'er'"):
+        logged.open("er")
+
+
 def test_a_damaged_snapshot_never_comes_out(run: modelkeep.Run, tmp_path: Path) -> None:
     assert isinstance(run, OfflineRun)
     logged = run.log_artifact(artifact(tmp_path, x=b"first"))
@@ -116,7 +139,11 @@ def test_a_damaged_snapshot_never_comes_out(run: modelkeep.Run, tmp_path: Path) 
     kept.write_bytes(b"wrong")
     with pytest.raises(modelkeep.DigestMismatch, match="damaged"):
         logged.download(tmp_path / "out")
+    with pytest.raises(modelkeep.DigestMismatch, match="damaged"):
+        logged.open("x")
     kept.unlink()
+    with pytest.raises(modelkeep.DigestMismatch, match="damaged"):
+        logged.open("x")
     with pytest.raises(modelkeep.DigestMismatch, match="damaged"):
         logged.download(tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
@@ -164,6 +191,14 @@ def test_what_needs_a_server_says_so(run: modelkeep.Run, tmp_path: Path) -> None
         lambda: version.tag(["x"]),
         version.delete,
         lambda: version.record_use("teams/t/projects/p/runs/r"),
+    ):
+        with pytest.raises(modelkeep.ServiceUnavailable, match="needs a server"):
+            call()
+    shared = modelkeep.Artifact("shared", "model")
+    for call in (
+        lambda: run.upsert_artifact(shared, distributed_id="x"),
+        lambda: run.finish_artifact("shared", distributed_id="x"),
+        lambda: list(version.signatures()),
     ):
         with pytest.raises(modelkeep.ServiceUnavailable, match="needs a server"):
             call()

@@ -9,7 +9,7 @@ import typer
 
 from modelkeep.cli.call import Call, command
 from modelkeep.cli.output import size
-from modelkeep.errors import InvalidArgument, ModelkeepError
+from modelkeep.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,20 +52,16 @@ def sync(
 
     found = [run for folder in _given(folders) for run in runs_in(str(folder), deep=deep)]
     if skip is not None and (len(found) != 1 or skip < 1):
-        raise InvalidArgument(
-            "--skip takes the number of a record, and DIR the folder of its run alone", field="skip", value=skip
-        )
+        raise InvalidArgument("--skip takes the number of a record, and DIR the folder of its run", field="skip", value=skip)
     outcomes: list[Outcome] = []
-    if found:
-        connection = connect(config.load(call.url or "", team=call.team or "", project=call.project or ""))
-        try:
-            for outcome in replay(connection, found, clean=clean, skip=skip):
-                _tell(call, outcome)
-                outcomes.append(outcome)
-        except ModelkeepError:
+    try:
+        connection = found and connect(config.load(call.url or "", team=call.team or "", project=call.project or ""))
+        for outcome in replay(connection, found, clean=clean, skip=skip) if connection else ():
+            _tell(call, outcome)
+            outcomes.append(outcome)
+    finally:
+        if outcomes or not found:
             _show(call, outcomes)
-            raise
-    _show(call, outcomes)
     failures = [outcome.error for outcome in outcomes if outcome.error is not None]
     for failed in failures[1:]:
         call.out.note_each(f"error: {failed}")
