@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from random import SystemRandom
@@ -24,6 +24,7 @@ from modelkeep._follow_watch import AliasState, Backoff, Watch, alias_of
 from modelkeep._version import Version
 from modelkeep.errors import (
     AccessTokenInvalid,
+    AliasRolledBack,
     DeadlineExceeded,
     FailedPrecondition,
     InvalidArgument,
@@ -159,9 +160,10 @@ class Follower:
             self._changed.notify_all()
         if self._loader.ident is not None:
             self._watch.stop()
-            self._loader.join(STOP_SECONDS)
-        if not self._loader.is_alive():
-            self._root.close()  # else the kernel lets go of it when this process ends
+            if self._loader is not threading.current_thread():  # `on_change` may end it
+                self._loader.join(STOP_SECONDS)
+        else:
+            self._root.close()
 
     def __enter__(self) -> Self:
         self.start()
@@ -277,7 +279,7 @@ class Follower:
             return
         try:
             self._memory.accept(state)
-        except ModelkeepError as error:
+        except AliasRolledBack as error:
             self._memory.note("alias", error)
             return
         if state.version is None:
@@ -297,6 +299,12 @@ class Follower:
             self._changed.notify_all()
 
     def _run(self) -> None:
+        try:
+            self._follow()
+        finally:
+            self._root.close()  # not before a fetch under way is over
+
+    def _follow(self) -> None:
         if self._memory.loaded and self._memory.announced != self._memory.loaded.folder:
             self._announce(self._memory.loaded)  # an earlier process ended between the switch and its end
         while (state := self._next()) is not None:
@@ -367,8 +375,7 @@ class Follower:
                 self._memory.note("on_change", error)
             else:
                 self._memory.well("on_change")
-        with suppress(ModelkeepError):
-            self._memory.told(loaded.folder)
+        self._memory.told(loaded.folder)
 
 
 def _digest(state: AliasState | None) -> str:

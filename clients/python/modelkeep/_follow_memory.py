@@ -85,7 +85,7 @@ class Memory:
             fresh = {"seq": state.seq, "digest": digest, "version": version}
             if fresh != seen:
                 self._seen = fresh
-                self.save()
+                self._save_or_say()
 
     def heard(self) -> None:
         """The server was heard of."""
@@ -93,7 +93,7 @@ class Memory:
             self._contact, self._warned = time.time(), False
             self.errors.pop("watch", None)
             if self._contact - self._saved > SAVED_EVERY_SECONDS:
-                self.save()
+                self.try_save()
 
     def warn_of_age(self) -> None:
         """Say once that the server was not heard of for too long."""
@@ -130,13 +130,13 @@ class Memory:
         """Another version is loaded."""
         with self._lock:
             self.loaded = loaded
-            self.save()
+            self._save_or_say()
 
     def told(self, folder: str) -> None:
         """Whoever wants to know of the switch to that version knows."""
         with self._lock:
             self.announced = folder
-            self.save()
+            self._save_or_say()
 
     def status(self) -> dict[str, Any]:
         """Everything, for people and programs."""
@@ -154,6 +154,15 @@ class Memory:
         with self._lock:
             self._saved = time.time()
             self._root.remember(self._state())
+
+    def _save_or_say(self) -> None:
+        """The same where there is no way back; a full disk must not keep a node from going on."""
+        try:
+            self.save()
+        except ModelkeepError as error:
+            self.note("state", error)
+        else:
+            self.well("state")
 
     def try_save(self) -> None:
         """The same where it is only for people to read; a full disk is told of elsewhere."""

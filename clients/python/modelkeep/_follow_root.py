@@ -98,9 +98,10 @@ class FollowRoot:
 
     def close(self) -> None:
         """Let go of the folder."""
-        with suppress(OSError):
-            self._lock.truncate(0)
-        self._lock.close()
+        if not self._lock.closed:
+            with suppress(OSError):
+                self._lock.truncate(0)
+            self._lock.close()
 
     def loaded(self) -> Loaded | None:
         """The version that `current` leads to; None when there is none that is whole."""

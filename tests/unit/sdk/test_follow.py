@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from modelkeep._follow import Follower, Wish
 from modelkeep.errors import (
     AliasRolledBack,
     DeadlineExceeded,
+    DiskFull,
     FailedPrecondition,
     InvalidAddress,
     InvalidArgument,
@@ -258,6 +260,44 @@ def test_a_switch_that_nobody_was_told_of_is_told_by_the_next_process(
         with follow(on_change=lambda current: seen.append(current.version)) as current:
             until(current, lambda status: status["announced"])
     assert seen == ["v0"]
+
+
+def test_a_disk_too_full_for_the_state_keeps_no_node_from_going_on(
+    wire: WatchedWire, follow: Follow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise DiskFull("the disk is full")
+
+    seen: list[str] = []
+    wire.move(1, wire.version(0, ONE))
+    with follow(on_change=lambda current: seen.append(current.version)) as current:
+        until(current, lambda status: status["announced"])
+        with monkeypatch.context() as patch:
+            patch.setattr(_follow.FollowRoot, "remember", full)
+            wire.move(2, wire.version(1, TWO))
+            assert current.wait(SECONDS)
+            status = until(current, lambda status: status["announced"].startswith("v1"))
+            assert (read(current.link), status["errors"]["state"]["reason"]) == (TWO, "DISK_FULL")
+        wire.move(3, wire.version(2, THREE))
+        assert current.wait(SECONDS)
+        until(current, lambda status: status["announced"].startswith("v2") and not status["errors"])
+    assert seen == ["v0", "v1", "v2"]
+
+
+def test_a_callback_may_end_it(wire: WatchedWire, follow: Follow) -> None:
+    ended = threading.Event()
+
+    def end(current: Follower) -> None:
+        current.close()
+        ended.set()
+
+    wire.move(1, wire.version(0, ONE))
+    follower = follow(on_change=end)
+    follower.start()
+    assert ended.wait(SECONDS)
+    assert "on_change" not in follower.status()["errors"]
+    assert not follower.wait(SECONDS) or not follower.wait(SECONDS)
+    wait_until(lambda: not follower.is_loading, "the end of its thread", SECONDS)
 
 
 def test_a_fork_does_not_wait_for_the_stream(wire: WatchedWire, follow: Follow) -> None:
