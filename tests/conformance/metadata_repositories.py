@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
-from typing import TypeVar
 from uuid import uuid4
 
 import pytest
@@ -21,60 +19,20 @@ from modelkeep.errors import (
     InternalError,
     TeamNotFound,
 )
-from modelkeep.manifest import Entry, Segment
 from modelkeep.names import CollectionName, DraftName, ProjectName, TeamName, VersionName
 from modelkeep_server.database.clock import Clock
-from modelkeep_server.metadata.domain.draft import Commit, Draft, DraftState, NewDraft, NewVersion, Outcome
+from modelkeep_server.metadata.domain.draft import Commit, DraftState, NewVersion, Outcome
 from modelkeep_server.metadata.domain.event import ProjectCreated
-from modelkeep_server.metadata.domain.manifest import Manifest, Sealer
-from modelkeep_server.metadata.domain.page import Line, Page, segment_page
+from modelkeep_server.metadata.domain.manifest import Manifest
+from modelkeep_server.metadata.domain.page import segment_page
 from modelkeep_server.metadata.domain.version import VersionState
 from modelkeep_server.metadata.ports.transactions import Transactions, Work
 
-T = TypeVar("T")
-
-PROJECT = ProjectName("acme", "vision")
-DIGITS = CollectionName("acme", "vision", "digits")
-HOUR = timedelta(hours=1)
-MANY = 1 << 20
-"""More bytes than the lines of a test have."""
+from tests.conformance.metadata_drafts import DIGITS, HOUR, MANY, PROJECT, DraftSuite, lines, sealed
 
 
-def lines(*paths: str, content: bytes = b"1") -> dict[bytes, bytes]:
-    """The lines of files of one chunk."""
-    digest = Digest.of(content)
-    segments = (Segment(digest, 0, len(content)),)
-    return {path.encode(): Line.of(Entry(path, digest, len(content), False, segments)).encode() for path in paths}
-
-
-def sealed(some: dict[bytes, bytes]) -> tuple[Manifest, list[Page], Sealer]:
-    """The manifest of lines, and its pages."""
-    sealer = Sealer()
-    pages = sealer.add(sorted(some.items()))
-    if rest := sealer.rest():
-        pages.append(rest)
-    return sealer.manifest(), pages, sealer
-
-
-class RepositorySuite:
+class RepositorySuite(DraftSuite):
     """A subclass gives the fixtures `transactions`, on an empty database, and `clock`, which they go by."""
-
-    @pytest.fixture
-    async def write(self, transactions: Transactions) -> Callable[[Callable[[Work], Awaitable[T]]], Awaitable[T]]:
-        """Transactions on a database that has a team and a collection."""
-
-        async def prepare(work: Work) -> None:
-            await work.teams.ensure(TeamName("acme"))
-            await work.projects.ensure(PROJECT)
-            await work.collections.ensure(DIGITS, "model")
-
-        await transactions.write(prepare)
-        return transactions.write
-
-    async def open(self, transactions: Transactions, life: timedelta = HOUR) -> DraftName:
-        name = DraftName("acme", "vision", str(uuid4()))
-        await transactions.write(lambda work: work.drafts.create(NewDraft(name, DIGITS, "model", "me"), life))
-        return name
 
     async def seal(self, transactions: Transactions, draft: DraftName, some: dict[bytes, bytes]) -> Manifest:
         manifest, pages, sealer = sealed(some)
@@ -170,9 +128,6 @@ class RepositorySuite:
             await transactions.write(lambda work: work.drafts.prolong(draft, HOUR))
         assert not await transactions.write(lambda work: work.drafts.seal(draft, Digest.of(b""), 0))
         assert await transactions.read(lambda work: work.drafts.unswept(10)) == [draft]
-
-    async def read_draft(self, transactions: Transactions, name: DraftName) -> Draft:
-        return await transactions.read(lambda work: work.drafts.get(name))
 
     async def test_a_draft_is_found_only_in_its_project(self, write: object, transactions: Transactions) -> None:
         draft = await self.open(transactions)

@@ -19,6 +19,7 @@ class Blob(rpc.BlobMaintenanceServiceServicer):
 
     def __init__(self) -> None:
         self.requests: list[pb.ConfirmChunksRequest] = []
+        self.adopted: list[pb.AdoptChunksRequest] = []
         self.let_go = asyncio.Event()
         self.let_go.set()
         self.fail_after = 1 << 30
@@ -35,6 +36,11 @@ class Blob(rpc.BlobMaintenanceServiceServicer):
                 yield pb.ConfirmChunksResponse(sizes_bytes=sizes)
         finally:
             self.ended.set()
+
+    async def AdoptChunks(self, request_iterator: Any, _context: Any) -> AsyncIterator[pb.AdoptChunksResponse]:
+        async for request in request_iterator:
+            self.adopted.append(request)
+            yield pb.AdoptChunksResponse(sizes_bytes=[digest.sha256[0] for digest in request.digests])
 
 
 @pytest.fixture
@@ -126,3 +132,9 @@ async def test_who_stops_reading_ends_the_call(chunks: BlobChunks, blob: Blob) -
 
 async def test_nothing_to_ask_is_answered_with_nothing(chunks: BlobChunks) -> None:
     assert await collected(chunks.confirm("acme", 0, batches())) == []
+
+
+async def test_chunks_are_adopted_from_a_team(chunks: BlobChunks, blob: Blob) -> None:
+    """SEM-22."""
+    assert await collected(chunks.adopt("acme", "rivals", 3, batches([1, 2], [4]))) == [[1, 2], [4]]
+    assert {(one.parent, one.source, one.epoch) for one in blob.adopted} == {("teams/acme", "teams/rivals", 3)}
