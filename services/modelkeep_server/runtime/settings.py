@@ -54,7 +54,7 @@ class RuntimeSettings(BaseModel):
     reflection: bool = True
     """Answer gRPC reflection, by which tools learn the contract from the server."""
     max_concurrent_calls: Annotated[int, Field(ge=1)] = 1000
-    """Calls served at once; further ones are answered TOO_BUSY."""
+    """Calls served at once; further ones are answered TOO_BUSY. Streams that watch an alias do not count."""
     max_unary_seconds: Seconds = 300
     """The deadline of a call that brings none, and the most that one may bring."""
     max_stream_seconds: Seconds = 3600

@@ -633,8 +633,11 @@ class MetadataServiceServicer(object):
 
     def WatchAlias(self, request, context):
         """Streams where an alias points: the present state first, then each newer one; states in between may be left out. `latest` can
-        be watched too. A heartbeat comes every 20 s at most; after an hour the server ends the stream with OK: watch again. A
-        server that stops ends it with UNAVAILABLE. Needs: read on the team.
+        be watched too. A heartbeat comes every 20 s at most, and says that the state was looked at; within an hour the server ends
+        the stream with OK: watch again. The stream outlives the access token that began it. Needs: read on the team.
+
+        Errors: NOT_FOUND COLLECTION_NOT_FOUND (also later, when the collection gets another name); RESOURCE_EXHAUSTED TOO_BUSY (too
+        many streams); UNAVAILABLE SERVICE_UNAVAILABLE (the server stops, or cannot look: watch again after a random time).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -644,7 +647,8 @@ class MetadataServiceServicer(object):
         """Adds a signature to a version. The server checks that it is one, and trusts no key: who verifies decides which keys count.
         The same signature again changes nothing. Needs: write on the team.
 
-        Errors: NOT_FOUND VERSION_NOT_FOUND; FAILED_PRECONDITION VERSION_DELETED, SIGNATURE_INVALID (it does not fit the version).
+        Errors: NOT_FOUND VERSION_NOT_FOUND; FAILED_PRECONDITION VERSION_DELETED, SIGNATURE_INVALID (it does not fit the version);
+        INVALID_ARGUMENT LIMIT_EXCEEDED (the version has as many signatures as it may have).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

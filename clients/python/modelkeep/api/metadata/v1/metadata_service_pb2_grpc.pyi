@@ -245,14 +245,18 @@ class MetadataServiceStub:
     """Lists the changes of the aliases of a collection, newest first. Needs: read on the team."""
     WatchAlias: _grpc.UnaryStreamMultiCallable[_metadata_service_pb2.WatchAliasRequest, _metadata_service_pb2.WatchAliasResponse]
     """Streams where an alias points: the present state first, then each newer one; states in between may be left out. `latest` can
-    be watched too. A heartbeat comes every 20 s at most; after an hour the server ends the stream with OK: watch again. A
-    server that stops ends it with UNAVAILABLE. Needs: read on the team.
+    be watched too. A heartbeat comes every 20 s at most, and says that the state was looked at; within an hour the server ends
+    the stream with OK: watch again. The stream outlives the access token that began it. Needs: read on the team.
+
+    Errors: NOT_FOUND COLLECTION_NOT_FOUND (also later, when the collection gets another name); RESOURCE_EXHAUSTED TOO_BUSY (too
+    many streams); UNAVAILABLE SERVICE_UNAVAILABLE (the server stops, or cannot look: watch again after a random time).
     """
     AddSignature: _grpc.UnaryUnaryMultiCallable[_metadata_service_pb2.AddSignatureRequest, _signature_pb2.Signature]
     """Adds a signature to a version. The server checks that it is one, and trusts no key: who verifies decides which keys count.
     The same signature again changes nothing. Needs: write on the team.
 
-    Errors: NOT_FOUND VERSION_NOT_FOUND; FAILED_PRECONDITION VERSION_DELETED, SIGNATURE_INVALID (it does not fit the version).
+    Errors: NOT_FOUND VERSION_NOT_FOUND; FAILED_PRECONDITION VERSION_DELETED, SIGNATURE_INVALID (it does not fit the version);
+    INVALID_ARGUMENT LIMIT_EXCEEDED (the version has as many signatures as it may have).
     """
     ListSignatures: _grpc.UnaryUnaryMultiCallable[_metadata_service_pb2.ListSignaturesRequest, _metadata_service_pb2.ListSignaturesResponse]
     """Lists the signatures of a version, oldest first. Needs: read on the team.
@@ -473,14 +477,18 @@ class MetadataServiceAsyncStub(MetadataServiceStub):
     """Lists the changes of the aliases of a collection, newest first. Needs: read on the team."""
     WatchAlias: _aio.UnaryStreamMultiCallable[_metadata_service_pb2.WatchAliasRequest, _metadata_service_pb2.WatchAliasResponse]  # type: ignore[assignment]
     """Streams where an alias points: the present state first, then each newer one; states in between may be left out. `latest` can
-    be watched too. A heartbeat comes every 20 s at most; after an hour the server ends the stream with OK: watch again. A
-    server that stops ends it with UNAVAILABLE. Needs: read on the team.
+    be watched too. A heartbeat comes every 20 s at most, and says that the state was looked at; within an hour the server ends
+    the stream with OK: watch again. The stream outlives the access token that began it. Needs: read on the team.
+
+    Errors: NOT_FOUND COLLECTION_NOT_FOUND (also later, when the collection gets another name); RESOURCE_EXHAUSTED TOO_BUSY (too
+    many streams); UNAVAILABLE SERVICE_UNAVAILABLE (the server stops, or cannot look: watch again after a random time).
     """
     AddSignature: _aio.UnaryUnaryMultiCallable[_metadata_service_pb2.AddSignatureRequest, _signature_pb2.Signature]  # type: ignore[assignment]
     """Adds a signature to a version. The server checks that it is one, and trusts no key: who verifies decides which keys count.
     The same signature again changes nothing. Needs: write on the team.
 
-    Errors: NOT_FOUND VERSION_NOT_FOUND; FAILED_PRECONDITION VERSION_DELETED, SIGNATURE_INVALID (it does not fit the version).
+    Errors: NOT_FOUND VERSION_NOT_FOUND; FAILED_PRECONDITION VERSION_DELETED, SIGNATURE_INVALID (it does not fit the version);
+    INVALID_ARGUMENT LIMIT_EXCEEDED (the version has as many signatures as it may have).
     """
     ListSignatures: _aio.UnaryUnaryMultiCallable[_metadata_service_pb2.ListSignaturesRequest, _metadata_service_pb2.ListSignaturesResponse]  # type: ignore[assignment]
     """Lists the signatures of a version, oldest first. Needs: read on the team.
@@ -938,8 +946,11 @@ class MetadataServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_metadata_service_pb2.WatchAliasResponse], _abc.AsyncIterator[_metadata_service_pb2.WatchAliasResponse]]:
         """Streams where an alias points: the present state first, then each newer one; states in between may be left out. `latest` can
-        be watched too. A heartbeat comes every 20 s at most; after an hour the server ends the stream with OK: watch again. A
-        server that stops ends it with UNAVAILABLE. Needs: read on the team.
+        be watched too. A heartbeat comes every 20 s at most, and says that the state was looked at; within an hour the server ends
+        the stream with OK: watch again. The stream outlives the access token that began it. Needs: read on the team.
+
+        Errors: NOT_FOUND COLLECTION_NOT_FOUND (also later, when the collection gets another name); RESOURCE_EXHAUSTED TOO_BUSY (too
+        many streams); UNAVAILABLE SERVICE_UNAVAILABLE (the server stops, or cannot look: watch again after a random time).
         """
 
     @_abc_1.abstractmethod
@@ -951,7 +962,8 @@ class MetadataServiceServicer(metaclass=_abc_1.ABCMeta):
         """Adds a signature to a version. The server checks that it is one, and trusts no key: who verifies decides which keys count.
         The same signature again changes nothing. Needs: write on the team.
 
-        Errors: NOT_FOUND VERSION_NOT_FOUND; FAILED_PRECONDITION VERSION_DELETED, SIGNATURE_INVALID (it does not fit the version).
+        Errors: NOT_FOUND VERSION_NOT_FOUND; FAILED_PRECONDITION VERSION_DELETED, SIGNATURE_INVALID (it does not fit the version);
+        INVALID_ARGUMENT LIMIT_EXCEEDED (the version has as many signatures as it may have).
         """
 
     @_abc_1.abstractmethod
