@@ -20,12 +20,10 @@ from modelkeep_server.blob.app.endings import Endings
 from modelkeep_server.blob.app.reap import Reaper
 from modelkeep_server.blob.app.upload import Uploads
 from modelkeep_server.blob.app.write import Writes
-from modelkeep_server.blob.backends.bucket import S3Address
 from modelkeep_server.blob.backends.filesystem import FilesystemBackend
 from modelkeep_server.blob.backends.memory import MemoryBackend
 from modelkeep_server.blob.backends.metered import MeteredBackend
 from modelkeep_server.blob.backends.probe import UnsafeStoreError
-from modelkeep_server.blob.backends.s3 import S3Backend
 from modelkeep_server.blob.backends.verifying import VerifyingBackend
 from modelkeep_server.blob.domain import Cutting, Terms
 from modelkeep_server.blob.servicer import BlobMaintenanceServicer, BlobServicer
@@ -142,18 +140,25 @@ def _backend(settings: BlobSettings) -> Backend:
         case "file" if url.path and not url.netloc:
             return FilesystemBackend(Path(url.path).absolute(), threads=settings.io_threads, staging=settings.staging)
         case "s3" if url.netloc:
-            address = S3Address(
-                bucket=url.netloc,
-                prefix=url.path,
-                endpoint=settings.s3_endpoint,
-                public_endpoint=settings.s3_public_endpoint,
-                region=settings.s3_region,
-                access_key=settings.s3_access_key,
-                secret_key=settings.s3_secret_key.get_secret_value(),
-            )
-            return S3Backend(address, threads=settings.io_threads, direct=settings.s3_direct)
+            return _s3_backend(settings, url.netloc, url.path)
     message = f"store_url is {settings.store_url!r}; use file:./folder, file:///folder, s3://bucket/prefix or memory:"
     raise CannotStart(message)
+
+
+def _s3_backend(settings: BlobSettings, bucket: str, prefix: str) -> Backend:
+    from modelkeep_server.blob.backends.bucket import S3Address  # noqa: PLC0415 - loading it makes each start slower
+    from modelkeep_server.blob.backends.s3 import S3Backend  # noqa: PLC0415 - as above
+
+    address = S3Address(
+        bucket=bucket,
+        prefix=prefix,
+        endpoint=settings.s3_endpoint,
+        public_endpoint=settings.s3_public_endpoint,
+        region=settings.s3_region,
+        access_key=settings.s3_access_key,
+        secret_key=settings.s3_secret_key.get_secret_value(),
+    )
+    return S3Backend(address, threads=settings.io_threads, direct=settings.s3_direct)
 
 
 def terms_of(settings: BlobSettings) -> Terms:

@@ -1,41 +1,27 @@
 """Brings a database to the tables that the code expects: one tree of Alembic revisions per service, the same on both engines.
 
 A service keeps its revisions in `store/migrations/versions/`, one step per file, named by what it does. There is no `env.py`:
-this file is it. An upgrade is one transaction, which two processes never run at once: on PostgreSQL it holds an advisory
+`revising.py` is it. An upgrade is one transaction, which two processes never run at once: on PostgreSQL it holds an advisory
 lock, on SQLite it begins with BEGIN IMMEDIATE. So replicas may all migrate at their start, and a crash leaves the old tables.
+
+A database that is up to date, as at nearly every start, is recognised by one query, without Alembic.
 """
 
 from __future__ import annotations
 
+import ast
 import asyncio
-import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from alembic.autogenerate import compare_metadata
-from alembic.config import Config
-from alembic.runtime.environment import EnvironmentContext
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
-from sqlalchemy import func, select, text
+from modelkeep.errors import ModelkeepError
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from modelkeep_server.database.engine import Database, diagnose
+from modelkeep_server.database.engine import Database
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sqlalchemy import Connection, MetaData
-    from sqlalchemy.ext.asyncio import AsyncConnection
-
-T = TypeVar("T")
-
-_LOCK_KEY: Final = 0x6D6F64656C6B6570
-"""The advisory lock of PostgreSQL under which a database is migrated; such locks belong to one database."""
-
-_one_at_a_time = threading.Lock()
-"""Alembic keeps the running migration in globals of its modules."""
+    from sqlalchemy import MetaData
 
 
 class MigrationError(Exception):
@@ -48,72 +34,64 @@ async def upgrade(url: str, folder: Path, *, revision: str = "head") -> None:
     Makes the folder of a SQLite file. Raises MigrationError when the database is at a revision that the tree does not know,
     ServiceUnavailable when the database cannot be reached.
     """
-    await asyncio.to_thread(_locked, url, lambda connection: _upgrade(connection, folder, revision))
+    if revision == "head" and (head := _head(folder)) and await _at(url) == [head]:
+        return
+    await asyncio.to_thread(_alembic().upgrade, url, folder, revision)
 
 
 async def differences(url: str, metadata: MetaData) -> list[str]:
     """What `metadata` says and the database does not have, or the other way round, one line each; empty when they are equal."""
-
-    def compare(connection: Connection) -> list[str]:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
-        return [repr(difference) for difference in compare_metadata(context, metadata)]
-
-    return await asyncio.to_thread(_locked, url, compare)
+    found: list[str] = await asyncio.to_thread(_alembic().differences, url, metadata)
+    return found
 
 
 def revisions(folder: Path) -> list[str]:
     """The ids of all revisions of the tree in `folder`, oldest first."""
-    return [script.revision for script in ScriptDirectory(str(folder)).walk_revisions()][::-1]
+    found: list[str] = _alembic().revisions(folder)
+    return found
 
 
-def _upgrade(connection: Connection, folder: Path, revision: str) -> None:
-    scripts = ScriptDirectory(str(folder))
+def _alembic() -> Any:
+    from modelkeep_server.database import revising  # noqa: PLC0415 - it takes half a second
 
-    def steps(current: object, _context: object) -> object:
-        return scripts._upgrade_revs(revision, current)  # type: ignore[arg-type]  # noqa: SLF001 - as alembic's own command does
-
-    with EnvironmentContext(Config(), scripts, fn=steps, destination_rev=revision) as environment:
-        environment.configure(connection=connection, transactional_ddl=True)
-        try:
-            environment.run_migrations()
-        except CommandError as error:
-            message = (
-                f"cannot migrate this database: {error}. It was made by a newer release, or belongs to another service; "
-                "run the release that made it, or point database_url at a database of this service's own"
-            )
-            raise MigrationError(message) from error
-    if connection.dialect.name == "sqlite" and (broken := connection.execute(text("PRAGMA foreign_key_check")).first()):
-        raise MigrationError(f"the migration would leave a row that points nowhere: {tuple(broken)}")
+    return revising
 
 
-def _locked(url: str, work: Callable[[Connection], T]) -> T:
-    """Run `work` in a loop of its own, in this thread, while no other thread or process migrates the same database."""
-    with _one_at_a_time:
-        return asyncio.run(_in_transaction(url, work))
-
-
-async def _in_transaction(url: str, work: Callable[[Connection], T]) -> T:
-    database = Database(url, pool_size=1)
-    if database.is_sqlite and database.url.database:
-        Path(database.url.database).parent.mkdir(parents=True, exist_ok=True)
+async def _at(url: str) -> list[str]:
+    """The revisions that a database is at; none when it cannot tell: it is new, or away."""
+    database = Database(url, pool_size=1, busy_seconds=1)
+    if _is_missing(database):
+        return []
     try:
-        async with database.engine.connect() as connection:
-            await _begin(connection, database)
-            result = await connection.run_sync(work)
-            await connection.commit()
-            return result
-    except (DBAPIError, OSError) as error:
-        if (fault := diagnose(error)) is None:
-            raise
-        raise fault.error from error
+        rows = await database.look(lambda session: session.scalars(text("SELECT version_num FROM alembic_version")))
+        return [str(row) for row in rows]
+    except (DBAPIError, ModelkeepError):
+        return []
     finally:
         await database.close()
 
 
-async def _begin(connection: AsyncConnection, database: Database) -> None:
-    if database.is_sqlite:
-        # SQLite changes a table by copying it, which foreign keys would take for a deletion; they are checked at the end.
-        await connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
-        await connection.exec_driver_sql("BEGIN IMMEDIATE")
-    else:
-        await connection.execute(select(func.pg_advisory_xact_lock(_LOCK_KEY)))
+def _is_missing(database: Database) -> bool:
+    """Whether there is no file yet; to ask it anything would make one."""
+    return database.is_sqlite and not Path(database.url.database or "").is_file()
+
+
+def _head(folder: Path) -> str:
+    """The newest revision of a tree without branches, as its files say; empty when they cannot be read so simply."""
+    steps = [_names(path) for path in sorted((folder / "versions").glob("*.py"))]
+    heads = {step.get("revision") for step in steps} - {step.get("down_revision") for step in steps}
+    head = heads.pop() if len(heads) == 1 else None
+    return head if isinstance(head, str) else ""
+
+
+def _names(path: Path) -> dict[str, object]:
+    """What the assignments of a file give to names, as far as they are written out."""
+    found: dict[str, object] = {}
+    for node in ast.parse(path.read_bytes()).body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=value)):
+                found[name] = value
+            case ast.Assign(targets=[ast.Tuple(elts=names)], value=ast.Tuple(elts=values)):
+                pairs = zip(names, values, strict=False)
+                found |= {n.id: v.value for n, v in pairs if isinstance(n, ast.Name) and isinstance(v, ast.Constant)}
+    return found

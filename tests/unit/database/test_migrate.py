@@ -1,10 +1,13 @@
 """The migration runner, on both engines (HOUSE §10)."""
 
 import asyncio
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from modelkeep.errors import ServiceUnavailable
+from modelkeep_server.database import migrate
 from modelkeep_server.database.engine import Database
 from modelkeep_server.database.migrate import MigrationError, differences, revisions, upgrade
 from sqlalchemy import Column, ForeignKey, Integer, MetaData, String, Table, text
@@ -140,3 +143,25 @@ async def test_a_database_that_is_away_is_unavailable(tree):
 
 def test_revisions_are_listed_oldest_first(tree):
     assert revisions(tree) == ["0001", "0002"]
+
+
+async def test_a_database_that_is_up_to_date_needs_no_alembic(url, tree, monkeypatch):
+    """Nearly every start finds nothing to do, and Alembic takes half a second to load."""
+    await upgrade(url, tree)
+    monkeypatch.setattr(migrate, "_alembic", lambda: pytest.fail("there was nothing to do"))
+    await upgrade(url, tree)
+
+
+async def test_a_new_step_is_never_overlooked(url, tree):
+    newest = (tree / "versions" / "0002_places.py").rename(tree / "later")
+    await upgrade(url, tree)
+    assert await differences(url, TABLES)
+    newest.rename(tree / "versions" / "0002_places.py")
+    await upgrade(url, tree)
+    assert await differences(url, TABLES) == []
+
+
+def test_a_server_starts_without_what_it_may_not_need():
+    """These are slow to load, and only some starts use them."""
+    code = "import sys, modelkeep_server.main; print({'alembic', 'mako', 'minio'} & set(sys.modules) or 'none')"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "none"

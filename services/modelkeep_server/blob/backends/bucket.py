@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import re
 from contextlib import contextmanager
@@ -17,6 +16,8 @@ from minio import Minio
 from minio.deleteobjects import DeleteObject
 from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
 from modelkeep.errors import ServiceUnavailable, StorageFull, TooBusy
+
+from modelkeep_server.blob.backends import layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -99,7 +100,7 @@ class Bucket:
     def upload_url(self, key: str, digest: Digest, lasting: timedelta, *, public: bool = True) -> str:
         """A URL that takes the content of that digest under one key. The digest is part of what is signed."""
         signed: dict[str, str | list[str] | tuple[str]] = {
-            "x-amz-checksum-sha256": checksum(digest),
+            "x-amz-checksum-sha256": layout.checksum(digest),
             "x-amz-sdk-checksum-algorithm": "SHA256",
         }
         client = self._public if public else self._client
@@ -148,7 +149,7 @@ class Bucket:
                     return None
                 raise
         reported = (found.metadata or {}).get("x-amz-checksum-sha256", "")
-        return None if reported and reported != checksum(digest) else found.size
+        return None if reported and reported != layout.checksum(digest) else found.size
 
     def delete(self, keys: Iterable[str]) -> None:
         """Remove objects, up to 1,000 in one request."""
@@ -177,11 +178,6 @@ class Bucket:
             region=address.region,
             http_client=self._http,
         )
-
-
-def checksum(digest: Digest) -> str:
-    """A digest as S3 writes it."""
-    return base64.b64encode(digest.sha256).decode("ascii")
 
 
 def busy(retry_after: str = "") -> TooBusy:

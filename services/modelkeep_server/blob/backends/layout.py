@@ -9,6 +9,7 @@ probe/<nonce>                                         what the start of an S3 ba
 
 from __future__ import annotations
 
+import base64
 import re
 from typing import TYPE_CHECKING, Final
 
@@ -77,3 +78,8 @@ def lease_of(file: str) -> LeaseName | None:
         return LeaseName(team, lease)
     except (ValueError, InvalidName):
         return None
+
+
+def checksum(digest: Digest) -> str:
+    """A digest as S3 writes it in headers and URLs."""
+    return base64.b64encode(digest.sha256).decode("ascii")

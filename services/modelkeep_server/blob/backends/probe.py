@@ -15,7 +15,6 @@ from uuid import uuid4
 from modelkeep.digest import Digest
 
 from modelkeep_server.blob.backends import layout
-from modelkeep_server.blob.backends.bucket import checksum
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,12 +68,12 @@ class Probe:
         url = self._bucket.upload_url(source, digest, _LASTING, public=False)
         self._bucket.put(url, _OTHER, len(_OTHER))
         yield "x-amz-copy-source", b"", {"x-amz-copy-source": self._bucket.path(source)}
-        yield "x-amz-checksum-sha256", _OTHER, {"x-amz-checksum-sha256": checksum(digest)}
+        yield "x-amz-checksum-sha256", _OTHER, {"x-amz-checksum-sha256": layout.checksum(digest)}
         crc32 = base64.b64encode(zlib.crc32(_OTHER).to_bytes(4, "big")).decode()
         crc_headers = {"x-amz-checksum-crc32": crc32, "x-amz-sdk-checksum-algorithm": "CRC32"}
         yield "x-amz-checksum-crc32", _OTHER, crc_headers
         yield "x-amz-content-sha256", _OTHER, {"x-amz-content-sha256": digest.hex}
-        for name, value in (("x-amz-checksum-sha256", checksum(digest)), ("x-amz-checksum-crc32", crc32)):
+        for name, value in (("x-amz-checksum-sha256", layout.checksum(digest)), ("x-amz-checksum-crc32", crc32)):
             body = f"{len(_OTHER):x}\r\n".encode() + _OTHER + f"\r\n0\r\n{name}:{value}\r\n\r\n".encode()
             trailer_headers = {
                 "content-encoding": "aws-chunked",
