@@ -71,6 +71,7 @@ class CachedFiles:
         pack.write(memoryview(data), 0)
         if pack.files:
             self._cache.drop("objects", name)
+            pack.check = True  # all of it, so that the cache has it again
         return not pack.files
 
     def place(self, entry: Entry) -> bool:

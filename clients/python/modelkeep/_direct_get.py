@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from modelkeep.config import Config
 
 CONNECT_SECONDS: Final = 10
-SILENCE_SECONDS: Final = 60
+SILENCE_SECONDS: Final = 60.0
 """How long a store may give nothing."""
 _HEAD_BYTES: Final = 4096
 """Read first: the head of an answer and little of its bytes, as those have to be copied."""
@@ -52,9 +52,11 @@ class GetFailed(Exception):
 class Gets:
     """HTTP connections to stores, kept for the next GET. Any number of threads may use it, in one process."""
 
-    def __init__(self, config: Config, silence_seconds: float = SILENCE_SECONDS) -> None:
+    silence_seconds: float = SILENCE_SECONDS
+    """How long a store may give nothing."""
+
+    def __init__(self, config: Config) -> None:
         self._ca_file = config.ca_file or None
-        self._silence_seconds = silence_seconds
         self._tls: ssl.SSLContext | None = None
         self._idle: dict[tuple[str, str, int], list[socket.socket]] = {}
         self._lock = threading.Lock()
@@ -113,11 +115,11 @@ class Gets:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if scheme == "https":
                 connection = self._context().wrap_socket(connection, server_hostname=host)
-                connection.settimeout(self._silence_seconds)
+                connection.settimeout(self.silence_seconds)
                 return connection
             # The kernel's own timeouts: Python's would need a poll before each call.
             connection.settimeout(None)
-            seconds, rest = divmod(self._silence_seconds, 1)
+            seconds, rest = divmod(self.silence_seconds, 1)
             for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
                 connection.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", int(seconds), int(rest * 1e6)))
         except OSError as error:

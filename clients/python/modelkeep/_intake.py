@@ -172,9 +172,13 @@ def _copy(path: str, source: int, size_bytes: int) -> None:
 
 
 def _link(path: str, source: int, size_bytes: int) -> None:
+    folder, name = os.path.split(path)
+    place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.link(f"/proc/self/fd/{source}", path, follow_symlinks=True)
+        os.link(f"/proc/self/fd/{source}", name, dst_dir_fd=place, follow_symlinks=True)
     except OSError:
         _copy(path, source, size_bytes)
     else:
         os.fchmod(source, 0o444)
+    finally:
+        os.close(place)

@@ -133,6 +133,8 @@ class Blob(blob_rpc.BlobServiceServicer):
         self.completed: dict[bytes, bytes] = {}
         self.read: Callable[[list[blob_pb.ReadResponse]], list[blob_pb.ReadResponse]] = lambda messages: messages
         self.break_write_after: int | None = None
+        self.sent = 0
+        """Bytes that Read gave."""
         self.partial: dict[bytes, bytes] = {}
 
     def GetCapabilities(self, request: Any, context: grpc.ServicerContext) -> blob_pb.Capabilities:
@@ -233,7 +235,9 @@ class Blob(blob_rpc.BlobServiceServicer):
         for index, wanted in enumerate(request.ranges):
             data = self.chunks[wanted.digest.sha256][wanted.offset : wanted.offset + wanted.length]
             messages += [blob_pb.ReadResponse(range_index=index, data=data[at : at + 300]) for at in range(0, len(data), 300)]
-        yield from self.read(messages)
+        for message in self.read(messages):
+            self.sent += len(message.data)
+            yield message
 
 
 class Wire:
