@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from datetime import timedelta
+from http.client import HTTPConnection, HTTPSConnection
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
-import urllib3
 from modelkeep.digest import Digest
 from modelkeep.errors import ChunkCorrupt, DigestMismatch, GrantExpired, ServiceUnavailable, SizeMismatch
 from modelkeep.names import LeaseName
@@ -19,13 +22,18 @@ from modelkeep_server.blob.domain import (
     MAX_CHUNK_BYTES,
     MIB,
     PIECE_BYTES,
+    Arrival,
     Chunk,
     ChunkState,
+    Grant,
     Incoming,
     ObjectName,
     StoredChunk,
 )
 from modelkeep_server.blob.ports import Backend, Writer
+from urllib3 import PoolManager
+
+from tests.servers import wait_until
 
 LEASE = LeaseName("a.team-1", "123e4567-e89b-42d3-a456-426614174000")
 SMALL = b"some bytes of a model"
@@ -73,8 +81,25 @@ async def leases(backend: Backend) -> set[LeaseName]:
     return {lease async for batch in backend.leases() for lease in batch}
 
 
+def break_off(url: str, body: bytes) -> None:
+    """Send the half of a body that was announced, and hang up."""
+    parts = urlsplit(url)
+    kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+    connection = kind(parts.netloc, timeout=30)
+    connection.putrequest("PUT", f"{parts.path}?{parts.query}")
+    connection.putheader("Content-Length", str(len(body)))
+    connection.endheaders(body[: len(body) // 2])
+    connection.close()
+
+
 class BackendSuite:
     """Run by inheriting: the subclass has a fixture `backend`, open and empty, and the tests empty it again."""
+
+    @pytest.fixture
+    def http(self) -> Iterator[PoolManager]:
+        pool = PoolManager(retries=False)
+        yield pool
+        pool.clear()
 
     @pytest.mark.parametrize("data", [b"x", SMALL, LARGE], ids=["one byte", "small", "several pieces"])
     async def test_what_is_stored_is_read(self, backend: Backend, data: bytes) -> None:
@@ -287,9 +312,71 @@ class BackendSuite:
         assert await backend.received([incoming]) == [0]
         assert await leases(backend) == set()
 
-    async def test_urls_only_where_the_store_takes_them(self, backend: Backend) -> None:
+    async def test_what_is_written_is_listed_at_once_and_what_is_deleted_is_not(self, backend: Backend) -> None:
+        """R8: a check and a collection believe what a listing says."""
+        chunks = await asyncio.gather(*(put(backend, f"listed {number}".encode(), new_lease()) for number in range(40)))
+        names = {chunk.object for chunk in chunks}
+        assert (await objects(backend)).keys() == names
+        gone = {chunk.object for chunk in chunks[::2]}
+        await backend.delete(sorted(gone))
+        assert (await objects(backend)).keys() == names - gone
+        await backend.delete(sorted(names))
+
+    async def test_an_upload_that_is_given_up_leaves_nothing(self, backend: Backend) -> None:
+        """R8: no object, no part of one, and no temporary file."""
+        lease = new_lease()
+        for data in (SMALL, LARGE):
+            writer = await backend.receive(Incoming(lease, chunk_of(data)), 0)
+            await writer.write(data[: len(data) // 2])
+            await writer.close(keep=False)
+        assert await objects(backend) == {}
+        assert lease not in await leases(backend)
+
+    async def test_what_clients_brought_is_told_grant_by_grant(self, backend: Backend) -> None:
+        """Only a store that took the bytes by itself, or was given them here, answers that they are whole."""
+        chunk = await put(backend, SMALL)
+        whole, missing = Grant(chunk.object, len(SMALL), by_url=True), Grant(ObjectName.fresh(Digest.of(b"?")), 1, by_url=True)
+        longer = replace(whole, size_bytes=len(SMALL) + 1)
+        arrived = await backend.arrived([missing, whole, longer])
+        assert arrived == [Arrival.MISSING, Arrival.WHOLE, Arrival.SIZE_WRONG]
+        assert await backend.arrived([]) == []
+        await backend.delete([chunk.object])
+
+    async def test_a_url_takes_only_the_bytes_that_it_was_signed_for(self, backend: Backend, http: PoolManager) -> None:
+        """R8, I4: other bytes, or half of them, make no object; the right ones twice make one."""
+        if not backend.direct_upload:
+            pytest.skip("this store hands out no URLs for uploads")
+        name = ObjectName.fresh(Digest.of(LARGE))
+        [url] = await backend.upload_urls([(name, timedelta(minutes=1))])
+        for body in (LARGE[::-1], LARGE[:-1], LARGE + b"!", b""):
+            assert http.request("PUT", url, body=body).status >= 400
+        break_off(url, LARGE)
+        assert await backend.stat([name]) == [None]
+        assert await objects(backend) == {}
+        for _ in range(2):
+            assert http.request("PUT", url, body=LARGE).status == 200
+            assert await backend.stat([name]) == [len(LARGE)]
+            assert await get(backend, stored(LARGE, name)) == LARGE
+        assert http.request("PUT", url, body=LARGE[::-1]).status >= 400
+        assert await get(backend, stored(LARGE, name)) == LARGE
+        await backend.delete([name])
+
+    async def test_urls_end(self, backend: Backend, http: PoolManager) -> None:
+        """R8: by the clock of the store, which may differ a little from ours."""
+        if not backend.direct_download:
+            pytest.skip("this store hands out no URLs")
+        chunk = await put(backend, SMALL)
+        [url] = await backend.download_urls([(chunk.object, timedelta(seconds=1))])
+        name = ObjectName.fresh(Digest.of(SMALL))
+        uploads = await backend.upload_urls([(name, timedelta(seconds=1))]) if backend.direct_upload else []
+        wait_until(lambda: http.request("GET", url).status == 403, "the end of a URL")
+        for upload in uploads:
+            wait_until(lambda upload=upload: http.request("PUT", upload, body=b"?").status == 403, "the end of a URL")
+            assert http.request("PUT", upload, body=SMALL).status == 403
+        await backend.delete([chunk.object, name])
+
+    async def test_urls_only_where_the_store_takes_them(self, backend: Backend, http: PoolManager) -> None:
         name, lasting = ObjectName.fresh(Digest.of(SMALL)), timedelta(minutes=1)
-        http = urllib3.PoolManager()
         if backend.direct_upload:
             [url] = await backend.upload_urls([(name, lasting)])
             assert http.request("PUT", url, body=SMALL).status == 200
@@ -306,7 +393,6 @@ class BackendSuite:
                 await backend.download_urls([(name, lasting)])
         assert await get(backend, stored(SMALL, name)) == SMALL
         await backend.delete([name])
-        http.clear()
 
     async def test_it_is_there(self, backend: Backend) -> None:
         await backend.check()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from modelkeep_server.blob.backends.bucket import Bucket, S3Address
-from modelkeep_server.blob.backends.probe import Probe, UnsafeStoreError
+from modelkeep_server.blob.backends.probe import Probe, UnsafeStoreError, crc
 from modelkeep_server.blob.backends.s3 import S3Backend
 
 from tests.conformance.test_blob_backends import s3_address
@@ -15,8 +15,9 @@ from tests.servers import seaweedfs
 from tests.unit.blob.lenient_s3 import LenientS3, lenient_s3
 from tests.unit.blob.rig import contents, rig, sqlite_url
 
-UNSIGNED = ["copy-source", "checksum-sha256", "checksum-crc32", "trailer", "content-sha256"]
-OBEDIENT = [LenientS3(enforces_digest=True, obeys=frozenset([f"x-amz-{header}"])) for header in UNSIGNED]
+CHECKSUMS = [f"x-amz-checksum-{name}" for name in ("sha256", "sha1", "crc32", "crc32c", "crc64nvme")]
+UNSIGNED = ["x-amz-copy-source", "x-amz-trailer", "x-amz-content-sha256", "content-md5", *CHECKSUMS]
+OBEDIENT = [LenientS3(enforces_digest=True, obeys=frozenset([header])) for header in UNSIGNED]
 
 
 def address_of(store: LenientS3) -> S3Address:
@@ -27,6 +28,12 @@ def address_of(store: LenientS3) -> S3Address:
 def store(request: pytest.FixtureRequest) -> Iterator[LenientS3]:
     with lenient_s3(request.param) as served:
         yield served
+
+
+def test_the_checksums_that_attacks_are_made_with_are_right() -> None:
+    """By the check values that are published with the algorithms: a wrong one would be refused for being wrong."""
+    assert crc(b"123456789", 0x82F63B78, 32).hex() == "e3069283"
+    assert crc(b"123456789", 0x9A6C9329AC4BC9B5, 64).hex() == "ae8b14860a799888"
 
 
 def test_seaweedfs_enforces_the_digest() -> None:

@@ -7,6 +7,7 @@ signed: a store that obeys those could be made to keep other bytes under a diges
 from __future__ import annotations
 
 import base64
+import hashlib
 import zlib
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -68,12 +69,11 @@ class Probe:
         url = self._bucket.upload_url(source, digest, _LASTING, public=False)
         self._bucket.put(url, _OTHER, len(_OTHER))
         yield "x-amz-copy-source", b"", {"x-amz-copy-source": self._bucket.path(source)}
-        yield "x-amz-checksum-sha256", _OTHER, {"x-amz-checksum-sha256": layout.checksum(digest)}
-        crc32 = base64.b64encode(zlib.crc32(_OTHER).to_bytes(4, "big")).decode()
-        crc_headers = {"x-amz-checksum-crc32": crc32, "x-amz-sdk-checksum-algorithm": "CRC32"}
-        yield "x-amz-checksum-crc32", _OTHER, crc_headers
+        yield "content-md5", _OTHER, {"content-md5": _base64(hashlib.md5(_OTHER, usedforsecurity=False).digest())}
         yield "x-amz-content-sha256", _OTHER, {"x-amz-content-sha256": digest.hex}
-        for name, value in (("x-amz-checksum-sha256", layout.checksum(digest)), ("x-amz-checksum-crc32", crc32)):
+        for algorithm, value in _checksums(_OTHER).items():
+            name = f"x-amz-checksum-{algorithm.lower()}"
+            yield name, _OTHER, {name: value, "x-amz-sdk-checksum-algorithm": algorithm}
             body = f"{len(_OTHER):x}\r\n".encode() + _OTHER + f"\r\n0\r\n{name}:{value}\r\n\r\n".encode()
             trailer_headers = {
                 "content-encoding": "aws-chunked",
@@ -82,3 +82,28 @@ class Probe:
                 "x-amz-trailer": name,
             }
             yield "a streaming trailer", body, trailer_headers
+
+
+def _checksums(data: bytes) -> dict[str, str]:
+    """Every checksum that S3 knows, by the name of its algorithm."""
+    return {
+        "SHA256": layout.checksum(Digest.of(data)),
+        "SHA1": _base64(hashlib.sha1(data, usedforsecurity=False).digest()),
+        "CRC32": _base64(zlib.crc32(data).to_bytes(4, "big")),
+        "CRC32C": _base64(crc(data, 0x82F63B78, 32)),
+        "CRC64NVME": _base64(crc(data, 0x9A6C9329AC4BC9B5, 64)),
+    }
+
+
+def crc(data: bytes, polynomial: int, bits: int) -> bytes:
+    """A cyclic redundancy check that begins and ends inverted, by its reflected polynomial. For a few bytes only."""
+    ones = rest = (1 << bits) - 1
+    for byte in data:
+        rest ^= byte
+        for _ in range(8):
+            rest = rest >> 1 ^ (polynomial if rest & 1 else 0)
+    return (rest ^ ones).to_bytes(bits // 8, "big")
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
