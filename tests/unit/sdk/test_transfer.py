@@ -85,9 +85,8 @@ def files(root: Path) -> dict[str, tuple[bytes, bool]]:
 
 def stored(artifact: Artifact, wire: Wire, entries: Spool) -> bool:
     """Whether the server has what makes up each file."""
-    return {message.path: made_of(message, wire) for message in entries} == {
-        source.name: Path(source.path).read_bytes() for source in artifact.sources()
-    }
+    wanted = {source.name: Path(source.path).read_bytes() for source in artifact.sources()}
+    return {message.path: made_of(message, wire) for message in entries} == wanted
 
 
 def made_of(entry: entry_pb2.Entry, wire: Wire) -> bytes:
@@ -102,8 +101,7 @@ def no_temporary_files(root: Path) -> bool:
 @pytest.mark.parametrize("direct", [False, True])
 def test_up_and_down(wire: Wire, connection: Connection, artifact: Artifact, tmp_path: Path, direct: bool) -> None:
     store = Store(wire)
-    if direct:
-        wire.blob.upload_url = wire.blob.download_url = store.url
+    wire.blob.upload_url = wire.blob.download_url = store.url if direct else None
     with upload(connection, artifact) as entries:
         assert stored(artifact, wire, entries)
         assert download(connection, entries, tmp_path / "out") == 12_345 + 5 + 5 + 1000
