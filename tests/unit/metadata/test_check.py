@@ -34,7 +34,7 @@ async def filled(rig: Rig) -> None:
     long = Entry("long", Digest.of(data), len(data), False, tuple(Segment(chunk, i, 1) for i in range(len(data))))
     await rig.log({"w": b"1"}, aliases=("best",))
     await rig.commit(await rig.draft([rig.file(f"f{i:04}", b"1") for i in range(1500)]), aliases=("best", "large"))
-    await rig.commit(await rig.draft([long]))
+    await rig.commit(await rig.draft([long]), metadata_json='{"acc":0.5,"tags":["x",null]}')
     await rig.commit(await rig.draft([rig.cut_file("w", b"22", b"2")]))
     await rig.commit(await rig.draft([rig.cut_file("w", b"2", b"22")]))
     await rig.versions.delete_version(call("DeleteVersion"), DIGITS.version(1), "", delete_aliases=True)
@@ -56,6 +56,10 @@ VERSION = f"{DIGITS}/versions/v"
         ("UPDATE collection SET next_index = 5", ProblemKind.NUMBER_WRONG, f"{VERSION}5"),
         ("UPDATE version SET is_target = true WHERE number = 1", ProblemKind.TARGET_WRONG, f"{VERSION}1"),
         ("UPDATE version SET use_count = 1 WHERE number = 2", ProblemKind.USES_WRONG, f"{VERSION}2"),
+        ("UPDATE version SET metadata_json = '{}' WHERE number = 2", ProblemKind.VALUES_WRONG, f"{VERSION}2"),
+        ("UPDATE version SET metadata_json = '{\"a\": null}' WHERE number = 3", ProblemKind.VALUES_WRONG, f"{VERSION}3"),
+        ("DELETE FROM version_value WHERE ordinal = 1", ProblemKind.VALUES_WRONG, f"{VERSION}2"),
+        ("UPDATE version_value SET text = 'y' WHERE text = 'x'", ProblemKind.VALUES_WRONG, f"{VERSION}2"),
         ("UPDATE version_absence SET to_time = from_time", ProblemKind.ABSENCE_WRONG, f"{VERSION}1"),
         ("UPDATE alias SET seq = 9 WHERE alias = 'best'", ProblemKind.ALIAS_WRONG, f"{DIGITS}/aliases/best"),
         ("DELETE FROM event WHERE sequence = 4", ProblemKind.EVENTS_WRONG, str(DIGITS.parent)),

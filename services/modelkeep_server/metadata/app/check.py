@@ -38,6 +38,8 @@ class Inspection:
         """Everything that is not as it should be."""
         for problem in await self._transactions.read(lambda work: work.audit.contradictions()):
             yield problem
+        async for problem in self._values():
+            yield problem
         async for manifest in self._manifests():
             async for problem in self._manifest(manifest):
                 yield problem
@@ -45,6 +47,14 @@ class Inspection:
             if layout not in self._unreadable:
                 async for problem in self._chunks(team, layout):
                     yield problem
+
+    async def _values(self) -> AsyncIterator[Problem]:
+        """Whether filters and orders read of each version what its metadata says."""
+        problems, after = await self._transactions.read(partial(_read_values, ""))
+        while after:
+            for problem in problems:
+                yield problem
+            problems, after = await self._transactions.read(partial(_read_values, after))
 
     async def _manifests(self) -> AsyncIterator[Manifest]:
         after: Digest | None = None
@@ -126,6 +136,10 @@ def _lines(slot: PageSlot, data: bytes) -> list[Line]:
     if (lines[0].path, lines[-1].path, len(lines)) != (slot.first_path, slot.last_path, slot.entry_count):
         raise ValueError(f"the page {slot.page} does not have the paths that the manifest says")
     return lines
+
+
+async def _read_values(after: str, work: Work) -> tuple[Sequence[Problem], str]:
+    return await work.audit.values(after, _BATCH)
 
 
 async def _read_manifests(after: Digest | None, work: Work) -> Sequence[Manifest]:

@@ -17,6 +17,7 @@ class ProblemKind(StrEnum):
     ALIAS_WRONG = "alias wrong"
     EVENTS_WRONG = "events wrong"
     USES_WRONG = "uses wrong"
+    VALUES_WRONG = "values wrong"
     CHUNK_MISSING = "chunk missing"
     CHUNK_TOO_SMALL = "chunk too small"
 

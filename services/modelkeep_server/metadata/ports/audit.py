@@ -19,6 +19,10 @@ class Audit(Protocol):
         """Rows that contradict each other; of each kind at most the first 1,000."""
         ...
 
+    async def values(self, after: str, limit: int) -> tuple[Sequence[Problem], str]:
+        """Which of the next versions, by uid, are not found by their metadata; and the last uid, empty at the end."""
+        ...
+
     async def manifests(self, after: Digest | None, limit: int) -> Sequence[Manifest]:
         """The next manifests, by layout, that a version or a draft points to."""
         ...

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from modelkeep_server.database.clock import Clock
+from modelkeep_server.filtering.keys import values_of
 from modelkeep_server.metadata.domain.manifest import Manifest
 from modelkeep_server.metadata.domain.problem import Problem, ProblemKind
 from modelkeep_server.metadata.domain.version import VersionState
@@ -27,6 +28,7 @@ from modelkeep_server.metadata.store.tables import (
     UseRow,
     VersionAbsenceRow,
     VersionRow,
+    VersionValueRow,
 )
 
 SHOWN: Final = 1000
@@ -50,6 +52,23 @@ class AuditRepository:
             rows = await self._session.scalars(statement.limit(SHOWN))
             problems += [Problem(kind, what, detail) for what in rows]
         return problems
+
+    async def values(self, after: str, limit: int) -> tuple[Sequence[Problem], str]:
+        """Which of the next versions, by uid, are not found by their metadata; and the last uid, empty at the end."""
+        uid = col(VersionRow.uid)
+        some = _of_versions(col(VersionRow.id), uid, col(VersionRow.metadata_json), _version()).where(uid > after)
+        versions = (await self._session.execute(some.order_by(uid).limit(limit))).all()
+        kept: dict[int, set[tuple[str, int, str | None]]] = {id_: set() for id_, *_ in versions}
+        rows = select(VersionValueRow).where(col(VersionValueRow.version_id).in_(kept))
+        for row in await self._session.scalars(rows):
+            kept[row.version_id].add((row.entry, row.ordinal, row.text))
+        detail = "filters do not find it by its metadata; edit that, and they will"
+        wrong = [
+            Problem(ProblemKind.VALUES_WRONG, name, detail)
+            for id_, _, metadata_json, name in versions
+            if kept[id_] != {(value.entry, value.ordinal, value.text) for value in values_of(metadata_json)}
+        ]
+        return wrong, versions[-1].uid if versions else ""
 
     async def manifests(self, after: Digest | None, limit: int) -> Sequence[Manifest]:
         """The next manifests, by layout, that a version or a draft points to."""
