@@ -19,7 +19,7 @@ from modelkeep._offline_store import Snapshots
 from modelkeep._offline_version import JOURNAL, UNKNOWN_TEAM, OfflineConnection, OfflineVersion, needs_server
 from modelkeep._run import PendingVersion, Run
 from modelkeep.address import Address, format_moment
-from modelkeep.errors import CollectionTypeMismatch
+from modelkeep.errors import CollectionTypeMismatch, InvalidArgument
 from modelkeep.names import ProjectName
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class OfflineRun(Run):
         parent = ProjectName(team or UNKNOWN_TEAM, project)
         connection = OfflineConnection(parent.team, parent.project)
         super().__init__(cast("Connection", connection), parent, display_name, job_type, config)
-        now = datetime.now(UTC)
+        now, recorded = datetime.now(UTC), _as_json(config)
         self._above = os.path.abspath(above)
         self.folder = os.path.join(self._above, f"{now:%Y%m%dT%H%M%SZ}-{self.id}")
         """Where it records."""
@@ -66,9 +66,10 @@ class OfflineRun(Run):
             job_type=job_type,
             team=team,
             project=project,
-            config=json.loads(json.dumps(config, default=str)),
+            config=recorded,
             modelkeep=installed_version("modelkeep"),
         )
+        _make_durable(self.folder, self._above)
         _log.info("offline: recording to %s", self.folder)
 
     @property
@@ -158,6 +159,27 @@ def _hold(path: str) -> int:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     fcntl.flock(descriptor, fcntl.LOCK_SH)
     return descriptor
+
+
+def _as_json(config: dict[str, Any]) -> Any:
+    """What of a config is recorded: what JSON cannot hold, as text. Raises InvalidArgument."""
+    try:
+        return json.loads(json.dumps(config, default=str))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidArgument(f"the config cannot be recorded: {error}", field="config") from None
+
+
+def _make_durable(*folders: str) -> None:
+    """Make the names in some folders durable. Raises DiskFull, TargetUnusable."""
+    for folder in folders:
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise cannot_record(folder, error) from None
 
 
 def _now() -> str:

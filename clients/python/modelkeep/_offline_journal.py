@@ -14,7 +14,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from modelkeep.errors import DiskFull, ModelkeepError, SyncFailed, TargetUnusable
+from modelkeep.errors import DiskFull, InvalidArgument, ModelkeepError, SyncFailed, TargetUnusable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +45,7 @@ class Journal:
         self._known = (0, 0)
 
     def append(self, kind: str, **values: Any) -> Record:
-        """Write a record, durably. Raises DiskFull, TargetUnusable; then nothing of it is left."""
+        """Write a record, durably. Raises InvalidArgument, DiskFull, TargetUnusable; then nothing of it is left."""
         try:
             # A descriptor of its own: locks of flock are shared by threads and forked children that share one.
             descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
@@ -58,6 +58,9 @@ class Journal:
                 os.close(descriptor)
         except OSError as error:
             raise cannot_record(self.path, error) from None
+        except UnicodeEncodeError:
+            message = "a name or a text of it has characters that UTF-8 cannot hold, so it was not recorded"
+            raise InvalidArgument(message, field=kind) from None
         return Record(number, kind, values, text)
 
     def _count(self, descriptor: int) -> int:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from modelkeep._offline import ALIVE
-from modelkeep._offline_find import REMOVING, head_of, time_of
+from modelkeep._offline_find import REMOVING, head_of, is_run, time_of
 from modelkeep._offline_journal import Journal, cannot_record
 from modelkeep._offline_version import JOURNAL
 from modelkeep._sync_record import Notes, Replay, Step
@@ -67,6 +67,8 @@ def sync(connection: Connection, folders: Iterable[str], *, clean: bool = False,
     """
     for folder in sorted(set(folders), key=lambda folder: (time_of(folder), folder)):
         outcome = Outcome(folder)
+        if not is_run(folder):
+            continue  # another sync removed it just now
         try:
             with _locked(folder):
                 _replay(connection, outcome, skip)

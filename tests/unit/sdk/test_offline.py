@@ -224,6 +224,21 @@ def test_bad_words_are_refused_now_and_not_by_the_sync(
         run.log_artifact(artifact(tmp_path, x=b"1"))
 
 
+def test_what_no_journal_can_hold_is_refused_and_leaves_nothing(folder: Path, tmp_path: Path) -> None:
+    circle: dict[str, object] = {}
+    circle["self"] = circle
+    for config in (circle, {("a", "b"): 1}):
+        with pytest.raises(modelkeep.InvalidArgument, match="config cannot be recorded"):
+            modelkeep.init(config=config)  # type: ignore[arg-type]
+    assert not folder.exists()
+    with modelkeep.init() as run:
+        made = artifact(tmp_path, x=b"1")
+        made.description = "\ud800"
+        with pytest.raises(modelkeep.InvalidArgument, match="UTF-8"):
+            run.log_artifact(made)
+    assert [record["kind"] for record in records(folder)] == ["run", "finish"]
+
+
 def test_a_mode_that_there_is_not_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(modelkeep.InvalidArgument, match="'ofline' is no mode"):
         modelkeep.init(mode="ofline")  # type: ignore[arg-type]

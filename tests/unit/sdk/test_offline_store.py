@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -141,6 +144,30 @@ def test_a_file_that_is_gone_is_told(store: Snapshots, tmp_path: Path) -> None:
     (tmp_path / "in" / "y").mkdir()
     with pytest.raises(FileUnreadable, match="folder"):
         store.take(made.sources())
+
+
+def test_a_full_disk_leaves_no_half_snapshot(store: Snapshots, tmp_path: Path) -> None:
+    """A limit on the size of files stands for a full disk: it stops a copy in its middle too."""
+    script = """
+        import resource, signal, sys
+        from modelkeep._artifact import Artifact
+        from modelkeep._offline_store import Snapshots
+        from modelkeep.errors import TargetUnusable
+        made = Artifact("digits", "model")
+        made.add_dir(sys.argv[2])
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        try:
+            Snapshots(sys.argv[1]).take(made.sources())
+        except TargetUnusable as error:
+            print(error.metadata["path"] == sys.argv[1])
+    """
+    of(tmp_path / "in", {"a": b"1", "b": b"2" * 3_000_000})
+    command = [sys.executable, "-c", textwrap.dedent(script), store.folder, str(tmp_path / "in")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
+    assert list(objects(store).values()) == [b"1"]
+    assert manifests(store) == []
 
 
 @pytest.mark.parametrize("damage", [b'["x","00",1,0]\n', b"not json\n", b"", b'["../x","' + b"0" * 64 + b'",1,0]\n'])
