@@ -187,7 +187,7 @@ def test_nothing_is_printed_into_a_pipe(client_env: dict[str, str], tmp_path: Pa
 
 def test_a_client_needs_no_sdk(client_env: dict[str, str], tmp_path: Path) -> None:
     """The contract is the product: generated stubs alone log and fetch."""
-    write(tmp_path, {"weights.bin": some((2 << 20) + 3)})
+    write(tmp_path, {"weights.bin": some((4 << 20) + 3)})
     command = [sys.executable, str(EXAMPLES / "stubs_only.py"), str(tmp_path / "weights.bin"), "stubs"]
     first = subprocess.run(command, env=client_env, capture_output=True, text=True, check=False, timeout=100)
     assert first.returncode == 0, first.stderr
@@ -204,7 +204,7 @@ def test_a_client_needs_no_sdk(client_env: dict[str, str], tmp_path: Path) -> No
     ("count", "size"), [(60, 16 << 20), pytest.param(1000, 64 << 20, marks=[pytest.mark.soak, pytest.mark.timeout(3600)])]
 )
 def test_many_large_files_do_not_block_each_other(tmp_path: Path, count: int, size: int) -> None:
-    """They are sparse, so all their chunks are one, which is sent once."""
+    """They are sparse, so all their chunks are one, of the largest size, which is sent once."""
     made = modelkeep.Artifact("sparse", "model")
     for number in range(count):
         with (tmp_path / f"{number}").open("wb") as file:
@@ -212,7 +212,7 @@ def test_many_large_files_do_not_block_each_other(tmp_path: Path, count: int, si
         made.add_file(tmp_path / f"{number}")
     version = modelkeep.Api().log_artifact(made)
     assert version.stored_bytes == count * size
-    assert version.sent_bytes <= 1 << 20
+    assert version.sent_bytes <= 4 << 20
 
 
 def test_memory_does_not_grow_with_the_file(client_env: dict[str, str], tmp_path: Path) -> None:
