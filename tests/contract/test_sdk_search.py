@@ -14,14 +14,11 @@ from tests.suites import Suite
 
 
 @pytest.fixture
-def api(suite: Suite, project: str) -> modelkeep.Api:
+def api(client_env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> modelkeep.Api:
     """A client of a project of its own."""
-    return client(suite, project, suite.api_key)
-
-
-def client(suite: Suite, project: str, api_key: str, team: str | None = None) -> modelkeep.Api:
-    url = suite.client(project)["MODELKEEP_URL"]
-    return modelkeep.Api(url=url, api_key=api_key, project=project, team=team)
+    for name in [name for name in client_env if name.startswith("MODELKEEP_")]:
+        monkeypatch.setenv(name, client_env[name])
+    return modelkeep.Api()
 
 
 def log(api: modelkeep.Api, folder: Path, name: str, type_: str = "model", **how: object) -> modelkeep.Version:
@@ -49,11 +46,11 @@ def test_versions_are_found_and_sorted(api: modelkeep.Api, tmp_path: Path) -> No
         list(api.versions("none", filter="metadata.acc > 0.98"))
 
 
-def test_all_collections_and_all_projects_are_searched(api: modelkeep.Api, suite: Suite, project: str, tmp_path: Path) -> None:
+def test_all_collections_and_all_projects_are_searched(api: modelkeep.Api, project: str, tmp_path: Path) -> None:
     tag = f"t{uuid4().hex}"
     log(api, tmp_path, "net", tags=[tag], metadata={"n": 1})
     log(api, tmp_path, "data", "dataset", tags=[tag], metadata={"n": 2})
-    other = client(suite, f"{project}-2", suite.api_key)
+    other = modelkeep.Api(project=f"{project}-2")
     log(other, tmp_path, "net", tags=[tag], metadata={"n": 3})
     assert names(api.versions("-", filter=f"tag:{tag}", order="metadata.n")) == ["net:v0", "data:v0"]
     found = list(api.search(f"tag:{tag}", order="-metadata.n"))
@@ -73,17 +70,17 @@ def test_all_collections_and_all_projects_are_searched(api: modelkeep.Api, suite
         list(api.search(project=f"{project}-3"))
 
 
-def test_other_teams_are_not_searched(api: modelkeep.Api, suite: Suite, project: str, tmp_path: Path) -> None:
+def test_other_teams_are_not_searched(api: modelkeep.Api, suite: Suite, tmp_path: Path) -> None:
     tag = f"t{uuid4().hex}"
     version = log(api, tmp_path, "net", tags=[tag])
     team = f"team-{uuid4().hex[:8]}"
-    stranger = client(suite, project, suite.key(team))
+    stranger = modelkeep.Api(api_key=suite.key(team), team=team)
     assert names(stranger.search(f"tag:{tag}")) == []
-    nosy = client(suite, project, suite.key(team), team=version.team)
+    nosy = modelkeep.Api(api_key=suite.key(team), team=version.team)
     for found in (nosy.search(f"tag:{tag}"), nosy.versions("-"), nosy.collections("-")):
         with pytest.raises(modelkeep.PermissionDenied):
             list(found)  # type: ignore[call-overload]
-    reader = client(suite, project, suite.key(team, "read", readable_teams=(version.team,)), team=version.team)
+    reader = modelkeep.Api(api_key=suite.key(team, "read", readable_teams=(version.team,)), team=version.team)
     assert names(reader.search(f"tag:{tag}")) == ["net:v0"]
 
 
