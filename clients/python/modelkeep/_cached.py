@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 MOST_PACK_BYTES: Final = 64 << 20
 """Chunks are smaller; something larger is none."""
+LARGEST_SHARE: Final = 4
+"""A file that would fill more than this part of the cache is not copied into it: it would push out all others."""
 _OTHER_DISK: Final = frozenset({errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP, errno.ENOENT})
 """Where there can be no link, a copy does."""
 
@@ -34,6 +36,7 @@ class CachedFiles:
         self._durable = durable
         self._link = link
         self._intake = Intake(cache) if cache is not None else None
+        self._most_copied = cache.limit_bytes // LARGEST_SHARE if cache is not None else 0
 
     def __enter__(self) -> Self:
         return self
@@ -55,10 +58,11 @@ class CachedFiles:
         """Take a proven file that is being downloaded."""
         if self._intake is None:
             return
+        size = entry.size_bytes or 0
         if self._link and not entry.executable:
-            self._intake.add_link("objects", entry.digest.hex, descriptor, entry.size_bytes or 0)
-        else:
-            self._intake.add_file("objects", entry.digest.hex, descriptor, entry.size_bytes or 0)
+            self._intake.add_link("objects", entry.digest.hex, descriptor, size)
+        elif size <= self._most_copied or self._intake.can_share(descriptor):
+            self._intake.add_file("objects", entry.digest.hex, descriptor, size)
 
     def write(self, pack: Pack) -> bool:
         """Write the files of a pack that is here, each proven; whether none is left."""

@@ -13,7 +13,7 @@ import threading
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Self
 
-from modelkeep._copy import copy_file, file_lock
+from modelkeep._copy import clone, copy_file, file_lock
 from modelkeep._target import sync_file_system
 
 if TYPE_CHECKING:
@@ -64,6 +64,20 @@ class Intake:
     def add_link(self, kind: Kind, name: str, source: int, size_bytes: int) -> None:
         """Keep the open file `source` itself, which nobody may write to from now on; a copy, where it lies on another disk."""
         self._add(kind, name, size_bytes, lambda path: _link(path, source, size_bytes))
+
+    def can_share(self, source: int) -> bool:
+        """Whether a copy of the open file `source` would share its blocks, and so take neither room nor time."""
+        try:
+            with self._lock:
+                if self._ended:
+                    return False
+                self._begin()
+            path = os.path.join(self._folder, secrets.token_hex(8))
+            with _made(path) as descriptor:
+                os.unlink(path)
+                return clone(source, descriptor)
+        except OSError:
+            return False
 
     def replace(self, kind: Kind, name: str, data: bytes) -> None:
         """Keep these bytes in place of what has the name now."""
@@ -123,13 +137,16 @@ class Intake:
             if not self._cache.reserve(piece):
                 return False
             self._room += piece
+        self._begin()
+        self._room -= size_bytes
+        return True
+
+    def _begin(self) -> None:
         if not self._folder:
             folder = os.path.join(self._cache.incoming, secrets.token_hex(8))
             os.makedirs(folder, mode=0o700)
             self._place.enter_context(file_lock(os.path.join(folder, "lock")))
             self._folder = folder
-        self._room -= size_bytes
-        return True
 
     def _fail(self, error: OSError) -> None:
         if not self._ended:

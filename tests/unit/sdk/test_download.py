@@ -16,6 +16,7 @@ from modelkeep._direct_get import Gets
 from modelkeep._download import Download
 from modelkeep._entries import Spool
 from modelkeep._fetcher import Fetcher
+from modelkeep._intake import Intake
 from modelkeep._target import Target
 from modelkeep.api.metadata.v1 import entry_pb2
 from modelkeep.errors import ChunkCorrupt, DigestMismatch, ModelkeepError
@@ -230,6 +231,19 @@ def test_links_are_read_only_and_only_where_they_are_asked_for(rig: Rig, link: b
         assert (found.st_nlink > 1) == link
         assert bool(found.st_mode & 0o222) != link
         assert content(tmp_path / name) == expected
+
+
+def test_one_large_file_does_not_push_out_all_others(rig: Rig) -> None:
+    """Unless it costs no room: where the disk shares blocks, or the file is the cache's own."""
+    expected = large(rig.wire, rig.entries, "q", [3000] * 10)
+    small = Cache(rig.tmp_path / "small", 110_000)
+    download(rig.connection, rig.entries, rig.tmp_path / "1", small)
+    assert content(rig.tmp_path / "1") == expected
+    with (rig.tmp_path / "1" / "q").open("rb") as source, Intake(small) as intake:
+        shares = intake.can_share(source.fileno())
+    assert len(list(small.entries())) == (1 if shares else 0)
+    download(rig.connection, rig.entries, rig.tmp_path / "2", small, link=True)
+    assert len(list(small.entries())) == 1
 
 
 def test_a_full_disk_of_the_cache_does_not_stop_a_download(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
