@@ -10,8 +10,10 @@ from uuid import uuid4
 
 import modelkeep
 import pytest
+from modelkeep._channel import connect
 from modelkeep._offline_find import runs_in
 from modelkeep._offline_journal import Journal
+from modelkeep._sync import sync
 from modelkeep.api.metadata.v1 import draft_pb2
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
 from modelkeep.config import Config
@@ -43,10 +45,9 @@ def record(folder: Path, project: str) -> None:
             run.log_artifact(other)
 
 
-def state(config: Config, project: str) -> dict[str, object]:
+def state(api: modelkeep.Api, project: str) -> dict[str, object]:
     """All that a sync leaves on the server."""
-    api = modelkeep.Api(config.url, config.api_key, project=project)
-    names = [collection.name for collection in api.collections()]
+    names = [f"{project}/{collection.name}" for collection in api.collections(project)]
     versions = [version for name in names for version in api.versions(name)]
     request = pb.ListEventsRequest(parent=str(ProjectName(api.team, project)), page_size=1000)
     events = api._connection.metadata.ListEvents(request).events
@@ -67,7 +68,14 @@ class Rig:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["tests.faults.syncer"])
         self.config = Config(suite.url, suite.api_key, blob_url=suite.blob_url)
+        self.connection = connect(self.config)
+        self.api = modelkeep.Api(suite.url, suite.api_key)
         self._tmp_path = tmp_path
+
+    def finish(self, folder: Path) -> None:
+        """Sync to the end, in this process."""
+        errors = [outcome.error for outcome in sync(self.connection, runs_in(str(folder)))]
+        assert errors == [None] * len(errors)
 
     def sync(self, folder: Path, kill_at: int) -> bool:
         """Whether it came to its end."""
@@ -86,8 +94,8 @@ class Rig:
 
     def undisturbed(self) -> dict[str, object]:
         folder, project = self.begin()
-        assert self.sync(folder, 0)
-        return state(self.config, project)
+        self.finish(folder)
+        return state(self.api, project)
 
 
 @pytest.fixture
@@ -106,7 +114,7 @@ def test_a_sync_that_is_killed_again_and_again_ends_as_one_that_was_not(rig: Rig
             kills += 1
             assert kills < MOST_KILLS, "it does not get on"
         assert kills >= 3
-        assert state(rig.config, project) == wanted
+        assert state(rig.api, project) == wanted
         assert rig.sync(folder, 1), "there is nothing left to ask a server for"
 
 
@@ -124,15 +132,15 @@ def test_no_moment_is_a_bad_one_to_be_killed_in(rig: Rig) -> None:
         return folder, project
 
     folder, project = begin()
-    assert rig.sync(folder, 0)
-    wanted, kill_at = state(rig.config, project), 0
+    rig.finish(folder)
+    wanted, kill_at = state(rig.api, project), 0
     while True:
         kill_at += 1
         folder, project = begin()
         if rig.sync(folder, kill_at):
             break
-        assert rig.sync(folder, 0), kill_at
-        assert state(rig.config, project) == wanted, kill_at
+        rig.finish(folder)
+        assert state(rig.api, project) == wanted, kill_at
     assert kill_at > 20, "these are all the calls and notes of it"
 
 
@@ -143,6 +151,6 @@ def test_notes_that_a_kill_tore_are_read_as_far_as_they_go(rig: Rig) -> None:
     first = next(run for run in runs_in(str(folder)) if Path(run, "sync.jsonl").exists())
     notes = Path(first, "sync.jsonl")
     notes.write_bytes(notes.read_bytes()[:-3])
-    assert rig.sync(folder, 0)
-    assert state(rig.config, project) == wanted
+    rig.finish(folder)
+    assert state(rig.api, project) == wanted
     assert [note.kind for note in Journal(str(notes)).read()][-1] == "done"
