@@ -25,7 +25,7 @@ def test_the_story_goes_as_it_is_told(tmp_path: Path) -> None:
     (size, rest), *others = [sizes for name, sizes in versions.items() if name.startswith("checkpoint:")]
     assert others == []
     arrived = next(float(found[1]) for line in lines if (found := re.search(r"killed, when ([\d.]+) MiB had arrived", line)))
-    assert size - arrived <= rest < size, "what arrived and was acknowledged is not sent again"
+    assert size - arrived - 0.2 <= rest < size, "what arrived and was acknowledged is not sent again"
     served = [found[1] for line in lines if (found := re.search(r"\[node\] serves (\S+) from .story/models/current", line))]
     assert served == ["encoder:v1", "encoder:v2", "encoder:v1"]
     assert lines[-2].startswith("4. The server is stopped, and the node goes on")

@@ -265,6 +265,7 @@ def _log(run: modelkeep.Run, path: Path, number: int) -> None:
     run.log_artifact(path / f"child-{number}", f"child-{number}", "model")
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_forked_children_record_into_the_same_run(folder: Path, tmp_path: Path) -> None:
     with modelkeep.init() as run:
         children = [

@@ -87,6 +87,7 @@ def append(path: str, writer: int) -> None:
         journal.append("thing", value=[writer, number])
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_threads_and_forked_children_append_whole_lines(path: Path) -> None:
     shared = Journal(str(path))
     shared.append("thing", value="first")
