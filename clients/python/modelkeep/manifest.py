@@ -20,6 +20,7 @@ import re
 import struct
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 from operator import ge
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
@@ -292,6 +293,18 @@ class CollisionCheck:
                 under, other = path.decode(), file.decode()
                 raise InvalidPath(f"{other!r} is a file, so {under!r} cannot lie under it", path=under, other=other)
         files.append(path)
+
+    def add_many(self, paths: Sequence[bytes]) -> None:
+        """Take the next paths in UTF-8. Raises InvalidPath, naming both."""
+        if not paths:
+            return
+        self.add_encoded(paths[0])
+        # A path can lie under a file only if it begins as the one before it does, or if that one did.
+        for before, path in pairwise(paths):
+            if path.startswith(before) or len(self._files) > 1:
+                self.add_encoded(path)
+            else:
+                self._files[0] = path
 
 
 def manifest_digest(entries: Iterable[Entry]) -> Digest:

@@ -10,11 +10,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 from modelkeep.digest import Digest
 from modelkeep.errors import InvalidPath, LimitExceeded
-from modelkeep.manifest import ChangeTokenKind, Entry, Reference, Segment, decode_segments, manifest_digest
+from modelkeep.manifest import (
+    ChangeTokenKind,
+    CollisionCheck,
+    Entry,
+    Reference,
+    Segment,
+    decode_segments,
+    manifest_digest,
+)
 from modelkeep_server.metadata.domain import entry as entries_module
 from modelkeep_server.metadata.domain.entry import Assembler
 from modelkeep_server.metadata.domain.manifest import Manifest, Sealer
-from modelkeep_server.metadata.domain.page import BOUNDARY, MAX_BYTES, Line, Page, layout_of, read_page, read_segment_page
+from modelkeep_server.metadata.domain.page import (
+    BOUNDARY,
+    MAX_BYTES,
+    Line,
+    Page,
+    PageCutter,
+    layout_of,
+    read_page,
+    read_segment_page,
+    split_page,
+)
 
 from tests.unit.metadata.rig import more, part
 from tests.vectors import load
@@ -195,3 +213,69 @@ def test_a_line_does_not_depend_on_how_its_segments_came(count: int, cuts: list[
     one, two = at_once.take(), in_parts.take()
     assert (one.lines, [page.digest for page in one.pages]) == (two.lines, [page.digest for page in two.pages])
     assert Line.decode(one.lines[b"long"]).open().size_bytes == count
+
+
+PATHS = st.lists(st.text("ab/-0", min_size=1, max_size=6), unique=True, max_size=30).map(sorted)
+
+
+@given(PATHS, st.lists(st.integers(1, 9), min_size=1))
+def test_collisions_are_found_however_paths_come(paths: list[str], steps: list[int]) -> None:
+    """SEM-7: one by one or many at a time, and as the definition says."""
+    encoded = [path.encode() for path in paths]
+    collides = any(other.startswith(path + b"/") for path in encoded for other in encoded)
+    one_by_one, together = CollisionCheck(), CollisionCheck()
+
+    def singly() -> None:
+        for path in encoded:
+            one_by_one.add_encoded(path)
+
+    def in_steps() -> None:
+        at = 0
+        for step in (steps * 30)[:30]:
+            together.add_many(encoded[at : at + step])
+            at += step
+
+    for work in (singly, in_steps):
+        if collides:
+            with pytest.raises(InvalidPath):
+                work()
+        else:
+            work()
+
+
+@pytest.mark.parametrize("step", [1, 63, 64, 1000, 5000])
+@pytest.mark.parametrize("segments", [1, 200])
+def test_pages_are_cut_at_the_same_places_however_lines_come(step: int, segments: int) -> None:
+    """By lines, by the hash of a path, or by bytes."""
+    digest = Digest.of(b"1")
+    parts = tuple(Segment(digest, i, 1) for i in range(segments))
+    entries = [Entry(f"f{i:05}", digest, segments, False, parts) for i in range(5000)]
+    lines = [(line.path, line.encode()) for line in map(Line.of, entries)]
+    one_by_one, together = PageCutter(), PageCutter()
+    pages = [page for path, line in lines if (page := one_by_one.add(path, line))]
+    found = [page for start in range(0, len(lines), step) for page in together.extend(lines[start : start + step])]
+    assert found == pages
+    assert together.rest() == one_by_one.rest()
+    assert [split_page(page.data) for page in pages[:2]] == [
+        lines[: pages[0].entry_count],
+        lines[pages[0].entry_count :][: pages[1].entry_count],
+    ]
+
+
+def test_lines_that_are_no_plain_files_are_sealed_the_same_way() -> None:
+    """A reference among files takes all of them the slow way: the digest is that of their canonical form either way."""
+    files = [file(f"f{i:03}", str(i).encode()) for i in range(100)]
+    long = Entry("g", Digest.of(b"g"), 2000, False, tuple(Segment(Digest.of(b"c"), i, 1) for i in range(2000)))
+    reference = Entry("r", Digest.of(b"r"), None, reference=Reference("s3://b/a"))  # as long as a file's size and no URI
+    for entries in (files, [*files, reference], [*files, long], [*files, long, reference]):
+        manifest, _, segment_pages = sealed(entries)
+        assert manifest.digest == manifest_digest(entries)
+        assert manifest.stored_bytes == sum(entry.size_bytes or 0 for entry in entries)
+        assert (len(segment_pages), manifest.referenced_bytes) == (2 * (long in entries), 0)
+
+
+def test_a_page_that_is_damaged_is_not_split() -> None:
+    (page,) = sealed([file("a"), file("b")])[1]
+    for data in (page.data[:-1], page.data + b"\x00", page.data[1:], page.data[:16] + b"\xff" + page.data[17:]):
+        with pytest.raises(ValueError, match="page"):
+            split_page(data)

@@ -21,6 +21,9 @@ from modelkeep_server.metadata.domain.limits import Limits
 from modelkeep_server.metadata.ports.transactions import Transactions, Work
 from modelkeep_server.runtime.callers import Access, Caller
 
+PIECES_AT_ONCE: Final = 1000
+"""How many entries are taken before it is seen whether there are enough to write."""
+
 SWEPT_DRAFTS: Final = 4
 SWEPT_BATCHES: Final = 10
 SWEPT_LINES: Final = 1000
@@ -106,8 +109,8 @@ class DraftApp:
         filler = Filler(self._transactions, self._limits, draft, overwrite=overwrite)
         async for pieces in messages:
             self._check(pieces)
-            for piece in pieces:
-                assembler.add(piece)
+            for start in range(0, len(pieces), PIECES_AT_ONCE):
+                assembler.add_many(pieces[start : start + PIECES_AT_ONCE])
                 if assembler.ready_lines >= BATCH_LINES or assembler.ready_bytes >= BATCH_BYTES:
                     await filler.put(assembler.take())
         assembler.end()
@@ -134,7 +137,7 @@ class DraftApp:
         """Raise LimitExceeded when a message has more than GetCapabilities allows (SEM-27)."""
         found = {
             "entries": (len(pieces), self._limits.max_entries_per_message),
-            "segments": (sum(map(segment_count, pieces)), self._limits.max_segments_per_message),
+            "segments": (segment_count(pieces), self._limits.max_segments_per_message),
         }
         for what, (count, limit) in found.items():
             if count > limit:

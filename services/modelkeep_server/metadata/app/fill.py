@@ -7,7 +7,7 @@ once: runs. All others become lines, one row each, which count more than what th
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from typing import Final
 
@@ -52,9 +52,8 @@ class Filler:
         elif late:
             await self._write(cut(lines[:late]))
             lines = lines[late:]
-        for path, line in lines:
-            if page := self._cutter.add(path, line):
-                self._keep(page)
+        for page in self._cutter.extend(lines):
+            self._keep(page)
         if lines:
             self._last = lines[-1][0]
         if self._bytes >= BATCH_BYTES:
@@ -193,10 +192,10 @@ async def in_manifest(transactions: Transactions, draft: Draft, pages: Sequence[
     return found
 
 
-def cut(lines: Iterable[Keyed]) -> list[Page]:
+def cut(lines: Sequence[Keyed]) -> list[Page]:
     """Sorted lines as pages."""
     cutter = PageCutter()
-    pages = [page for path, line in lines if (page := cutter.add(path, line))]
+    pages = cutter.extend(lines)
     rest = cutter.rest()
     return [*pages, rest] if rest else pages
 

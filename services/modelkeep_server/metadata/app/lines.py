@@ -16,7 +16,7 @@ from modelkeep_server.metadata.domain.manifest import PageSlot
 from modelkeep_server.metadata.domain.page import Keyed, Line, read_segment_page, split_page
 from modelkeep_server.metadata.ports.transactions import Transactions, Work
 
-PAGES_AT_ONCE: Final = 4
+PAGES_AT_ONCE: Final = 8
 SEGMENT_PAGES_AT_ONCE: Final = 16
 
 by_path: Final = itemgetter(0)

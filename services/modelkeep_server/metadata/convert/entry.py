@@ -13,7 +13,7 @@ from modelkeep.manifest import ChangeTokenKind, Entry, Reference, Segment
 
 from modelkeep_server.database.paging import Listing
 from modelkeep_server.metadata.convert.moment import from_micros, from_timestamp, to_micros, to_timestamp
-from modelkeep_server.metadata.domain.entry import EntryPart, Folder, Piece, file_line
+from modelkeep_server.metadata.domain.entry import EntryPart, Folder, Piece, file_line, short_line
 from modelkeep_server.metadata.domain.page import SEGMENTS_PER_PAGE, Keyed
 
 _KINDS = {
@@ -26,7 +26,7 @@ _NUMBERS = {kind: number for number, kind in _KINDS.items()}
 
 def pieces_from_pb(request: service_pb.AddEntriesRequest) -> list[Piece]:
     """The entries of one message of a stream: as lines, as far as that is simple. Raises what `part_from_pb` raises."""
-    return [_line(entry) or part_from_pb(entry) for entry in request.entries]
+    return [_short_line(entry) or _line(entry) or part_from_pb(entry) for entry in request.entries]
 
 
 def parts_to_pb(parts: Sequence[EntryPart]) -> service_pb.StreamEntriesResponse:
@@ -78,6 +78,16 @@ def entry_to_pb(entry: Entry) -> pb.Entry:
         executable=entry.executable,
         reference=_reference_to_pb(entry.reference),
     )
+
+
+def _short_line(entry: pb.Entry) -> Keyed | None:
+    """The line of an entry that is a whole file of one segment and all right; else None."""
+    segments = entry.segments
+    if len(segments) != 1 or entry.continued or entry.HasField("reference"):
+        return None
+    (segment,) = segments
+    chunk, offset, length = segment.chunk.sha256, segment.offset, segment.length
+    return short_line(entry.path, entry.digest.sha256, entry.size_bytes, entry.executable, chunk, offset, length)
 
 
 def _line(entry: pb.Entry) -> Keyed | None:

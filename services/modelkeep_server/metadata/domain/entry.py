@@ -12,6 +12,7 @@ from modelkeep.errors import InvalidEntry, LimitExceeded, PathConflict
 from modelkeep.manifest import Entry, Segment, encode_segments, parse_path
 
 from modelkeep_server.metadata.domain.page import (
+    FILE_TAIL,
     SEGMENT_BYTES,
     SEGMENTS_PER_PAGE,
     Keyed,
@@ -25,7 +26,7 @@ MAX_SEGMENT_PAGES: Final = 4096
 
 _HEAD: Final = struct.Struct(">II")
 _DIGEST: Final = struct.pack(">I", 71) + b"sha256:"
-_TAIL: Final = struct.Struct(">IQIBIIIII")
+_ONE_SEGMENT: Final = struct.Struct(">IQIBIIIII32sIQI")
 _END: Final = bytes(4)
 _SEGMENT: Final = struct.Struct(">32sIQ")
 _ENTRY_BYTES: Final = 108
@@ -78,18 +79,30 @@ def file_line(
         key,
         _DIGEST,
         sha256.hex().encode(),
-        _TAIL.pack(8, size_bytes, 1, executable, 0, 0, 0, 0, len(stored)),
+        FILE_TAIL.pack(8, size_bytes, 1, executable, 0, 0, 0, 0, len(stored)),
         stored,
         _END,
     )
     return key, b"".join(line)
 
 
-def segment_count(piece: Piece) -> int:
-    """How many segments came with it."""
-    if isinstance(piece, EntryPart):
-        return len(piece.segments)
-    return (len(piece[1]) - len(piece[0]) - _LINE_BYTES) // SEGMENT_BYTES
+def short_line(  # noqa: PLR0917 - called a million times
+    path: str, sha256: bytes, size_bytes: int, executable: bool, chunk: bytes, offset: int, length: int
+) -> Keyed | None:
+    """The same of a file that has one segment, as nearly all have."""
+    if not (length == size_bytes > 0 <= offset < (1 << 32) - length and len(chunk) == len(sha256) == 32):
+        return None
+    key = parse_path(path).encode()
+    rest = _ONE_SEGMENT.pack(8, size_bytes, 1, executable, 0, 0, 0, 0, SEGMENT_BYTES, chunk, offset, length, 0)
+    return key, _HEAD.pack(len(key) + _ENTRY_BYTES, len(key)) + key + _DIGEST + sha256.hex().encode() + rest
+
+
+def segment_count(pieces: Sequence[Piece]) -> int:
+    """How many segments came with them."""
+    parts = [piece for piece in pieces if isinstance(piece, EntryPart)]
+    lines = [piece for piece in pieces if not isinstance(piece, EntryPart)] if parts else pieces
+    size = sum([len(line) - len(path) for path, line in lines])  # type: ignore[misc]
+    return sum(len(part.segments) for part in parts) + (size - len(lines) * _LINE_BYTES) // SEGMENT_BYTES
 
 
 @dataclass(slots=True)
@@ -112,6 +125,18 @@ class Assembler:
         self._overwrite = overwrite
         self._open: _LongEntry | None = None
         self._batch = Batch()
+
+    def add_many(self, pieces: Sequence[Piece]) -> None:
+        """Take the next pieces. Raises what `add` raises."""
+        if self._open is None and not any(isinstance(piece, EntryPart) for piece in pieces):
+            lines: dict[bytes, bytes] = dict(pieces)  # type: ignore[arg-type]
+            if len(lines) == len(pieces) and lines.keys().isdisjoint(self._batch.lines):
+                self.entry_count += len(lines)
+                self._batch.lines.update(lines)
+                self._batch.size_bytes += sum(map(len, lines.values()))
+                return
+        for piece in pieces:
+            self.add(piece)
 
     def add(self, piece: Piece) -> None:
         """Take the next piece. Raises InvalidPath, InvalidEntry, InvalidReference, PathConflict, LimitExceeded."""

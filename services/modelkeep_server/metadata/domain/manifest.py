@@ -9,14 +9,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from modelkeep.digest import Digest
-from modelkeep.manifest import CollisionCheck, ManifestHasher, split_fields
+from modelkeep.manifest import CollisionCheck, ManifestHasher, join_fields, split_fields
 
-from modelkeep_server.metadata.domain.page import FILE_BYTES, Keyed, Line, Page, PageCutter, layout_of
+from modelkeep_server.metadata.domain.page import FILE_BYTES, FILE_TAIL, SIZE_AT, Keyed, Line, Page, PageCutter, layout_of
 
-_LENGTH: Final = struct.Struct(">I")
-_SIZE: Final = struct.Struct(">IQ")
-_SIZE_AT: Final = 83
-"""Where its size stands in the line of a file, beside the length of its path."""
+_SIZE_BYTES: Final = 8
+_EMPTY: Final = (0, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,25 +60,44 @@ class Sealer:
 
     def add(self, lines: Sequence[Keyed]) -> list[Page]:
         """Take the next lines; the pages that they end. Raises InvalidPath when paths collide (SEM-7)."""
-        length, check, cut = _LENGTH.unpack_from, self._collisions.add_encoded, self._cutter.add
-        pages: list[Page] = []
-        entries: list[bytes] = []
-        segments: list[bytes] = []
-        for path, line in lines:
-            check(path)
-            entry_end = 4 + length(line)[0]
-            entries.append(line[4:entry_end])
-            checked_end = entry_end + 4 + length(line, entry_end)[0]
-            rest = line[checked_end:]
-            segments.append(rest)
-            if len(rest) != 8 + length(rest)[0]:
-                self.segment_pages.update(Line.decode(line).page_digests())
-            self._count(path, line, entry_end)
-            if page := cut(path, line):
-                pages.append(self._keep(page))
+        if not lines:
+            return []
+        self._collisions.add_many([path for path, _ in lines])
+        if not self._add_files(lines):
+            for path, line in lines:
+                self._add(path, line)
+        pages = self._cutter.extend(lines)
+        for page in pages:
+            self._keep(page)
+        return pages
+
+    def _add_files(self, lines: Sequence[Keyed]) -> bool:
+        """Hash and count lines that are all plain files with few segments, and say whether they are: a step for all at once."""
+        try:
+            tails = [FILE_TAIL.unpack_from(line, len(path) + SIZE_AT) for path, line in lines]
+        except struct.error:
+            return False
+        if any(tail[0] != _SIZE_BYTES or tail[4:8] != _EMPTY for tail in tails):
+            return False
+        segments = [line[len(path) + FILE_BYTES + 4 :] for path, line in lines]
+        if any(len(rest) != 8 + tail[8] for rest, tail in zip(segments, tails, strict=True)):
+            return False
+        entries = [line[4 : len(path) + FILE_BYTES] for path, line in lines]
         self._hasher.add_many([path for path, _ in lines], entries)
         self._segments.update(b"".join(segments))
-        return pages
+        self._stored += sum([tail[1] for tail in tails])
+        return True
+
+    def _add(self, path: bytes, data: bytes) -> None:
+        line = Line.decode(data)
+        self._hasher.add_encoded(path, line.entry)
+        self._segments.update(join_fields((line.segments, line.segment_pages)))
+        self.segment_pages.update(line.page_digests())
+        _path, _digest, size, _executable, uri, *_ = split_fields(line.entry)
+        if uri:
+            self._referenced += int.from_bytes(size)
+        else:
+            self._stored += int.from_bytes(size)
 
     def rest(self) -> Page | None:
         """The last page, if anything is left for it."""
@@ -96,15 +113,3 @@ class Sealer:
     def _keep(self, page: Page) -> Page:
         self.slots.append(PageSlot(len(self.slots), page.digest, page.first_path, page.last_path, page.entry_count))
         return page
-
-    def _count(self, path: bytes, line: bytes, entry_end: int) -> None:
-        if entry_end == len(path) + FILE_BYTES:
-            length, size = _SIZE.unpack_from(line, len(path) + _SIZE_AT)
-            if length == _SIZE.size - _LENGTH.size:  # so nothing is left for the fields of a reference
-                self._stored += size
-                return
-        _path, _digest, size, _executable, uri, *_ = split_fields(line[4:entry_end])
-        if uri:
-            self._referenced += int.from_bytes(size)
-        else:
-            self._stored += int.from_bytes(size)

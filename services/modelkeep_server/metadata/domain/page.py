@@ -21,7 +21,7 @@ from __future__ import annotations
 import hashlib
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -42,9 +42,17 @@ _LENGTHS = struct.Struct(">II")
 _NUMBER = struct.Struct(">Q")
 SEGMENT_BYTES: Final = 44
 """Of a segment, in its stored form."""
+FILE_TAIL: Final = struct.Struct(">IQIBIIIII")
+"""What follows the digest in the line of a file, each field after its length: its size, whether it is executable, four fields
+that are empty, and how long its segments are."""
+SIZE_AT: Final = 83
+"""Where that stands in the line, beside the length of the path."""
 FILE_BYTES: Final = 112
 """Where the entry of a file ends in its line, beside the length of its path."""
 _DIGEST_BYTES: Final = 32
+
+_AT_ONCE: Final = 1024
+"""How many lines are looked at together."""
 
 Keyed = tuple[bytes, bytes]
 """The path of an entry, and its line in the bytes of a page. A million of them pass here, so they are no objects of ours."""
@@ -133,6 +141,37 @@ class PageCutter:
         count = len(self._lines) - 1
         full = count >= MIN_LINES and (self._bytes >= MAX_BYTES or zlib.crc32(path) % BOUNDARY == 0)
         return self._cut() if full or count == MAX_LINES else None
+
+    def extend(self, lines: Sequence[Keyed]) -> list[Page]:
+        """Take the next lines; the pages that they end. The same pages as `add` makes."""
+        pages: list[Page] = []
+        for start in range(0, len(lines), _AT_ONCE):
+            pages += self._extend(lines[start : start + _AT_ONCE])
+        return pages
+
+    def _extend(self, lines: Sequence[Keyed]) -> list[Page]:
+        data = [line for _, line in lines]
+        size = sum(map(len, data))
+        if self._bytes + size >= MAX_BYTES or len(self._lines) + len(data) > MAX_LINES:
+            return [page for path, line in lines if (page := self.add(path, line))]
+        pages: list[Page] = []
+        start = 0
+        for end in [at for at, (path, _) in enumerate(lines, 1) if not zlib.crc32(path) % BOUNDARY]:
+            if len(self._lines) - 1 + end - start >= MIN_LINES:
+                self._take(lines, data, start, end)
+                pages.append(self._cut())
+                start = end
+        self._take(lines, data, start, len(data))
+        return pages
+
+    def _take(self, lines: Sequence[Keyed], data: Sequence[bytes], start: int, end: int) -> None:
+        if start == end:
+            return
+        if len(self._lines) == 1:
+            self._first = lines[start][0]
+        self._last = lines[end - 1][0]
+        self._lines += data[start:end]
+        self._bytes += sum(map(len, data[start:end]))
 
     def rest(self) -> Page | None:
         """The last page, if anything is left for it."""
