@@ -12,7 +12,7 @@ from modelkeep_server.blob.domain import MIB, ByStream, ChunkState, DownloadPlan
 from modelkeep_server.runtime.callers import Access, Caller, Role
 
 from tests.unit.blob.rig import OTHER, TEAM, Rig, caller, contents
-from tests.unit.blob.test_upload import set_state
+from tests.unit.blob.test_upload import counted, set_state
 
 READER = caller(role=Role.READ, access=Access.READ)
 LARGE = bytes(range(256)) * (5 * MIB // 512)
@@ -137,3 +137,15 @@ async def test_batches_have_a_limit(blob: Rig) -> None:
         await blob.downloads.prepare_download(TEAM, digests, READER)
     with pytest.raises(LimitExceeded):
         await pieces(blob, *(Range(digest, 0, 0) for digest in digests))
+
+
+async def test_a_batch_takes_few_statements_whatever_its_size(blob_anywhere: Rig) -> None:
+    blob, datas = blob_anywhere, contents(500, 8)
+    await blob.upload(datas)
+    await blob.reaper.close()  # what it does in the background is not to be counted
+    reader = caller(access=Access.READ)
+    for call in (blob.downloads.prepare_download, blob.downloads.stat):
+        for size in (1, 500):
+            with counted(blob) as statements:
+                await call(TEAM, [Digest.of(data) for data in datas[:size]], reader)
+            assert len([one for one in statements if not one.startswith("BEGIN")]) <= 2

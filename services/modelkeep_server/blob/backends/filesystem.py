@@ -239,15 +239,15 @@ class FilesystemBackend:
             linked: list[Path] = []
             try:
                 folders = {file.target.parent for file in files}
-                changed = {folder for path in folders if path not in self._durable for folder in self._make_folders(path)}
+                made = {folder for path in folders for folder in self._make_folders(path)}
                 there = [self._link_one(file, linked) for file in files]
-                self._flush(folders | changed)
+                self._flush(folders | {folder.parent for folder in made})
             except OSError:
                 for target in linked:
                     with suppress(OSError):  # what cannot be removed is found by its grant
                         self._disk.remove(target)
                 raise
-            self._durable |= {folder for path in folders - self._durable for folder in self._ancestors(path)}
+            self._durable |= made
             return there
 
     def _link_one(self, file: Made, linked: list[Path]) -> bool:
@@ -265,7 +265,7 @@ class FilesystemBackend:
 
     def _flush(self, folders: Iterable[Path]) -> None:
         """Make the entries of folders durable, many at a time."""
-        todo = sorted(folders)
+        todo = list(folders)
         flushes = [self._flushing.submit(self._flush_some, todo[first :: self._flushers]) for first in range(self._flushers)]
         wait(flushes)
         for flush in flushes:
@@ -275,19 +275,15 @@ class FilesystemBackend:
         for folder in folders:
             self._disk.sync_folder(folder)
 
-    def _make_folders(self, folder: Path) -> set[Path]:
-        """Make a folder; those above it that must be flushed before it is durable."""
-        changed = set()
-        for path in self._ancestors(folder):
-            if path not in self._durable:
-                self._disk.make_folder(path)
-                changed.add(path.parent)
-        return changed
-
-    def _ancestors(self, folder: Path) -> list[Path]:
-        """The folder and those above it, within the root, from the top down."""
-        parts = folder.relative_to(self._root).parts
-        return [self._root.joinpath(*parts[: depth + 1]) for depth in range(len(parts))]
+    def _make_folders(self, folder: Path) -> list[Path]:
+        """Make a folder, and those above it; which of them are not known to be durable."""
+        unsure = []
+        while folder not in self._durable and folder != self._root:
+            unsure.append(folder)
+            folder = folder.parent
+        for path in reversed(unsure):
+            self._disk.make_folder(path)
+        return unsure
 
     def _walk(self) -> Iterator[ListedObject]:
         folders = [self._root]
