@@ -66,7 +66,9 @@ def test_a_full_server_says_so_and_goes_on(small_disk: Callable[[str, int], Path
 
 
 @pytest.mark.peer("M-UP-6")
-def test_a_full_client_leaves_nothing_half_written(small_disk: Callable[[str, int], Path], tmp_path: Path) -> None:
+def test_a_full_client_leaves_nothing_half_written(
+    small_disk: Callable[[str, int], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server = Supervised(tmp_path / "server")
     server.folder.mkdir()
     server.start()
@@ -78,5 +80,11 @@ def test_a_full_client_leaves_nothing_half_written(small_disk: Callable[[str, in
         with pytest.raises(modelkeep.DiskFull):
             version.download(str(target))
         assert list(target.rglob("*")) == []
+        # A full disk of the cache is none of the download's business.
+        cache = small_disk("cache", 4 * MIB)
+        monkeypatch.setenv("MODELKEEP_CACHE_DIR", str(cache))
+        version.download(str(tmp_path / "out"))
+        assert (tmp_path / "out" / "weights.bin").read_bytes() == source.read_bytes()
+        assert not any(path.is_file() and path.stat().st_size > MIB for path in cache.rglob("*"))
     finally:
         server.stop()

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
 
 import pytest
+from modelkeep._cache import Cache
 from modelkeep._channel import Connection
+from modelkeep._entries import Spool
 
+from tests.unit.sdk.downloads import MIB, Rig
+from tests.unit.sdk.store import Store
 from tests.unit.sdk.wire import Wire
 
 
@@ -21,3 +27,28 @@ def connection(wire: Wire) -> Iterator[Connection]:
     made = wire.connection()
     yield made
     made.close_channels()
+
+
+@pytest.fixture
+def store(wire: Wire) -> Iterator[Store]:
+    """A store that gives chunks by URL."""
+    made = Store(wire)
+    wire.blob.download_url = made.url
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    return Cache(tmp_path / "cache", 64 * MIB)
+
+
+@pytest.fixture
+def entries() -> Iterator[Spool]:
+    with Spool() as spool:
+        yield spool
+
+
+@pytest.fixture
+def rig(request: pytest.FixtureRequest) -> Rig:
+    return Rig(**{field.name: request.getfixturevalue(field.name) for field in fields(Rig)})
