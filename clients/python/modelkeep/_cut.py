@@ -41,7 +41,7 @@ class Rules:
         average = max(256, min(limits.average_chunk_bytes or MIB, 4 * MIB, most // 4))
         largest = max(1024, min(4 * average, most))
         block = max(1, min(limits.block_bytes or MIB, most * 4 // 5))
-        return cls(average, max(64, average // 4), largest, block, min(limits.pack_bytes, most))
+        return cls(average, max(64, min(average // 2, MIB)), largest, block, min(limits.pack_bytes, most))
 
     @property
     def whole_bytes(self) -> int:
@@ -86,7 +86,9 @@ class ByContent:
     def __init__(self, rules: Rules) -> None:
         from pyfastcdc import FastCDC  # noqa: PLC0415 - only where a large file is cut
 
-        self._fastcdc = FastCDC(rules.average_bytes, min_size=rules.smallest_bytes, max_size=rules.largest_bytes)
+        self._fastcdc = FastCDC(
+            rules.average_bytes, min_size=rules.smallest_bytes, max_size=rules.largest_bytes, normalized_chunking=2
+        )
 
     def lengths(self, window: memoryview, *, last: bool) -> list[int]:
         """What FastCDC finds. The end of a window is no place to cut at, only the end of the file is."""
