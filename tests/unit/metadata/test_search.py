@@ -244,6 +244,13 @@ async def test_an_edit_is_found_at_once(rig: Rig) -> None:
     assert await rig.count(VersionValueRow) == 0
 
 
+async def test_a_copy_is_found_by_the_metadata_that_it_brought(rig: Rig) -> None:
+    source = await log(rig, {"acc": 0.9, "tags": ["x"]})
+    copied = CollectionName(TEAM, "vision", "copies")
+    await rig.copies.copy_version(call("CopyVersion"), copied, source.name, (), ())
+    assert await find(rig, "metadata.acc > 0.8 AND metadata.tags:x AND origin:digits", where=EVERYWHERE) == ["copies:v0"]
+
+
 async def test_metadata_that_is_too_much_is_found_by_its_shallow_values(rig: Rig) -> None:
     await log(rig, {"big": [*range(5000)], "z": 1})
     assert await find(rig, "metadata.z = 1 AND metadata.big:* AND metadata.big:7") == ["digits:v0"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import product
 from typing import Any
 from uuid import uuid4
@@ -11,6 +12,7 @@ from uuid import uuid4
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from modelkeep.errors import InvalidFilter
 from modelkeep.metadata import encode
 from modelkeep.names import CollectionName
 from modelkeep_server.database.clock import from_micros
@@ -21,7 +23,15 @@ from modelkeep_server.filtering.parser import parse_query
 from modelkeep_server.filtering.sql import condition
 from modelkeep_server.metadata.convert.search import VERSION_FIELDS
 from modelkeep_server.metadata.store.search_fields import moments, version_columns
-from modelkeep_server.metadata.store.tables import AliasRow, CollectionRow, ManifestRow, TagRow, VersionRow, VersionValueRow
+from modelkeep_server.metadata.store.tables import (
+    AliasRow,
+    CollectionRow,
+    ManifestRow,
+    ProjectRow,
+    TagRow,
+    VersionRow,
+    VersionValueRow,
+)
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
@@ -222,6 +232,8 @@ class World:
         statement = (
             select(col(VersionRow.number), *(found.label(f"c{i}") for i, found in enumerate(conditions)))
             .join(CollectionRow, col(CollectionRow.id) == col(VersionRow.collection_id))
+            .join(ProjectRow, col(ProjectRow.id) == col(CollectionRow.project_id))
+            .join(ManifestRow, col(ManifestRow.layout) == col(VersionRow.manifest))
             .where(col(CollectionRow.name) == collection.collection)
         )
         rows = self.loop.run(self.rig.database.read(lambda session: session.execute(statement))).all()
@@ -340,3 +352,39 @@ def test_an_order_sorts_as_it_says_page_by_page(world: World, drawn: list[Any], 
     expected = sorted(newest_first, key=lambda row: [rank(row, (key,), descending=descending) for key, descending in keys])
     for size in (1, 2, 1000):
         assert world.find(collection, "", order, size) == [row.number for row in expected], order
+
+
+LITERALS = [
+    "x",
+    "*",
+    "a*b",
+    '"a b"',
+    "1",
+    "-1.5",
+    "1e400",
+    "9" * 400,
+    "1GiB",
+    "v3",
+    "true",
+    "null",
+    "2026-11-01",
+    "-7d",
+    "-999999w",
+]
+LITERALS += ["0001-01-01", "9999-12-31T23:59:59.999999+00:00", "sha256:ab*", "ab" * 32, "purged", "t/r/x", '"\\u00e9%_[?"']
+
+
+def test_whatever_is_read_is_true_or_false(world: World) -> None:
+    """Each field, operator and value: refused, or an answer of both engines; never NULL, of which NOT would lose rows."""
+    rows = [Row(0, {"x": 1}), Row(1, {}, "text", ("t",), ("best", "latest"), 5, 0)]
+    collection = world.fill(rows)
+    read = []
+    for field, operator, value in product([*VERSION_FIELDS, "metadata.x"], OPERATORS, LITERALS):
+        text = f"{field}{operator}{value}"
+        with suppress(InvalidFilter):
+            parse_query(text, "", VERSION_FIELDS)
+            read.append(text)
+    assert len(read) > 800
+    for batch in (read[start : start + 100] for start in range(0, len(read), 100)):
+        for truths in world.judge(collection, batch).values():
+            assert [text for text, truth in truths.items() if truth is None] == []

@@ -38,12 +38,20 @@ async def test_the_migration_makes_the_rows_of_versions_that_were_there(engine: 
     async def fill(session: Any) -> None:
         for statement in (
             "INSERT INTO team (name, create_time) VALUES ('t', 0)",
-            ("INSERT INTO project (id, team, name, description, create_time, update_time, revision, event_sequence)"
-            " VALUES (1, 't', 'p', '', 0, 0, 1, 0)"),
-            ("INSERT INTO collection (id, project_id, name, type, description, next_index, create_time, update_time, revision)"
-            " VALUES (1, 1, 'c', 'model', '', 0, 0, 0, 1)"),
-            ("INSERT INTO manifest (layout, digest, segments_digest, entry_count, stored_bytes, referenced_bytes, create_time)"
-            " VALUES ('m', 'm', 'm', 0, 0, 0, 0)"),
+            (
+                "INSERT INTO project (id, team, name, description, create_time, update_time, revision, event_sequence)"
+                " VALUES (1, 't', 'p', '', 0, 0, 1, 0)"
+            ),
+            (
+                "INSERT INTO collection"
+                " (id, project_id, name, type, description, next_index, create_time, update_time, revision)"
+                " VALUES (1, 1, 'c', 'model', '', 0, 0, 0, 1)"
+            ),
+            (
+                "INSERT INTO manifest"
+                " (layout, digest, segments_digest, entry_count, stored_bytes, referenced_bytes, create_time)"
+                " VALUES ('m', 'm', 'm', 0, 0, 0, 0)"
+            ),
         ):
             await session.execute(text(statement))
         rows = [{"id": i, "uid": str(i), "number": i, "metadata_json": one} for i, one in enumerate(metadata, 1)]
