@@ -203,8 +203,8 @@ def open_draft(
 
 def find_shared(connection: Connection, collection: CollectionName, distributed_id: str) -> Draft:
     """The draft that several writers call `distributed_id`. Raises DraftNotFound: nobody opened it yet."""
-    for draft in list_drafts(connection, collection.parent, None):
-        if (draft.distributed_id, draft.collection) == (distributed_id, collection.collection):
+    for draft in list_drafts(connection, collection.parent, None, distributed_id):
+        if draft.collection == collection.collection:
             return draft
     message = (
         f"nothing was added to {collection.collection!r} under the distributed id {distributed_id!r}; upsert_artifact adds"
@@ -218,9 +218,9 @@ def find_draft(connection: Connection, project: ProjectName, name: str) -> Draft
     return Draft(connection.metadata.GetDraft(pb.GetDraftRequest(name=str(draft))), connection)
 
 
-def list_drafts(connection: Connection, project: ProjectName, state: str | None) -> Iterator[Draft]:
+def list_drafts(connection: Connection, project: ProjectName, state: str | None, distributed_id: str = "") -> Iterator[Draft]:
     """The drafts of a project, newest first. Raises InvalidArgument, ProjectNotFound."""
-    request = pb.ListDraftsRequest(parent=str(project))
+    request = pb.ListDraftsRequest(parent=str(project), distributed_id=distributed_id)
     if state is not None:
         if state.upper() not in _STATES:
             message = f"{state!r} is no state of a draft; there are {', '.join(sorted(_STATES)).lower()}"

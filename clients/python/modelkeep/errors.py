@@ -294,7 +294,7 @@ class ChunkNotFound(NotFound):
 
 
 class EntryNotFound(NotFound):
-    """The version has no such path; raised by the SDK."""
+    """The version, or the draft, has no such path."""
 
     reason = "ENTRY_NOT_FOUND"
 

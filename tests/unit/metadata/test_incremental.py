@@ -216,6 +216,8 @@ async def test_the_writers_of_one_id_get_one_draft(rig: Rig) -> None:
     assert (await begin(rig, None, "run 8")).name != drafts[0].name
     await add(rig, drafts[0].name, [rig.file("b", b"2")])
     committed = await rig.commit(drafts[0].name)
+    listed = await rig.drafts.list_drafts(CALLER, PROJECT, None, Page(), "run 7")
+    assert [draft.name for draft in listed.items] == [drafts[0].name]
     found = await begin(rig, first.version.name, "run 7")
     assert (found.state, found.version) == (DraftState.COMMITTED, committed.version.name)
     with pytest.raises(DraftNotOpen, match="committed, as digits:v1"):

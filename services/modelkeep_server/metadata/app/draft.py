@@ -75,10 +75,15 @@ class DraftApp:
         caller.require(name.team)
         return await self._transactions.read(lambda work: work.drafts.get(name))
 
-    async def list_drafts(self, caller: Caller, project: ProjectName, state: DraftState | None, page: Page) -> Listing[Draft]:
-        """The drafts of a project, newest first; only those in one state, unless that is None. Raises ProjectNotFound."""
+    async def list_drafts(
+        self, caller: Caller, project: ProjectName, state: DraftState | None, page: Page, distributed_id: str = ""
+    ) -> Listing[Draft]:
+        """The drafts of a project, newest first; only those in one state, or of one distributed id, if given.
+
+        Raises ProjectNotFound.
+        """
         caller.require(project.team)
-        return await self._transactions.read(lambda work: work.drafts.list(project, state, page))
+        return await self._transactions.read(lambda work: work.drafts.list(project, state, page, distributed_id))
 
     async def abort_draft(self, call: Call, name: DraftName) -> Draft:
         """Give a draft up; one that was aborted or expired stays as it is. Raises DraftNotFound, DraftNotOpen."""

@@ -28,8 +28,10 @@ class Drafts(Protocol):
         """A draft. Raises DraftNotFound."""
         ...
 
-    async def list(self, project: ProjectName, state: DraftState | None, page: Page) -> Listing[Draft]:
-        """The drafts of a project, newest first; only those in one state, unless that is None.
+    async def list(
+        self, project: ProjectName, state: DraftState | None, page: Page, distributed_id: str = ""
+    ) -> Listing[Draft]:
+        """The drafts of a project, newest first; only those in one state, or of one distributed id, if given.
 
         Raises TeamNotFound, ProjectNotFound.
         """

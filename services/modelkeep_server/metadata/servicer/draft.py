@@ -32,7 +32,7 @@ class DraftCalls(Part):
     async def ListDrafts(self, request: pb.ListDraftsRequest, _context: Context) -> pb.ListDraftsResponse:
         """The drafts of a project."""
         project, state, page = ProjectName.parse(request.parent), state_from_pb(request.state), page_from_pb(request)
-        listing = await self._apps.drafts.list_drafts(current(), project, state, page)
+        listing = await self._apps.drafts.list_drafts(current(), project, state, page, request.distributed_id)
         return pb.ListDraftsResponse(drafts=map(draft_to_pb, listing.items), next_page_token=listing.next_token)
 
     async def AddEntries(self, requests: AsyncIterator[pb.AddEntriesRequest], _context: Context) -> pb.AddEntriesResponse:

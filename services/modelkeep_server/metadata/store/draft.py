@@ -73,16 +73,20 @@ class DraftRepository:
             raise DraftNotFound(message, draft=str(name))
         return _draft(row)
 
-    async def list(self, project: ProjectName, state: DraftState | None, page: Page) -> Listing[Draft]:
-        """The drafts of a project, newest first; only those in one state, unless that is None.
+    async def list(
+        self, project: ProjectName, state: DraftState | None, page: Page, distributed_id: str = ""
+    ) -> Listing[Draft]:
+        """The drafts of a project, newest first; only those in one state, or of one distributed id, if given.
 
         Raises TeamNotFound, ProjectNotFound.
         """
-        query = ("drafts", project, state)
+        query = ("drafts", project, state, distributed_id)
         key = (col(DraftRow.create_time), col(DraftRow.id))
         conditions = [col(DraftRow.project_id) == project_id(project)]
         if state is not None:
             conditions.append(self._state() == state.value)
+        if distributed_id:
+            conditions.append(col(DraftRow.distributed_id) == distributed_id)
         if position := page.position(*query, of=(int, str)):
             moment = from_micros(position[0])
             conditions.append(or_(key[0] < moment, and_(key[0] == moment, key[1] < position[1])))

@@ -289,16 +289,18 @@ class GetDraftRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class ListDraftsRequest(_message.Message):
-    __slots__ = ("parent", "state", "page_size", "page_token")
+    __slots__ = ("parent", "state", "page_size", "page_token", "distributed_id")
     PARENT_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    DISTRIBUTED_ID_FIELD_NUMBER: _ClassVar[int]
     parent: str
     state: _draft_pb2.DraftState
     page_size: int
     page_token: str
-    def __init__(self, parent: _Optional[str] = ..., state: _Optional[_Union[_draft_pb2.DraftState, str]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    distributed_id: str
+    def __init__(self, parent: _Optional[str] = ..., state: _Optional[_Union[_draft_pb2.DraftState, str]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., distributed_id: _Optional[str] = ...) -> None: ...
 
 class ListDraftsResponse(_message.Message):
     __slots__ = ("drafts", "next_page_token")
