@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
+from pathlib import Path
+
+from hypothesis import strategies as st
+from modelkeep_server.database.engine import Database
+
+from tests.unit.metadata.rig import Rig
+
+HOURS = 13
+"""A step of the clock: never exactly the life of a draft (24), nor the time to restore (168)."""
+
+ALIASES = st.sampled_from(["best", "production", "ünïcode x"])
+PATHS = st.sampled_from(["a", "b/c", "b-c"])
+DATA = st.sampled_from([b"", b"one", b"two"])
+NUMBERS = st.sampled_from([0, 1, 0, 1, 2, 3])
 
 Content = frozenset[tuple[str, bytes]]
 
@@ -90,3 +107,22 @@ class ModelCollection:
         """All aliases that a version shows."""
         own = [alias for alias, to in self.aliases.items() if to == number]
         return tuple(sorted([*own, "latest"] if number == self.latest else own))
+
+
+@cache
+def template() -> Path:
+    """An empty database, made once."""
+    path = Path(tempfile.mkdtemp(prefix="mk-model-")) / "empty.sqlite"
+
+    async def make() -> None:
+        database = Database(f"sqlite:///{path}")
+        await Rig(database).start()
+        await database.close()
+
+    asyncio.run(make())
+    return path
+
+
+def number_of(version: str) -> int | None:
+    """The number of a version, by its resource name."""
+    return int(version.rpartition("/v")[2]) if version else None

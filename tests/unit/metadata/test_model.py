@@ -7,7 +7,6 @@ import shutil
 import tempfile
 from collections.abc import Coroutine
 from datetime import datetime, timedelta
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +18,7 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
+    multiple,
     precondition,
     rule,
     run_state_machine_as_test,
@@ -30,6 +30,7 @@ from modelkeep.errors import (
     DigestLive,
     DraftCommitted,
     DraftNotOpen,
+    EntryNotFound,
     ModelkeepError,
     PathConflict,
     VersionAliased,
@@ -49,32 +50,21 @@ from modelkeep_server.metadata.domain.event import AliasMoved
 from modelkeep_server.metadata.domain.use import Use
 from modelkeep_server.metadata.domain.version import Version
 
-from tests.unit.metadata.model import ModelCollection, ModelDraft, Snapshot
-from tests.unit.metadata.rig import CALLER, DIGITS, PROJECT, Rig, call
+from tests.unit.metadata.model import (
+    ALIASES,
+    DATA,
+    HOURS,
+    NUMBERS,
+    PATHS,
+    ModelCollection,
+    ModelDraft,
+    Snapshot,
+    number_of,
+    template,
+)
+from tests.unit.metadata.rig import CALLER, DIGITS, PROJECT, Rig, call, part, stream
 
 T = TypeVar("T")
-
-HOURS = 13
-"""A step of the clock: never exactly the life of a draft (24), nor the time to restore (168)."""
-
-ALIASES = st.sampled_from(["best", "production", "ünïcode x"])
-PATHS = st.sampled_from(["a", "b/c", "b-c"])
-DATA = st.sampled_from([b"", b"one", b"two"])
-NUMBERS = st.sampled_from([0, 1, 0, 1, 2, 3])
-
-
-@cache
-def _template() -> Path:
-    """An empty database, made once."""
-    path = Path(tempfile.mkdtemp(prefix="mk-model-")) / "empty.sqlite"
-
-    async def make() -> None:
-        database = Database(f"sqlite:///{path}")
-        await Rig(database).start()
-        await database.close()
-
-    asyncio.run(make())
-    return path
 
 
 class MetadataMachine(RuleBasedStateMachine):
@@ -85,7 +75,7 @@ class MetadataMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="mk-model-"))
-        shutil.copy(_template(), self.folder / "metadata.sqlite")
+        shutil.copy(template(), self.folder / "metadata.sqlite")
         self.loop = asyncio.Runner()
         self.rig = self.do(self._open())
         self.model = ModelCollection()
@@ -124,13 +114,41 @@ class MetadataMachine(RuleBasedStateMachine):
         self.known_drafts[name] = ModelDraft(touched_hours=self.hours)
         return name
 
-    @rule(name=drafts, path=PATHS, data=DATA)
-    def add(self, name: DraftName, path: str, data: bytes) -> None:
+    @rule(target=drafts, number=NUMBERS)
+    def open_from(self, number: int) -> Any:
+        """SEM-41: a draft begins with the entries of a live version."""
+        work = self.rig.drafts.create_draft(call(), PROJECT, DIGITS, "model", base=DIGITS.version(number))
+        if not self._is_live(number):
+            self.fails(VersionDeleted if number < len(self.model.versions) else VersionNotFound, work)
+            return multiple()
+        name = self.do(work).name
+        files = dict(self.model.versions[number].content)
+        self.known_drafts[name] = ModelDraft(files, touched_hours=self.hours)
+        return name
+
+    @rule(name=drafts, path=PATHS | st.sampled_from(["b", "nothing"]))
+    def remove(self, name: DraftName, path: str) -> None:
         draft = self.known_drafts[name]
-        work = self.rig.add(name, [self.rig.file(path, data)])
+        gone = [one for one in draft.files if one == path or one.startswith(path + "/")]
+        work = self.rig.removals.remove_entries(call("RemoveEntries"), name, [path])
         if not self._is_open(draft):
             self.fails(DraftNotOpen, work)
-        elif draft.files.get(path, data) != data:
+        elif not gone:
+            self.fails(EntryNotFound, work)
+        else:
+            assert self.do(work).entry_count == len(gone)
+            for one in gone:
+                del draft.files[one]
+            draft.touched_hours = self.hours
+
+    @rule(name=drafts, path=PATHS, data=DATA, overwrite=st.booleans())
+    def add(self, name: DraftName, path: str, data: bytes, overwrite: bool) -> None:
+        draft = self.known_drafts[name]
+        entries = stream([part(self.rig.file(path, data))])
+        work = self.rig.drafts.add_entries(CALLER, name, entries, overwrite=overwrite)
+        if not self._is_open(draft):
+            self.fails(DraftNotOpen, work)
+        elif not overwrite and draft.files.get(path, data) != data:
             self.fails(PathConflict, work)
         else:
             assert self.do(work) == 1
@@ -164,6 +182,20 @@ class MetadataMachine(RuleBasedStateMachine):
         self.do(self.rig.add(name, [self.rig.file(path, data) for path, data in files.items()]))
         self.known_drafts[name].files = files
         self.commit(name, aliases, set())
+
+    @rule(number=NUMBERS, aliases=st.sets(ALIASES, max_size=1))
+    def copy(self, number: int, aliases: set[str]) -> None:
+        """SEM-11: a copy into the collection that has the content is answered with the version that is the target."""
+        source, moved = DIGITS.version(number), tuple(sorted(aliases))
+        work = self.rig.copies.copy_version(call("CopyVersion"), DIGITS, source, moved, ())
+        if not self.known_drafts:
+            self.fails(ModelkeepError, work)  # there is no project yet
+        elif not self._is_live(number):
+            self.fails(VersionDeleted if number < len(self.model.versions) else VersionNotFound, work)
+        else:
+            expected = self.model.commit(self.model.versions[number].content, aliases, set())
+            copied = self.do(work)
+            assert (copied.version.name.number, copied.deduplicated) == expected
 
     def _committed(self, work: Coroutine[Any, Any, Committed]) -> Committed | None:
         """The answer to a repeated commit; None when this was another body than the first."""
@@ -342,12 +374,8 @@ class MetadataMachine(RuleBasedStateMachine):
         events = self.do(self.rig.events())
         assert [event.sequence for event in events] == list(range(1, len(events) + 1))
         moved = [event.happening for event in events if isinstance(event.happening, AliasMoved)]
-        seen = [(one.alias.rsplit("/", 1)[1], _number(one.from_version), _number(one.to_version)) for one in moved]
+        seen = [(one.alias.rsplit("/", 1)[1], number_of(one.from_version), number_of(one.to_version)) for one in moved]
         assert seen == self.model.changes
-
-
-def _number(version: str) -> int | None:
-    return int(version.rpartition("/v")[2]) if version else None
 
 
 def _run(examples: int, steps: int) -> None:
