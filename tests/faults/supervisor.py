@@ -64,16 +64,18 @@ class Supervised:
         """kill -9."""
         self._end(signal.SIGKILL)
 
-    def stop(self) -> None:
-        """Ask it to end."""
-        self._end(signal.SIGTERM)
+    def stop(self) -> int:
+        """Ask it to end; its exit code."""
+        return self._end(signal.SIGTERM)
 
-    def _end(self, how: signal.Signals) -> None:
+    def _end(self, how: signal.Signals) -> int:
+        code = 0
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(how)
-            self._process.wait(60)
+            code = self._process.wait(60)
             self._process = None
+        return code
 
     def fsck(self, *, deep: bool = False) -> subprocess.CompletedProcess[str]:
         """Check every invariant of what is on disk."""

@@ -31,6 +31,10 @@ RETRY_AFTER: Final = "retry_after_seconds"
 MAX_MESSAGE_BYTES: Final = 1024
 MAX_METADATA_BYTES: Final = 3072
 
+_CANCELLED_HERE: Final = ("Locally cancelled", "Channel closed")
+"""How gRPC begins to say that this side cancelled a call. Any other CANCELLED without a Status is a call that the peer dropped:
+grpc's asyncio server does that to calls that reach it in the very moment in which it stops."""
+
 _UNKNOWN: Final = 2
 _REASONS: Final = {
     Code.CANCELLED: "CANCELLED",
@@ -85,7 +89,10 @@ def from_rpc_error(error: grpc.RpcError) -> ModelkeepError:
     number = int(call.code().value[0])
     status = _parsed(details)
     if status is None or status.code != number:
-        status = Status(code=number, message=call.details() or call.code().name)
+        message = call.details() or call.code().name
+        if number == Code.CANCELLED and not message.startswith(_CANCELLED_HERE):
+            number, message = int(Code.UNAVAILABLE), f"the server dropped the call ({message}); it may be stopping"
+        status = Status(code=number, message=message)
     return from_status(status, request_id)
 
 

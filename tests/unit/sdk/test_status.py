@@ -88,7 +88,6 @@ def test_many_keys_fit_too() -> None:
     [
         (grpc.StatusCode.UNAVAILABLE, errors.ServiceUnavailable),
         (grpc.StatusCode.DEADLINE_EXCEEDED, errors.DeadlineExceeded),
-        (grpc.StatusCode.CANCELLED, errors.Cancelled),
         (grpc.StatusCode.UNKNOWN, errors.InternalError),
         (grpc.StatusCode.INTERNAL, errors.InternalError),
         (grpc.StatusCode.UNIMPLEMENTED, errors.Unimplemented),
@@ -106,8 +105,18 @@ def test_details_that_are_garbage_or_contradict_the_code_are_ignored() -> None:
     garbage = from_rpc_error(Failed(grpc.StatusCode.UNAVAILABLE, "gone", ((DETAILS_HEADER, b"\xff\xff\xff"),)))
     assert type(garbage) is errors.ServiceUnavailable
     other = to_status(errors.VersionNotFound("no such version")).SerializeToString()
-    contradiction = from_rpc_error(Failed(grpc.StatusCode.CANCELLED, "cancelled", ((DETAILS_HEADER, other),)))
-    assert type(contradiction) is errors.Cancelled
+    contradiction = from_rpc_error(Failed(grpc.StatusCode.INTERNAL, "broken", ((DETAILS_HEADER, other),)))
+    assert type(contradiction) is errors.InternalError
+
+
+def test_a_call_that_the_server_dropped_may_be_tried_again() -> None:
+    """R11: a server that stops drops calls that reach it in that moment; only what we cancelled ourselves is CANCELLED."""
+    dropped = from_rpc_error(Failed(grpc.StatusCode.CANCELLED, "CANCELLED"))
+    assert type(dropped) is errors.ServiceUnavailable
+    ours = from_rpc_error(Failed(grpc.StatusCode.CANCELLED, "Locally cancelled by application!"))
+    assert type(ours) is errors.Cancelled
+    status = ((DETAILS_HEADER, to_status(errors.Cancelled("the server says so")).SerializeToString()),)
+    assert type(from_rpc_error(Failed(grpc.StatusCode.CANCELLED, "the server says so", status))) is errors.Cancelled
 
 
 def test_reasons_of_another_domain_are_not_ours() -> None:
