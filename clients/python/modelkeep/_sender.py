@@ -42,7 +42,7 @@ HEAL_TIMES: Final = 5
 REMEMBERED: Final = 65_536
 """How many of the last chunks are remembered, so that the same content elsewhere is not asked for again."""
 PUBLISHED_AT_ONCE: Final = 32
-"""How many chunks that went to URLs are published by one call; …"""
+"""How many chunks that went to URLs, or into files, are published by one call; …"""
 PUBLISH_SECONDS: Final = 0.5
 """… fewer, when they took longer than this."""
 BUSY_ROUNDS: Final = 8
@@ -193,17 +193,20 @@ class Sender:
 
     def _stage(self, lease: str, files: list[tuple[Piece, str]]) -> tuple[list[Piece], ModelkeepError | None]:
         """Leave chunks in the staging folder and publish them; answers which are still missing, and why."""
-        staging = self._staging
-        try:
-            for piece, path in files:
-                if staging is not None:
-                    staging.put(path, piece)
-        except ServiceUnavailable as error:
-            self._staged = False  # the next plan is to stream them
-            return [piece for piece, _ in files], error
-        missing, mismatched = self._complete(lease, [piece for piece, _ in files])
-        _check(mismatched)
-        return missing, ServiceUnavailable("the server lost what was left in its staging folder") if missing else None
+        lost: list[Piece] = []
+        for begin in range(0, len(files), PUBLISHED_AT_ONCE):
+            group = files[begin : begin + PUBLISHED_AT_ONCE]
+            try:
+                for piece, path in group:
+                    if self._staging is not None:
+                        self._staging.put(path, piece)
+            except ServiceUnavailable as error:
+                self._staged = False  # the next plan is to stream them
+                return lost + [piece for piece, _ in files[begin:]], error
+            missing, mismatched = self._complete(lease, [piece for piece, _ in group])
+            _check(mismatched)
+            lost += missing
+        return lost, ServiceUnavailable("the server lost what was left in its staging folder") if lost else None
 
     def _put(self, lease: str, urls: list[tuple[Piece, str]]) -> tuple[list[Piece], ModelkeepError | None]:
         """Send chunks to their URLs and publish them; answers which are still missing, and why."""
