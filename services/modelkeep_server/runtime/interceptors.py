@@ -7,13 +7,14 @@ never starts, and a call pays for one wrapper instead of a chain.
 from __future__ import annotations
 
 import asyncio
+import random
 import re
 import time
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
-from uuid import uuid4
 
 import grpc
 import grpc.aio
@@ -43,9 +44,14 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,64}")
+_ids: Final = random.Random()  # noqa: S311 - an id is no secret, and asking the system for randomness costs each call
 _GRPC_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 _FAULTS: Final = {Code.INTERNAL, Code.DATA_LOSS, Code.UNAVAILABLE}
 """The codes that say something about the server rather than about the request."""
+
+
+Metadata = Sequence[tuple[str, Any]]
+"""What came with a call beside its request."""
 
 
 class Malformed:
@@ -141,7 +147,7 @@ class Interceptor:
                 raise DeadlineExceeded(message, seconds=f"{seconds:g}") from None
             yield _well_formed(request)
 
-    def enter(self, rpc: Rpc, context: Any, request_id: str) -> Caller:
+    def enter(self, rpc: Rpc, metadata: Metadata, request_id: str) -> Caller:
         """Let a call in. Raises TooBusy, AccessTokenInvalid, PermissionDenied."""
         if self.in_flight - self.watching > self._settings.max_concurrent_calls and not rpc.is_probe:
             message = (
@@ -150,7 +156,7 @@ class Interceptor:
             raise TooBusy(message, **{RETRY_AFTER: 1})
         if rpc.access is Access.ANONYMOUS:
             return Caller("", access=rpc.access, request_id=request_id)
-        claims = self._verifier.verify(_bearer(context))
+        claims = self._verifier.verify(_bearer(metadata))
         _admit(rpc, claims.is_service, claims.role)
         return Caller(
             claims.actor,
@@ -180,20 +186,21 @@ class Interceptor:
 class _Call:
     """One call, from its beginning to its end."""
 
-    __slots__ = ("_began", "_context", "_interceptor", "_request_id", "_rpc", "_timeout")
+    __slots__ = ("_began", "_context", "_interceptor", "_metadata", "_request_id", "_rpc", "_timeout")
 
     def __init__(self, interceptor: Interceptor, rpc: Rpc, context: Any) -> None:
         self._interceptor = interceptor
         self._rpc = rpc
         self._context = context
         self._began = time.perf_counter()
-        self._request_id = _request_id(context)
+        self._metadata: Metadata = context.invocation_metadata() or ()
+        self._request_id = _request_id(self._metadata)
         self._timeout: asyncio.Timeout | None = None
 
     async def __aenter__(self) -> None:
         self._interceptor.count(self._rpc, +1)
         try:
-            caller = self._interceptor.enter(self._rpc, self._context, self._request_id)
+            caller = self._interceptor.enter(self._rpc, self._metadata, self._request_id)
         except ModelkeepError as error:
             callers.enter(Caller("", request_id=self._request_id))
             await self._fail(error, peer=self._context.peer())
@@ -248,15 +255,15 @@ class _Call:
             log.info("call", method=self._rpc.path, code=code, seconds=round(seconds, 6))
 
 
-def _request_id(context: Any) -> str:
-    for key, value in context.invocation_metadata() or ():
+def _request_id(metadata: Metadata) -> str:
+    for key, value in metadata:
         if key == REQUEST_ID_HEADER and isinstance(value, str) and _REQUEST_ID.fullmatch(value):
             return value
-    return uuid4().hex
+    return f"{_ids.getrandbits(128):032x}"
 
 
-def _bearer(context: Any) -> str:
-    for key, value in context.invocation_metadata() or ():
+def _bearer(metadata: Metadata) -> str:
+    for key, value in metadata:
         if key == "authorization":
             scheme, _, token = value.partition(" ")
             if scheme.lower() == "bearer" and token:
