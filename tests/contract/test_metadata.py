@@ -13,8 +13,10 @@ from uuid import uuid4
 
 import grpc
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
+from modelkeep._signature import sign
 from modelkeep._status import from_rpc_error
 from modelkeep.api.blob.v1 import blob_service_pb2 as blob_pb
 from modelkeep.api.blob.v1 import blob_service_pb2_grpc as blob_rpc
@@ -27,6 +29,7 @@ from modelkeep.api.metadata.v1.draft_pb2 import DRAFT_STATE_ABORTED, Draft
 from modelkeep.api.metadata.v1.entry_pb2 import Entry, Segment
 from modelkeep.api.metadata.v1.key_pb2 import ROLE_READ, ApiKey
 from modelkeep.api.metadata.v1.project_pb2 import Project
+from modelkeep.api.metadata.v1.signature_pb2 import Signature
 from modelkeep.api.metadata.v1.version_pb2 import VERSION_STATE_DELETED, Version
 from modelkeep.errors import ModelkeepError
 
@@ -269,18 +272,24 @@ def test_keys_are_made_shown_once_and_ended(client: Client, suite: Suite) -> Non
 
 def test_every_call_that_writes_may_be_repeated(client: Client) -> None:
     """SEM-14, R12: the same id, the same answer; another body under it is refused; no id, or no UUID4, is refused."""
-    name = client.log("best").version.name
+    version = client.log("best").version
+    name = version.name
+    public_key, value = sign(Ed25519PrivateKey.generate(), version.digest)
     requests: list[Message] = [
         pb.CreateProjectRequest(parent=client.team, project_id=f"{client.project}-2"),
         pb.UpdateProjectRequest(project=Project(name=client.parent), update_mask=FieldMask(paths=["description"])),
         pb.CreateCollectionRequest(parent=client.parent, collection_id="c", collection=Collection(type="model")),
         pb.UpdateCollectionRequest(collection=Collection(name=client.collection), update_mask=FieldMask(paths=["description"])),
         pb.RenameCollectionRequest(name=f"{client.parent}/collections/c", new_collection_id="d"),
+        pb.MoveCollectionRequest(name=f"{client.parent}/collections/d", new_parent=f"{client.parent}-2"),
         pb.CreateDraftRequest(parent=client.parent, draft=Draft(collection=client.collection, type="model")),
         pb.AbortDraftRequest(name=client.draft().name),
+        pb.RemoveEntriesRequest(draft=client.draft(a=b"a", b=b"b").name, paths=["a"]),
+        pb.CopyVersionRequest(parent=f"{client.parent}/collections/copies", source=name),
         pb.UpdateVersionRequest(version=Version(name=name, notes="n"), update_mask=FieldMask(paths=["notes"])),
         pb.EditTagsRequest(name=name, add=["t"]),
         pb.MoveAliasesRequest(parent=client.collection, moves=[AliasMove(alias="new", version=name, must_not_exist=True)]),
+        pb.AddSignatureRequest(parent=name, signature=Signature(algorithm=1, public_key=public_key, value=value)),
         pb.RecordUseRequest(version=name, run=f"{client.parent}/runs/r"),
         pb.DeleteVersionRequest(name=name, delete_aliases=True),
         pb.RestoreVersionRequest(name=name),
@@ -323,8 +332,12 @@ def _another_body(request: Any) -> Any:
             other.project.description = "other"
         case pb.CreateCollectionRequest() | pb.UpdateCollectionRequest():
             other.collection.description = "other"
-        case pb.RenameCollectionRequest():
+        case pb.RenameCollectionRequest() | pb.MoveCollectionRequest():
             other.new_collection_id = "e"
+        case pb.RemoveEntriesRequest():
+            other.paths.append("b")
+        case pb.CopyVersionRequest():
+            other.tags.append("other")
         case pb.CreateDraftRequest():
             other.draft.type = "other"
         case pb.UpdateVersionRequest():
@@ -333,6 +346,8 @@ def _another_body(request: Any) -> Any:
             other.add.append("u")
         case pb.MoveAliasesRequest() | pb.DeleteVersionRequest():
             other.reason = "other"
+        case pb.AddSignatureRequest():
+            other.signature.comment = "other"
         case pb.RecordUseRequest():
             other.alias_text = "other"
         case pb.CreateApiKeyRequest():

@@ -146,9 +146,17 @@ class Draft:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        if error is None:
-            self.flush()
-        elif self.state == "OPEN":
+        try:
+            if error is None:
+                self.flush()
+        except BaseException:
+            self._give_up()
+            raise
+        if error is not None:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        if self.state == "OPEN":
             with suppress(ModelkeepError):  # it ends by itself too
                 self.abort()
 
