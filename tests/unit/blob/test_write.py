@@ -26,6 +26,7 @@ from modelkeep_server.blob.domain import MIB, ByStream, Chunk, Present, WritePar
 from modelkeep_server.runtime.callers import Role
 
 from tests.unit.blob.rig import OTHER, TERMS, Rig, caller, chunk_of, contents, parts_of, rig, sqlite_url, stream
+from tests.unit.blob.test_upload import counted
 
 LARGE = bytes(range(256)) * (3 * MIB // 256)
 
@@ -307,3 +308,31 @@ async def test_only_the_team_itself_writes(blob: Rig) -> None:
     for stranger in (caller(OTHER), caller(role=Role.READ)):
         with pytest.raises(PermissionDenied):
             await blob.writes.write(stream(parts_of(lease, [data])), stranger)
+
+
+def publications(statements: list[str]) -> int:
+    return len([one for one in statements if one.startswith("DELETE FROM upload_grant")])
+
+
+async def test_a_fast_disk_waits_for_a_group_that_is_worth_its_price(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But not when others need the room, nor when the stream has ended, nor for more than one group holds."""
+    monkeypatch.setattr("modelkeep_server.blob.app.write._LINGER_SECONDS", 3600)
+    async with rig(sqlite_url(tmp_path), pending_bytes=512 * MIB) as blob:
+        small, large = contents(60), [bytes([number]) * MIB for number in range(20)]
+        lease, _ = await blob.prepare([*small, *large])
+        await blob.reaper.close()  # what it does in the background is not to be counted
+        with counted(blob) as statements:
+            assert await blob.write(parts_of(lease, small)) == 60
+        assert publications(statements) == 1
+        with counted(blob) as statements:
+            assert await blob.write(parts_of(lease, large)) == 20
+        assert publications(statements) <= 3
+
+
+async def test_nobody_waits_for_a_group_while_room_is_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modelkeep_server.blob.app.write._LINGER_SECONDS", 3600)
+    async with rig(sqlite_url(tmp_path), pending_bytes=4 * MIB) as blob:
+        datas = [bytes([number]) * (2 * MIB) for number in range(8)]
+        lease, _ = await blob.prepare(datas)
+        async with asyncio.timeout(120):
+            assert await blob.write(parts_of(lease, datas)) == 8
