@@ -119,6 +119,8 @@ class Tail:
         if self.topics.get(topic.name) is topic:
             del self.topics[topic.name]
             self._stale.discard(topic.name)
+        if not self.topics:
+            self._wake.set()  # the task ends
 
     async def _run(self) -> None:
         clock = asyncio.get_running_loop().time
