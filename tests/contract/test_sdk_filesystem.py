@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import io
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +148,30 @@ def test_a_file_opens_where_it_is_kept(tmp_path: Path) -> None:
             version.open(missing)
     with pytest.raises(modelkeep.InvalidPath):
         version.open("../large")
+
+
+FORKED = """
+import hashlib, os, sys, modelkeep
+file = modelkeep.Api().artifact("digits:latest").open("large")
+digest = hashlib.sha256(file.read(3 << 20)).hexdigest()
+children = []
+for _ in range(2):
+    child = os.fork()
+    if not child:
+        file.seek(0)
+        os._exit(hashlib.sha256(file.read(3 << 20)).hexdigest() != digest)
+    children.append(child)
+file.seek(0)
+assert hashlib.sha256(file.read(3 << 20)).hexdigest() == digest
+file.close()
+sys.exit(any(os.waitpid(child, 0)[1] for child in children))
+"""
+
+
+def test_a_forked_child_reads_what_its_parent_opened(tmp_path: Path) -> None:
+    log(tmp_path / "1", {"large": some(8 * MIB)})
+    done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
 
 
 def test_tensors_come_straight_into_memory(tmp_path: Path) -> None:

@@ -95,15 +95,22 @@ class Content:
 
     def __init__(self, connection: Connection, team: TeamName, layout: Layout, cache: Cache | None) -> None:
         self.layout = layout
+        self._connection = connection
+        self._team = team
         self._cache = cache
-        self._fetcher = Fetcher(connection, team)
+        self._file = cache.open("objects", layout.entry.digest.hex) if cache is not None else None
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Have threads and connections of one's own, as a forked child needs: a data loader reads what its parent opened."""
+        self._process = os.getpid()
+        self._fetcher = Fetcher(self._connection, self._team)
         self._threads = ThreadPoolExecutor(2, "modelkeep-read")
         self._lock = threading.Lock()
         self._ready: OrderedDict[int, Future[bytes]] = OrderedDict()
         self._ahead = 1
         self._last = -1
         self._whole: bytes | None = None
-        self._file = cache.open("objects", layout.entry.digest.hex) if cache is not None else None
 
     @property
     def is_small(self) -> bool:
@@ -118,9 +125,10 @@ class Content:
 
     def close(self) -> None:
         """Give up what is under way."""
-        self._fetcher.stopped = True
-        self._threads.shutdown(cancel_futures=True)
-        self._fetcher.close()
+        if self._process == os.getpid():
+            self._fetcher.stopped = True
+            self._threads.shutdown(cancel_futures=True)
+            self._fetcher.close()
         file, self._file = self._file, None
         if file is not None:
             os.close(file)
@@ -130,6 +138,8 @@ class Content:
         layout = self.layout
         if position >= layout.size_bytes or not into:
             return 0
+        if self._process != os.getpid():
+            self._begin_anew()
         if self.is_small:
             data, begin = self.whole(), position
         else:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 STEP_BYTES: Final = 1 << 20
 """So much at a time: what was copied is still near when it is hashed."""
 _FICLONE: Final = 0x40049409
+_IN_KERNEL: Final = hasattr(os, "copy_file_range")
 _CANNOT: Final = frozenset({errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF, errno.EPERM, errno.ETXTBSY})
 
 
@@ -65,7 +66,8 @@ def _copy_step(source: int, target: int, offset: int, length: int) -> None:
     while offset < end:
         count = 0
         try:
-            count = os.copy_file_range(source, target, end - offset, offset, offset)
+            if _IN_KERNEL:
+                count = os.copy_file_range(source, target, end - offset, offset, offset)
         except OSError as error:
             if error.errno not in _CANNOT:
                 raise
