@@ -15,6 +15,7 @@ import pytest
 from modelkeep.digest import Digest
 from modelkeep.errors import ServiceUnavailable
 from modelkeep.names import LeaseName
+from modelkeep_server.blob.app.check import Inspection
 from modelkeep_server.blob.backends.disk import Disk
 from modelkeep_server.blob.backends.filesystem import FilesystemBackend
 from modelkeep_server.blob.domain import ByStream, Chunk, Present, ProblemKind, Staged, UploadResult
@@ -100,6 +101,17 @@ async def test_the_folder_is_private_and_its_token_new_at_every_start(tmp_path: 
         assert names_in(folder) == []
     assert len(tokens) == 2
     assert {len(one) for one in tokens} == {64}
+
+
+async def test_a_check_of_a_running_server_takes_nothing_from_it(blob: Rig, folder: Path, tmp_path: Path) -> None:
+    """`fsck` looks at the same store through a backend of its own, which it never opens."""
+    before, [data] = token(folder), contents(1)
+    lease = await leave(blob, folder, [data])
+    other = FilesystemBackend(tmp_path / "blobs", staging=True)
+    assert [problem async for problem in Inspection(blob.index, other).problems(deep=True)] == []
+    await other.close()
+    assert token(folder) == before
+    assert await complete(blob, lease, data) == [PUBLISHED]
 
 
 async def test_a_link_is_not_taken_for_the_folder(tmp_path: Path) -> None:

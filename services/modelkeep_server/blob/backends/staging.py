@@ -92,10 +92,11 @@ class StagingFolder:
             self._disk.write(file, self._token.encode())
 
     def end(self) -> None:
-        """Take the token away, in a thread: nobody is asked to write here any more."""
-        self._token = ""
-        with suppress(OSError):  # the next start makes another one
-            self._disk.remove(self._folder / layout.TOKEN)
+        """Take the token away, in a thread, if it is ours: nobody is asked to write here any more."""
+        if self._token:
+            self._token = ""
+            with suppress(OSError):  # the next start makes another one
+                self._disk.remove(self._folder / layout.TOKEN)
 
     def check(self, grant: Grant) -> Checked:
         """Look at what a client left, in a thread; what is whole is durable then, and anything else is gone."""
