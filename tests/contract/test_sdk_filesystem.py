@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import importlib.util
 import io
+import json
 import os
 import subprocess
 import sys
@@ -210,3 +212,35 @@ def test_what_is_no_safetensors_file_is_refused(tmp_path: Path) -> None:
     for path in ("text", "empty", "lying"):
         with pytest.raises(modelkeep.InvalidSafetensors):
             version.load_safetensors(path)
+
+
+def half_precision(root: Path) -> modelkeep.Version:
+    """1.0 and -2.0 as BF16, and a tensor that numpy has."""
+    header = json.dumps(
+        {
+            "half": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]},
+            "whole": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]},
+        }
+    ).encode()
+    data = len(header).to_bytes(8, "little") + header + bytes.fromhex("803f00c0") + np.float32(3.5).tobytes()
+    return log(root, {"m.safetensors": data})
+
+
+def test_types_that_numpy_lacks_are_told_by_name(tmp_path: Path) -> None:
+    version = half_precision(tmp_path / "1")
+    assert version.load_safetensors("m.safetensors", names=["whole"])["whole"].tolist() == [3.5]
+    if importlib.util.find_spec("ml_dtypes"):
+        assert version.load_safetensors("m.safetensors")["half"].astype(np.float32).tolist() == [1.0, -2.0]
+        return
+    with pytest.raises(modelkeep.InvalidArgument, match=r"'half' is BF16.*ml_dtypes"):
+        version.load_safetensors("m.safetensors")
+
+
+def test_tensors_come_into_torch_where_it_is_installed(tmp_path: Path) -> None:
+    version = half_precision(tmp_path / "1")
+    if not importlib.util.find_spec("torch"):
+        with pytest.raises(modelkeep.NotConfigured, match="pip install torch"):
+            version.load_safetensors("m.safetensors", framework="torch")
+        return
+    loaded = version.load_safetensors("m.safetensors", framework="torch")
+    assert [tensor.float().tolist() for tensor in loaded.values()] == [[1.0, -2.0], [3.5]]
