@@ -76,9 +76,10 @@ async def serving(settings: Settings, names: Sequence[str]) -> AsyncIterator[str
         metrics = Metrics()
         server = Server(runtime, signing_keys.verifier(runtime.public_key_files), metrics)
         url = server.bind()
+        peers = await stack.enter_async_context(AsyncExitStack())  # closed after the drain: calls under way still need them
         stack.push_async_callback(server.drain)
         own = url if url.startswith("grpc://") and Address.parse(runtime.listen).is_local else server.bind_loopback()
-        channels = await _channels(stack, settings, dict.fromkeys(names, own), signer)
+        channels = await _channels(peers, settings, dict.fromkeys(names, own), signer)
         for name in names:
             server.mount(await PARTS[name].build(getattr(settings, name), Wiring(channels, Clock(), signer)))
         _serve_metrics(stack, runtime, metrics)

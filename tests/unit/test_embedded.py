@@ -25,7 +25,9 @@ from modelkeep.errors import ApiKeyInvalid, ChunksMissing
 from modelkeep_server import embedded
 from modelkeep_server.main import main
 from modelkeep_server.runtime import logs
+from modelkeep_server.runtime.channels import Channels
 from modelkeep_server.runtime.lifecycle import CannotStart
+from modelkeep_server.runtime.server import Server
 from modelkeep_server.settings import load
 
 from tests.unit.runtime.certificates import Authority
@@ -67,6 +69,25 @@ def test_a_suite_in_a_thread_serves_all_services_and_stops(tmp_path: Path):
     running.stop()
     running.stop()
     assert not [thread for thread in threading.enumerate() if thread.name == "modelkeep"]
+
+
+def test_services_reach_each_other_until_the_last_call_has_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """R11: a call that is under way while the server drains may still need another service."""
+    ends: list[str] = []
+    drain, close = Server.drain, Channels.close
+
+    async def drained(server: Server) -> None:
+        await drain(server)
+        ends.append("drained")
+
+    async def closed(channels: Channels) -> None:
+        ends.append("closed")
+        await close(channels)
+
+    monkeypatch.setattr(Server, "drain", drained)
+    monkeypatch.setattr(Channels, "close", closed)
+    embedded.start(data_dir=tmp_path / "data").stop()
+    assert ends == ["drained", "closed"]
 
 
 def test_what_was_written_is_there_after_the_next_start_and_the_old_key_is_not(tmp_path: Path):
