@@ -27,11 +27,23 @@ from tests.unit.blob.test_upload import counted
 GONE, PUBLISHED = UploadResult.OBJECT_MISSING, UploadResult.PUBLISHED
 
 
-@pytest.fixture
-async def blob(tmp_path: Path, database_url: str) -> AsyncIterator[Rig]:
-    async with rig(database_url, FilesystemBackend(tmp_path / "blobs", staging=True)) as service:
+async def staged(tmp_path: Path, url: str) -> AsyncIterator[Rig]:
+    """A blob service with a staging folder, in which nothing is left in the end."""
+    async with rig(url, FilesystemBackend(tmp_path / "blobs", staging=True)) as service:
         yield service
     assert list((tmp_path / "blobs" / "staging").iterdir()) == [], "something was left in the staging folder"
+
+
+@pytest.fixture
+async def blob(tmp_path: Path) -> AsyncIterator[Rig]:
+    async for service in staged(tmp_path, sqlite_url(tmp_path)):
+        yield service
+
+
+@pytest.fixture
+async def blob_anywhere(tmp_path: Path, database_url: str) -> AsyncIterator[Rig]:
+    async for service in staged(tmp_path, database_url):
+        yield service
 
 
 @pytest.fixture
@@ -72,7 +84,8 @@ async def leave(blob: Rig, folder: Path, datas: Sequence[bytes]) -> LeaseName:
     return lease
 
 
-async def test_what_is_left_there_is_published(blob: Rig, folder: Path) -> None:
+async def test_what_is_left_there_is_published(blob_anywhere: Rig, folder: Path) -> None:
+    blob = blob_anywhere
     datas = [*contents(20), os.urandom(3_000_000)]
     lease = await leave(blob, folder, datas)
     assert await blob.present(datas) == [False] * 21  # nothing between absent and live
@@ -236,7 +249,8 @@ async def test_every_call_names_fresh_files_and_whichever_was_written_counts(blo
     assert await blob.read(data) == data
 
 
-async def test_racing_completions_publish_one_object(blob: Rig, folder: Path) -> None:
+async def test_racing_completions_publish_one_object(blob_anywhere: Rig, folder: Path) -> None:
+    blob = blob_anywhere
     datas = contents(10)
     lease = await leave(blob, folder, datas)
     results = await asyncio.gather(*(complete(blob, lease, *datas) for _ in range(4)))
@@ -274,7 +288,8 @@ async def test_a_client_that_is_gone_meanwhile_need_not_bring_it_again(tmp_path:
         assert plans == [Present()] * 5
 
 
-async def test_two_teams_leave_the_same_chunk(blob: Rig, folder: Path) -> None:
+async def test_two_teams_leave_the_same_chunk(blob_anywhere: Rig, folder: Path) -> None:
+    blob = blob_anywhere
     [data] = contents(1)
     leases = []
     for team in (TEAM, OTHER):
@@ -290,8 +305,9 @@ async def test_two_teams_leave_the_same_chunk(blob: Rig, folder: Path) -> None:
     assert await blob.read(data) == await blob.read(data, OTHER) == data
 
 
-async def test_what_leases_left_goes_with_them(blob: Rig, folder: Path) -> None:
+async def test_what_leases_left_goes_with_them(blob_anywhere: Rig, folder: Path) -> None:
     """I8; and fsck tells of it."""
+    blob = blob_anywhere
     written, unwritten = contents(2)
     _, [file, _] = await ask(blob, folder, [written, unwritten])
     await blob.reaper.close()  # the one that runs in the background
@@ -313,7 +329,8 @@ async def test_what_leases_left_goes_with_them(blob: Rig, folder: Path) -> None:
     assert names_in(folder) == ["token"]
 
 
-async def test_a_batch_takes_few_statements_whatever_its_size(blob: Rig, folder: Path) -> None:
+async def test_a_batch_takes_few_statements_whatever_its_size(blob_anywhere: Rig, folder: Path) -> None:
+    blob = blob_anywhere
     counts = []
     await blob.prepare([])
     await blob.reaper.close()  # what it does in the background is not to be counted
