@@ -305,18 +305,20 @@ async def test_pages_stay_true_while_versions_come_and_go(rig: Rig) -> None:
     assert len(set(seen)) == 6
 
 
-@pytest.mark.parametrize("order", ["", "-metadata.acc", "metadata.none", "-size, metadata.acc"])
-async def test_a_page_is_a_bounded_number_of_statements(rig: Rig, order: str) -> None:
+async def test_a_page_is_a_bounded_number_of_statements(rig: Rig) -> None:
     """SEM-27: no statement per version, alias or tag."""
-    counts = []
-    for many in (1, 8):
+    counts: list[list[int]] = []
+    for many in (1, 6):
         for number in range(many):
             await log(rig, {"acc": number}, tags=("t", f"t{number}"), aliases=(f"a{number}",))
-        with rig.statements() as statements:
-            found = await find(rig, "metadata.acc >= 0 AND tag:t AND alias:*", order, EVERYWHERE)
-        assert len(found) == sum((1, 8)[: len(counts) + 1]) - (many == 8)
-        counts.append(len([one for one in statements if not one.startswith(("BEGIN", "ROLLBACK"))]))
-    assert counts[0] == counts[1] <= 3
+        counts.append([])
+        for order in ("", "-metadata.acc", "metadata.none", "-size, metadata.acc"):
+            with rig.statements() as statements:
+                found = await find(rig, "metadata.acc >= 0 AND tag:t AND alias:*", order, EVERYWHERE)
+            assert len(found) == many
+            counts[-1].append(len([one for one in statements if not one.startswith(("BEGIN", "ROLLBACK"))]))
+    assert counts[0] == counts[1]
+    assert max(counts[0]) <= 3
 
 
 async def test_collections(rig: Rig) -> None:

@@ -325,7 +325,7 @@ def test_each_value_compares_with_each_value(world: World) -> None:
         assert world.find(collection, "", "-" * descending + "metadata.x", 7) == expected
 
 
-_SETTINGS = settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+_SETTINGS = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @_SETTINGS
