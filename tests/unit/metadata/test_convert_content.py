@@ -29,13 +29,13 @@ from modelkeep.names import DraftName, RunName
 from modelkeep_server.metadata.convert.collection import collection_edit_from_pb, collection_from_pb, collection_to_pb
 from modelkeep_server.metadata.convert.commit import commit_from_pb, committed_to_pb
 from modelkeep_server.metadata.convert.draft import draft_from_pb, draft_to_pb
-from modelkeep_server.metadata.convert.entry import part_from_pb, part_to_pb, parts_to_pb, pieces_from_pb
+from modelkeep_server.metadata.convert.entry import part_from_pb, part_to_pb, pieces_from_pb, pieces_to_pb
 from modelkeep_server.metadata.convert.project import project_edit_from_pb, project_from_pb, project_to_pb
 from modelkeep_server.metadata.convert.version import tags_from_pb, version_to_pb, words_from_pb
 from modelkeep_server.metadata.domain.collection import Collection
 from modelkeep_server.metadata.domain.draft import Commit, Committed, Draft, DraftState, Outcome
 from modelkeep_server.metadata.domain.entry import Assembler, EntryPart
-from modelkeep_server.metadata.domain.page import Line
+from modelkeep_server.metadata.domain.page import Line, is_file
 from modelkeep_server.metadata.domain.project import Project
 from modelkeep_server.metadata.domain.version import Origin, Tombstone, UseSummary, Version, VersionState, Words
 
@@ -245,7 +245,7 @@ FILES = st.builds(
 def test_a_simple_file_becomes_its_line_at_once_and_all_else_a_part(entry: Entry, goes_on: bool) -> None:
     """The line is the one that the slow way gives, and nothing gets in that the slow way refuses."""
     part = EntryPart(entry.path, replace(entry, segments=()), entry.segments, goes_on)
-    request = pb.AddEntriesRequest(entries=parts_to_pb([part]).entries)
+    request = pb.AddEntriesRequest(entries=pieces_to_pb([part]).entries)
     try:
         entry.check()
     except InvalidPath:
@@ -257,6 +257,8 @@ def test_a_simple_file_becomes_its_line_at_once_and_all_else_a_part(entry: Entry
         line = Line.of(entry)
         is_simple = not goes_on and entry.reference is None
         assert pieces_from_pb(request) == [(line.path, line.encode()) if is_simple else part]
+        assert is_file(line.path, line.encode()) == (entry.reference is None)
+        assert not is_simple or pieces_to_pb(pieces_from_pb(request)) == pieces_to_pb([part])
 
 
 @pytest.mark.parametrize(

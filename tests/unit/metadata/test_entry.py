@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import pytest
 from modelkeep.digest import Digest
 from modelkeep.errors import InvalidPageToken, InvalidPath, PermissionDenied, VersionNotFound
-from modelkeep.manifest import ChangeTokenKind, Entry, Reference, Segment, manifest_digest
+from modelkeep.manifest import ChangeTokenKind, Entry, Reference, Segment, decode_segments, manifest_digest
 from modelkeep_server.database.paging import Page
-from modelkeep_server.metadata.domain.entry import EntryPart
+from modelkeep_server.metadata.domain.entry import EntryPart, Piece
+from modelkeep_server.metadata.domain.page import Line
 from modelkeep_server.metadata.store.tables import ManifestPageRow, ManifestSegmentPageRow, PageRow
 
 from tests.unit.metadata.rig import CALLER, DIGITS, OTHER, Rig
@@ -16,7 +17,16 @@ V0 = DIGITS.version(0)
 
 
 async def streamed(rig: Rig, prefix: str = "", after: str = "") -> list[Sequence[EntryPart]]:
-    return [message async for message in rig.entries.stream_entries(CALLER, V0, prefix, after)]
+    messages = rig.entries.stream_entries(CALLER, V0, prefix, after)
+    return [[opened(piece) for piece in message] async for message in messages]
+
+
+def opened(piece: Piece) -> EntryPart:
+    """What comes as a line, as the part that it is."""
+    if isinstance(piece, EntryPart):
+        return piece
+    line = Line.decode(piece[1])
+    return EntryPart(piece[0].decode(), line.open(), decode_segments(line.segments), continued=False)
 
 
 async def paths(rig: Rig, prefix: str = "", after: str = "") -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Final
 
@@ -11,9 +11,9 @@ from modelkeep.names import VersionName
 
 from modelkeep_server.database.paging import Listing, Page, token
 from modelkeep_server.metadata.app.folder import FolderWalk
-from modelkeep_server.metadata.app.lines import read_lines, read_segments
-from modelkeep_server.metadata.domain.entry import EntryPart, Folder
-from modelkeep_server.metadata.domain.page import Line
+from modelkeep_server.metadata.app.lines import read_lines, read_segments, read_some_lines
+from modelkeep_server.metadata.domain.entry import EntryPart, Folder, Piece
+from modelkeep_server.metadata.domain.page import Line, is_file
 from modelkeep_server.metadata.domain.version import Version
 from modelkeep_server.metadata.ports.transactions import Transactions
 from modelkeep_server.runtime.callers import Caller
@@ -59,7 +59,7 @@ class EntryApp:
 
     async def stream_entries(
         self, caller: Caller, name: VersionName, prefix: str, after_path: str
-    ) -> AsyncIterator[Sequence[EntryPart]]:
+    ) -> AsyncIterator[Sequence[Piece]]:
         """Entries of a version by path, with all their segments, as much at a time as fits into a message.
 
         Raises InvalidPath, VersionNotFound, VersionDeleted, and so on.
@@ -67,19 +67,29 @@ class EntryApp:
         caller.require(name.team)
         version = await self._transactions.read(lambda work: work.versions.get(name))
         after = parse_path(after_path).encode() if after_path else None
-        parts: list[EntryPart] = []
+        pieces: list[Piece] = []
         size = 0
-        async with aclosing(read_lines(self._transactions, version.layout, prefix, after)) as lines:
-            async for line in lines:
-                async for part in self._parts(line):
-                    needed = len(line.entry) + _ENTRY_BYTES + _SEGMENT_BYTES * len(part.segments)
-                    if parts and size + needed > MESSAGE_BYTES:
-                        yield parts
-                        parts, size = [], 0
-                    parts.append(part)
-                    size += needed
-        if parts:
-            yield parts
+        async with aclosing(self._pieces(version, prefix, after)) as found:
+            async for piece, needed in found:
+                if pieces and size + needed > MESSAGE_BYTES:
+                    yield pieces
+                    pieces, size = [], 0
+                pieces.append(piece)
+                size += needed
+        if pieces:
+            yield pieces
+
+    async def _pieces(self, version: Version, prefix: str, after: bytes | None) -> AsyncGenerator[tuple[Piece, int]]:
+        """Files as their lines, all else as parts; and how many bytes of a message each needs, at most."""
+        async with aclosing(read_some_lines(self._transactions, version.layout, prefix, after)) as some:
+            async for lines in some:
+                for path, data in lines:
+                    if is_file(path, data):
+                        yield (path, data), len(data) + len(data) // 2
+                        continue
+                    line = Line.decode(data)
+                    async for part in self._parts(line):
+                        yield part, len(line.entry) + _ENTRY_BYTES + _SEGMENT_BYTES * len(part.segments)
 
     async def _list_folder(self, version: Version, folder: str, page: Page) -> Listing[Entry | Folder]:
         """What lies deeper is stepped over by the index of the pages; there is nothing when there is no such folder."""

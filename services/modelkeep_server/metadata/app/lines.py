@@ -32,12 +32,21 @@ async def read_lines(
 
     Raises InvalidPath when the prefix is no path.
     """
+    async with aclosing(read_some_lines(transactions, layout, prefix, after)) as some:
+        async for lines in some:
+            for _path, line in lines:
+                yield Line.decode(line)
+
+
+async def read_some_lines(
+    transactions: Transactions, layout: Digest, prefix: str, after: bytes | None
+) -> AsyncGenerator[list[Keyed]]:
+    """The same, some at a time and as they stand in their pages."""
     for first, end in path_ranges(prefix):
         begin = first if after is None else max(first, after + b"\x00")
         async with aclosing(read_manifest(transactions, layout, begin, end)) as pages:
             async for _slot, lines in pages:
-                for _path, line in lines:
-                    yield Line.decode(line)
+                yield lines
 
 
 def read_manifest(

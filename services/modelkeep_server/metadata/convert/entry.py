@@ -14,7 +14,15 @@ from modelkeep.manifest import ChangeTokenKind, Entry, Reference, Segment
 from modelkeep_server.database.paging import Listing
 from modelkeep_server.metadata.convert.moment import from_micros, from_timestamp, to_micros, to_timestamp
 from modelkeep_server.metadata.domain.entry import EntryPart, Folder, Piece, file_line, short_line
-from modelkeep_server.metadata.domain.page import SEGMENTS_PER_PAGE, Keyed
+from modelkeep_server.metadata.domain.page import (
+    FILE_TAIL,
+    SEGMENTS_PER_PAGE,
+    SIZE_AT,
+    Keyed,
+    digest_hex,
+    split_segments,
+    stored_segments,
+)
 
 _KINDS = {
     pb.CHANGE_TOKEN_KIND_ETAG: ChangeTokenKind.ETAG,
@@ -29,9 +37,24 @@ def pieces_from_pb(request: service_pb.AddEntriesRequest) -> list[Piece]:
     return [_short_line(entry) or _line(entry) or part_from_pb(entry) for entry in request.entries]
 
 
-def parts_to_pb(parts: Sequence[EntryPart]) -> service_pb.StreamEntriesResponse:
+def pieces_to_pb(pieces: Sequence[Piece]) -> service_pb.StreamEntriesResponse:
     """One message of a stream of entries."""
-    return service_pb.StreamEntriesResponse(entries=[part_to_pb(part) for part in parts])
+    response = service_pb.StreamEntriesResponse()
+    for piece in pieces:
+        if isinstance(piece, EntryPart):
+            response.entries.append(part_to_pb(piece))
+        else:
+            _add_file(response, *piece)
+    return response
+
+
+def _add_file(response: service_pb.StreamEntriesResponse, path: bytes, line: bytes) -> None:
+    """Add the file of a line, without an object of ours for each thing in it."""
+    _, size, _, executable, *_ = FILE_TAIL.unpack_from(line, len(path) + SIZE_AT)
+    entry = response.entries.add(path=path.decode(), size_bytes=size, executable=bool(executable))
+    entry.digest.sha256 = bytes.fromhex(digest_hex(path, line).decode())
+    for chunk, offset, length in split_segments(stored_segments(line)[0]):
+        entry.segments.add(offset=offset, length=length).chunk.sha256 = chunk
 
 
 def contents_to_pb(listing: Listing[Entry | Folder]) -> service_pb.ListEntriesResponse:

@@ -40,6 +40,7 @@ BOUNDARY: Final = 448
 _LENGTH = struct.Struct(">I")
 _LENGTHS = struct.Struct(">II")
 _NUMBER = struct.Struct(">Q")
+_SEGMENT = struct.Struct(">32sIQ")
 SEGMENT_BYTES: Final = 44
 """Of a segment, in its stored form."""
 FILE_TAIL: Final = struct.Struct(">IQIBIIIII")
@@ -207,6 +208,15 @@ def split_page(data: bytes) -> list[Keyed]:
     return lines
 
 
+def is_file(path: bytes, line: bytes) -> bool:
+    """Whether a line is that of a file whose segments are all in it."""
+    at = len(path) + SIZE_AT
+    if len(line) < at + FILE_TAIL.size:
+        return False
+    tail = FILE_TAIL.unpack_from(line, at)
+    return bool(tail[0] == _NUMBER.size and not any(tail[4:8]) and len(line) == at + FILE_TAIL.size + tail[8] + _LENGTH.size)
+
+
 def stored_segments(line: bytes) -> tuple[bytes, bytes]:
     """The segments of a line in their stored form, and the digests of its segment pages; one of the two is empty."""
     length = _LENGTH.unpack_from
@@ -214,6 +224,11 @@ def stored_segments(line: bytes) -> tuple[bytes, bytes]:
     start += 8 + length(line, start)[0]
     end = start + length(line, start - 4)[0]
     return line[start:end], line[end + 4 :]
+
+
+def split_segments(segments: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Segments in their stored form, one after the other: SHA-256 of the chunk, offset, length."""
+    return _SEGMENT.iter_unpack(segments)
 
 
 def digest_hex(path: bytes, line: bytes) -> bytes:

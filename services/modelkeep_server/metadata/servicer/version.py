@@ -10,7 +10,7 @@ from modelkeep.names import CollectionName, ProjectName, VersionName
 
 from modelkeep_server.metadata.convert.call import page_from_pb
 from modelkeep_server.metadata.convert.commit import copied_to_pb, copy_from_pb
-from modelkeep_server.metadata.convert.entry import contents_to_pb, parts_to_pb
+from modelkeep_server.metadata.convert.entry import contents_to_pb, pieces_to_pb
 from modelkeep_server.metadata.convert.search import version_query
 from modelkeep_server.metadata.convert.use import use_from_pb
 from modelkeep_server.metadata.convert.version import tags_from_pb, version_to_pb, words_from_pb
@@ -74,8 +74,8 @@ class VersionCalls(Part):
     ) -> AsyncIterator[pb.StreamEntriesResponse]:
         """Entries with all their segments."""
         name, prefix, after = VersionName.parse(request.parent), request.prefix, request.after_path
-        async for parts in self._apps.entries.stream_entries(current(), name, prefix, after):
-            yield parts_to_pb(parts)
+        async for pieces in self._apps.entries.stream_entries(current(), name, prefix, after):
+            yield pieces_to_pb(pieces)
 
     async def RecordUse(self, request: pb.RecordUseRequest, _context: Context) -> pb.RecordUseResponse:
         """That a run used a version."""
