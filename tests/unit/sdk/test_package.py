@@ -10,8 +10,8 @@ import pytest
 from modelkeep import errors
 
 PUBLIC = {
-    "Alias", "AliasChange", "Api", "ApiKey", "Artifact", "Collection", "File", "NewKey", "PendingVersion", "Project", "Run",
-    "Tombstone", "Uses", "Version", "__version__", "init",
+    "Alias", "AliasChange", "Api", "ApiKey", "Artifact", "Collection", "CollectionChange", "Draft", "File", "Folder", "Follower",
+    "NewKey", "PendingVersion", "Project", "Run", "Signature", "Tombstone", "Uses", "Version", "__version__", "follow", "init",
 }  # fmt: skip
 
 
