@@ -10,8 +10,9 @@ import pytest
 from modelkeep import errors
 
 PUBLIC = {
-    "Alias", "AliasChange", "Api", "ApiKey", "Artifact", "Collection", "CollectionChange", "Draft", "File", "Folder", "Follower",
-    "NewKey", "PendingVersion", "Project", "Run", "Signature", "Tombstone", "Uses", "Version", "__version__", "follow", "init",
+    "Alias", "AliasChange", "Api", "ApiKey", "Artifact", "Collection", "CollectionChange", "Draft", "File", "Folder",
+    "Follower", "NewKey", "PendingVersion", "Project", "Run", "Signature", "Tombstone", "Uses", "Version", "__version__",
+    "follow", "init",
 }  # fmt: skip
 
 
