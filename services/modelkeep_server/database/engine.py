@@ -40,7 +40,7 @@ ATTEMPTS: Final = 8
 """How often a transaction is tried before its conflict is shown to the caller as UNAVAILABLE."""
 
 READERS: Final = 2
-"""How many connections are kept at hand for `fetch`; more are opened when it is busier."""
+"""How many connections are kept at hand for `fetch`, at most; more are opened when it is busier."""
 RECONNECTS: Final = 3
 """How often it is begun again on another connection after one turned out to be dead."""
 
@@ -70,6 +70,7 @@ class Database:
         self.engine: AsyncEngine = create_async_engine(self.url, hide_parameters=True, **options)
         # The same connections, on which PostgreSQL is told of no transaction; SQLite has one only where we begin it.
         self._readers: list[tuple[AsyncConnection, Any]] = []
+        self._most_readers = min(READERS, pool_size // 4)  # of a small pool none: they would be missing elsewhere
         self._plain = self.engine if self.is_sqlite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     def in_use(self) -> float:
@@ -135,7 +136,7 @@ class Database:
                 await connection.invalidate()
                 await connection.close()
             raise
-        if len(self._readers) < READERS:
+        if len(self._readers) < self._most_readers:
             self._readers.append((connection, driver))
         else:
             await connection.close()

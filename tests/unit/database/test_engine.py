@@ -1,5 +1,6 @@
 """What the database says about its own faults, and how little it is asked."""
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -136,6 +137,17 @@ async def test_sqlite_answers_as_a_driver_should(tmp_path):
     await database.close()
     with sqlite3.connect(tmp_path / "database.sqlite") as file:
         assert file.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+@pytest.mark.parametrize(("pool_size", "kept"), [(1, 0), (10, 2)])
+async def test_look_ups_keep_few_connections_and_never_the_last(url, pool_size, kept):
+    database = Database(url, pool_size=pool_size, busy_seconds=5)
+    question = Query(database, select(literal(1).label("one")))
+    await asyncio.gather(*(database.fetch(question, {}) for _ in range(4)))
+    assert database.engine.pool.checkedout() == kept
+    assert database.in_use() == 0
+    assert await database.read(lambda session: session.scalar(text("SELECT 1"))) == 1
+    await database.close()
 
 
 async def test_dead_connections_are_replaced_unseen(postgres):
