@@ -59,15 +59,15 @@ class Connection(aiosqlite.Connection):
 
     async def fetch(self, sql: str, *parameters: Any) -> list[Any]:
         """The rows that a statement reads."""
-        return (await self.run("execute", sql, parameters))[-1]
+        return (await self.perform("execute", sql, parameters))[-1]
 
-    async def run(self, method: str, sql: str, parameters: Any) -> _Outcome:
+    async def perform(self, method: str, sql: str, parameters: Any) -> _Outcome:
         """Execute a statement and fetch its rows, in the thread."""
         self._asked += 1
-        outcome: _Outcome = await self._execute(self._run, method, sql, parameters)  # type: ignore[no-untyped-call]
+        outcome: _Outcome = await self._execute(self._perform, method, sql, parameters)  # type: ignore[no-untyped-call]
         return outcome
 
-    def _run(self, method: str, sql: str, parameters: Any) -> _Outcome:
+    def _perform(self, method: str, sql: str, parameters: Any) -> _Outcome:
         try:
             cursor = self._conn.cursor()
             try:
@@ -116,5 +116,5 @@ class Cursor:
         self._rows = []
 
     async def _run(self, method: str, sql: str, parameters: Any) -> None:
-        outcome = await self._connection.run(method, sql, parameters)
+        outcome = await self._connection.perform(method, sql, parameters)
         self.description, self.rowcount, self.lastrowid, self._rows = outcome
