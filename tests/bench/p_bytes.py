@@ -9,6 +9,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from minio.deleteobjects import DeleteObject
+
 from tests.bench.material import make_checkpoint
 from tests.bench.measure import GIB, MIB, Result, client, interleave, make_file, run
 from tests.bench.parts import modelkeep_server
@@ -151,8 +153,9 @@ def _results(size: int, mine: float, theirs: float, middle: dict[str, float]) ->
 def empty(store: S3) -> None:
     """Remove all that the store has."""
     client_ = store.client()
-    for found in client_.list_objects(store.bucket, recursive=True):
-        client_.remove_object(store.bucket, str(found.object_name))
+    found = (DeleteObject(str(one.object_name)) for one in client_.list_objects(store.bucket, recursive=True))
+    for failure in client_.remove_objects(store.bucket, found):
+        raise RuntimeError(f"{failure.name} could not be removed: {failure.message}")
 
 
 def folders() -> list[Callable[[], Path]]:
