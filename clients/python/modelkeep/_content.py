@@ -195,9 +195,11 @@ class Content:
             if number != self._last:
                 self._ahead = min(2 * self._ahead, AHEAD) if follows else 1
             self._last = number
-            self._begin([n for n in range(number, min(number + self._ahead, len(self.layout))) if n not in self._ready])
+            wanted = range(number, min(number + self._ahead, len(self.layout)))
+            for kept in self._ready.keys() & set(wanted):
+                self._ready.move_to_end(kept)  # what makes room for the others is none of these
+            self._begin([n for n in wanted if n not in self._ready])
             future = self._ready[number]
-            self._ready.move_to_end(number)
         try:
             return future.result()
         except BaseException:

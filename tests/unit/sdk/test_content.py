@@ -1,0 +1,48 @@
+"""One file of a version, read chunk by chunk: whatever way a reader goes through it, it gets what is there."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from modelkeep._channel import Connection
+from modelkeep._content import KEPT, Content, Layout
+from modelkeep._entries import entry_messages
+from modelkeep._open import open_content
+from modelkeep._pieces import SEGMENT
+from modelkeep.names import TeamName
+
+CHUNK_BYTES = 64 * 1024
+DATA = b"".join(number.to_bytes(2, "big") * (CHUNK_BYTES // 2) for number in range(4 * KEPT))
+
+
+class InMemory(Content):
+    """Content whose chunks need not be fetched."""
+
+    def fetch(self, numbers: Iterable[int], sink: Any) -> None:
+        for number in numbers:
+            _, at, length = self.layout.place(number)
+            sink.put(memoryview(DATA)[at : at + length], at, proven=True)
+
+
+@pytest.fixture
+def content() -> InMemory:
+    chunks = [DATA[begin : begin + CHUNK_BYTES] for begin in range(0, len(DATA), CHUNK_BYTES)]
+    segments = b"".join(SEGMENT.pack(hashlib.sha256(chunk).digest(), 0, len(chunk)) for chunk in chunks)
+    digest = hashlib.sha256(DATA).digest()
+    messages = entry_messages("f", digest, len(DATA), executable=False, segments=segments, most_segments=7)
+    connection = cast("Connection", SimpleNamespace(config=SimpleNamespace(ca_file="")))
+    return InMemory(connection, TeamName("t"), Layout.of(messages, "f", "digits:v0"), None)
+
+
+@pytest.mark.parametrize("back", range(1, KEPT + 2))
+def test_who_goes_back_and_reads_on_gets_what_is_there(content: InMemory, back: int) -> None:
+    with open_content(content) as file:
+        begin = 2 * KEPT * CHUNK_BYTES
+        assert file.read(begin) == DATA[:begin]
+        again = begin - back * CHUNK_BYTES
+        file.seek(again)
+        assert file.read() == DATA[again:]
