@@ -6,6 +6,7 @@ All paths are checked before anything is written (M-PATH-4), and nothing unverif
 from __future__ import annotations
 
 import os
+import re
 import stat
 import threading
 from collections import deque
@@ -47,6 +48,7 @@ HASHING: Final = min(4, os.cpu_count() or 1)
 """Files that are hashed at once."""
 MANIFEST_SECONDS: Final = 1800.0
 """The deadline of a manifest, which may have millions of entries, with all its tries."""
+_CACHED_NAME: Final = re.compile(r"[0-9a-f]{64}-[A-Za-z0-9_-]{1,100}")
 
 
 def manifest_of(
@@ -57,7 +59,9 @@ def manifest_of(
     Raises InvalidPath, InvalidEntry, InvalidReference; DigestMismatch when they are not those that the digest stands for.
     """
     name = f"{digest.rpartition(':')[2]}-{uid}"
-    if cache is not None and uid:
+    if cache is not None and not _CACHED_NAME.fullmatch(name):
+        cache = None  # a server said both, and a path is made of them
+    if cache is not None:
         known = Listing.cached(cache, name, prefix)
         if known is not None:
             return known
@@ -74,7 +78,7 @@ def manifest_of(
         return listing
 
     listing = retrying(connection, attempt, MANIFEST_SECONDS)
-    if cache is not None and uid and not prefix:
+    if cache is not None and not prefix:
         listing.keep(cache, name)
     return listing
 

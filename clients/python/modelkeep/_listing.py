@@ -11,7 +11,7 @@ import json
 import os
 import struct
 import tempfile
-from bisect import bisect_right
+from bisect import bisect_left
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -94,7 +94,7 @@ class Listing:
                 yield from response.entries
             return
         first, under = self._prefix.encode(), f"{self._prefix}/"
-        begin = bisect_right([path.encode() for _, path in self._index], first) - 1
+        begin = bisect_left([path.encode() for _, path in self._index], first) - 1  # an entry may take several messages
         for response in self._responses(self._index[max(begin, 0)][0] if self._index else 0):
             for message in response.entries:
                 path = message.path
