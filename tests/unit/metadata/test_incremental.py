@@ -183,6 +183,19 @@ async def test_pages_that_many_runs_share_become_lines(rig: Rig, monkeypatch: py
     assert (await rig.commit(draft)).version.entry_count == 13
 
 
+async def test_of_one_path_the_last_entry_counts_although_it_came_late(rig: Rig) -> None:
+    """A path that comes back behind the order replaces what of the stream is not written yet."""
+    first = [rig.file(f"f{i:03}", b"1") for i in range(900)]
+    second = [rig.file("f001", b"2"), *(rig.file(f"g{i:03}", b"1") for i in range(900))]
+    draft = await rig.draft()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("modelkeep_server.metadata.app.draft.BATCH_LINES", 500)
+        messages = stream([part(one) for one in first], [part(one) for one in second])
+        assert await rig.drafts.add_entries(CALLER, draft, messages, overwrite=True) == 1801
+    committed = await rig.commit(draft)
+    assert committed.version.digest == manifest_digest([first[0], *first[2:], *second])
+
+
 async def test_a_base_of_another_team_is_adopted_at_the_commit(rig: Rig) -> None:
     """SEM-22: only what the base names, only for who may read it."""
     first = await rig.log({"a": b"1", "b": b"2"})

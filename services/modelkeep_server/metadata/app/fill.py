@@ -47,9 +47,9 @@ class Filler:
             await self._transactions.write(lambda work: self._write_segments(work, batch))
         lines = sorted(batch.lines.items())
         late = bisect_right(lines, self._last, key=by_path)
-        if 2 * late > len(lines):  # the order begins anew
+        if 2 * late > len(lines) or (late and self._overwrite):  # the order begins anew, or what comes late counts more
             await self.flush()
-        elif late:
+        if late and 2 * late <= len(lines):
             await self._write(cut(lines[:late]))
             lines = lines[late:]
         for page in self._cutter.extend(lines):
