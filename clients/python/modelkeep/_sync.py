@@ -71,8 +71,9 @@ def sync(connection: Connection, folders: Iterable[str], *, clean: bool = False,
             continue  # another sync removed it just now
         try:
             with _locked(folder):
+                is_over = not _is_alive(folder)  # asked first: until its end a run may record more than is read here
                 _replay(connection, outcome, skip)
-                if clean and not _is_alive(folder):
+                if clean and is_over:
                     _remove(folder)
                     outcome.removed = True
         except SyncFailed as failed:

@@ -13,10 +13,13 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import modelkeep
 import numpy as np
 import pytest
+from modelkeep import _sync
 from modelkeep._offline import OfflineRun
 from modelkeep._offline_find import runs_in
 from modelkeep._offline_journal import Journal
@@ -315,3 +318,19 @@ def test_the_default_folder_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (only,) = (tmp_path / "modelkeep-offline").iterdir()
     first = (only / "journal.jsonl").read_text().splitlines()[0].partition(" ")[2]
     assert only.name.endswith(f"-{json.loads(first)['run']}")
+
+
+def test_what_a_run_records_at_the_end_of_a_sync_does_not_go_with_its_folder(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, replay = modelkeep.init(), _sync._replay
+
+    def and_then_the_run_goes_on(*about: Any) -> None:
+        replay(*about)
+        run.log_artifact(artifact(tmp_path, x=b"1"))
+        run.finish()
+
+    monkeypatch.setattr(_sync, "_replay", and_then_the_run_goes_on)
+    (outcome,) = _sync.sync(Mock(), runs_in(str(folder)), clean=True)
+    assert (outcome.error, outcome.removed) == (None, False)
+    assert [record["kind"] for record in records(folder)] == ["run", "log", "finish"]
