@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final, Self
 
 from modelkeep import _progress
@@ -13,7 +14,7 @@ from modelkeep._version import Version
 from modelkeep._wire import last, moment, pages
 from modelkeep.api.metadata.v1 import draft_pb2
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
-from modelkeep.errors import ChunksMissing, DraftNotFound, InvalidArgument, ModelkeepError
+from modelkeep.errors import ChunksMissing, DraftNotFound, InvalidArgument, ModelkeepError, PathConflict
 from modelkeep.names import CollectionName, DraftName, ProjectName, TeamName
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ class Draft:
     def __init__(self, message: draft_pb2.Draft, connection: Connection) -> None:
         """Use `Api.draft`."""
         self._connection = connection
-        self._pending: dict[bool, Artifact] = {}
-        """What was added and not sent yet, by whether it overwrites."""
+        self._pending: list[tuple[bool, Artifact]] = []
+        """What was added and not sent yet, and whether it overwrites."""
         self._sent: list[Artifact] = []
         self.sent_bytes = 0
         """How many bytes of it the server did not have so far."""
@@ -96,15 +97,20 @@ class Draft:
         return removed.entry_count
 
     def flush(self) -> None:
-        """Upload what was added so far, and put it into the draft.
+        """Upload what was added so far, and put it into the draft. What could not be sent is tried again by the next call.
 
         Raises PathConflict (with other content it is there already, and `overwrite` was not said), DraftNotOpen,
         FileUnreadable, FileChanged, InvalidPath.
         """
-        for overwrite in (False, True):
-            artifact = self._pending.pop(overwrite, None)
-            if artifact is not None and len(artifact):
-                self._send(artifact, overwrite=overwrite)
+        for one in sorted(self._pending, key=itemgetter(0)):
+            overwrite, artifact = one
+            try:
+                if len(artifact):
+                    self._send(artifact, overwrite=overwrite)
+            except PathConflict:
+                self._pending.remove(one)  # as it is, it never fits
+                raise
+            self._pending.remove(one)
 
     def commit(
         self,
@@ -161,7 +167,12 @@ class Draft:
                 self.abort()
 
     def _to_send(self, *, overwrite: bool) -> Artifact:
-        return self._pending.setdefault(overwrite, Artifact(self.collection, self.type))
+        for overwrites, artifact in self._pending:
+            if overwrites == overwrite and not artifact.is_sealed:
+                return artifact
+        artifact = Artifact(self.collection, self.type)
+        self._pending.append((overwrite, artifact))
+        return artifact
 
     def _send(self, artifact: Artifact, *, overwrite: bool) -> None:
         artifact.seal()
