@@ -21,7 +21,7 @@ from modelkeep._log import Words, log_artifact
 from modelkeep._resolve import get_version, resolve
 from modelkeep._version import Version
 from modelkeep.address import Address
-from modelkeep.errors import DraftCommitted, InvalidArgument
+from modelkeep.errors import DraftCommitted, InvalidArgument, PathConflict
 from modelkeep.names import CollectionName, RunName, parse_identifier
 
 if TYPE_CHECKING:
@@ -144,6 +144,8 @@ class Run:
         self.job_type = job_type
         self.config = config
         self._finished = False
+        self._unsent: set[Artifact] = set()
+        """What could not be added to a shared draft; `finish_artifact` tries again."""
         self.forget()
         gate.members.add(self)
 
@@ -270,7 +272,7 @@ class Run:
         artifact.seal()
         collection = CollectionName(self.team, self.project, artifact.name)
         draft = open_draft(self._connection, collection, artifact.type, distributed_id=_shared_id(distributed_id))
-        draft.add(artifact)
+        self._add(draft, artifact)
         return draft
 
     def finish_artifact(
@@ -293,12 +295,21 @@ class Run:
         collection = CollectionName(self.team, self.project, name)
         draft = find_shared(self._connection, collection, _shared_id(distributed_id))
         words = Words.of(about or Artifact(name, draft.type), aliases, tags, self._run, self.name)
-        if about is not None and not about.is_sealed:
-            draft.add(about)
+        if about is not None and (not about.is_sealed or about in self._unsent):
+            self._add(draft, about)
         try:
             return draft.commit_words(words)
         except DraftCommitted as done:
             return get_version(self._connection, done.metadata["version"])
+
+    def _add(self, draft: Draft, artifact: Artifact) -> None:
+        self._unsent.add(artifact)
+        try:
+            draft.add(artifact)
+        except PathConflict:
+            self._unsent.discard(artifact)  # as it is, it never fits
+            raise
+        self._unsent.discard(artifact)
 
     def _find(self, address: str) -> Version:
         return resolve(self._connection, Address.parse(address, self.team, self.project), address, self._project)

@@ -7,12 +7,14 @@ from typing import cast
 from unittest.mock import Mock
 
 import pytest
-from modelkeep import _draft
+from modelkeep import _draft, _run
 from modelkeep._artifact import Artifact
 from modelkeep._channel import Connection
 from modelkeep._draft import Draft
+from modelkeep._run import Run
 from modelkeep.api.metadata.v1 import draft_pb2
 from modelkeep.errors import ModelkeepError, PathConflict, ServiceUnavailable
+from modelkeep.names import ProjectName
 
 
 @pytest.fixture
@@ -47,3 +49,28 @@ def test_what_could_not_be_sent_is_sent_by_the_next_try(
     draft.flush()
     draft.flush()
     assert [name for names in sent for name in names] == [*again, "b"]
+
+
+def test_a_run_finishes_nothing_without_the_files_that_it_could_not_add(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(cast("Connection", Mock()), ProjectName("t", "p"), "run", "", {})
+    (tmp_path / "a").write_text("a")
+    artifact = Artifact("digits", "model")
+    artifact.add_file(tmp_path / "a")
+    added: list[Artifact] = []
+
+    def add(artifact: Artifact) -> None:
+        artifact.seal()
+        if not added:
+            added.append(artifact)
+            raise ServiceUnavailable("away")
+        added.append(artifact)
+
+    shared = Mock(type="model", add=add)
+    monkeypatch.setattr(_run, "find_shared", Mock(return_value=shared))
+    with pytest.raises(ServiceUnavailable):
+        run.finish_artifact(artifact, distributed_id="one")
+    for _ in range(2):
+        run.finish_artifact(artifact, distributed_id="one")
+    assert added == [artifact, artifact]
