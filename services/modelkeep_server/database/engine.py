@@ -131,10 +131,8 @@ class Database:
         connection, driver = self._readers.pop() if self._readers else await self._reader()
         try:
             rows = await driver.fetch(query.sql, *query.parameters(values))
-        except BaseException:
-            with suppress(Exception):
-                await connection.invalidate()
-                await connection.close()
+        except BaseException as error:
+            await _drop(connection, diagnose(error))
             raise
         if len(self._readers) < self._most_readers:
             self._readers.append((connection, driver))
@@ -180,6 +178,15 @@ class Query:
 def _row_of(names: Sequence[str]) -> Any:
     row: Any = namedtuple("Row", names)  # type: ignore[misc]  # noqa: PYI024 - its names are known only here
     return row
+
+
+async def _drop(connection: AsyncConnection, fault: Fault | None) -> None:
+    if fault is not None and fault.is_broken:
+        with suppress(Exception):  # sqlalchemy finds out too, and keeps none that is as old
+            await connection.exec_driver_sql("SELECT 1")
+    with suppress(Exception):
+        await connection.invalidate()
+        await connection.close()
 
 
 async def _commit(connection: AsyncConnection) -> None:

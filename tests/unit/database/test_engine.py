@@ -174,6 +174,22 @@ async def test_dead_connections_are_replaced_unseen(postgres):
     await other.close()
 
 
+async def test_a_look_up_survives_a_pool_of_dead_connections(postgres):
+    """One that is dead says that all before it are, as when the database was restarted."""
+    question = Query(postgres, select(literal(1).label("one")))
+    together = asyncio.Barrier(8)
+
+    async def work(session: Any) -> Any:
+        found = await driver(session)
+        await together.wait()
+        return found
+
+    dead = await asyncio.gather(*(postgres.read(work) for _ in range(8)))
+    for one in dead:
+        one.terminate()
+    assert len(await postgres.fetch(question, {})) == 1
+
+
 async def test_work_whose_connection_dies_runs_again_from_its_start(postgres):
     await postgres.write(lambda session: session.execute(text("CREATE TABLE a (b INTEGER)")))
     runs = 0
