@@ -59,11 +59,11 @@ def load(content: Content, framework: str, names: Iterable[str] | None) -> dict[
 def _chosen(tensors: Iterable[Tensor], names: Iterable[str] | None, path: str) -> list[Tensor]:
     if names is None:
         return list(tensors)
-    known = {tensor.name: tensor for tensor in tensors}
-    missing = [name for name in names if name not in known]
+    known, wanted = {tensor.name: tensor for tensor in tensors}, dict.fromkeys(names)
+    missing = [name for name in wanted if name not in known]
     if missing:
         raise EntryNotFound(f"{path!r} has no tensor {missing[0]!r}", path=path, tensor=missing[0])
-    return sorted({known[name] for name in names}, key=lambda tensor: tensor.begin)
+    return sorted((known[name] for name in wanted), key=lambda tensor: tensor.begin)
 
 
 def _read(content: Content, length: int) -> bytes:

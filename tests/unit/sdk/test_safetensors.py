@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import safetensors
 from modelkeep._safetensors import DTYPE_BITS, MAX_HEADER_BYTES, header_bytes, parse_header
+from modelkeep._tensors import _chosen
 from modelkeep.errors import InvalidSafetensors
 
 FUZZED = 10_000
@@ -166,3 +167,9 @@ def test_files_of_all_kinds_are_read_as_their_own_reader_reads_them() -> None:
 def test_a_million_files_are_read_as_their_own_reader_reads_them() -> None:
     accepted, refused = fuzz(FUZZED_LONG, 2)
     assert min(accepted, refused) > FUZZED_LONG // 10
+
+
+def test_the_names_of_the_tensors_to_load_may_come_one_by_one() -> None:
+    header = parse(file_of({name: tensor("U8", [1], at, at + 1) for at, name in enumerate("abc")}, 3))
+    chosen = _chosen(header.tensors, iter(["c", "a", "c"]), "f")
+    assert [one.name for one in chosen] == ["a", "c"]
