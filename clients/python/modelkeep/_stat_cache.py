@@ -77,6 +77,8 @@ class StatCache:
             marks = ",".join("?" * len(inodes))
             for row in self._query(f"{_FIND}({marks})", (device, *inodes)):
                 rows[device, row[1]] = row  # type: ignore[index]
+        if len(self._files) >= WAITING:
+            self._flush()
         return [
             self._good(rows.get((_signed(status.st_dev), _signed(status.st_ino))), status) if status is not None else None
             for status in statuses
@@ -101,6 +103,8 @@ class StatCache:
     def add_pack(self, key: bytes, sha256: bytes) -> None:
         """Remember a pack."""
         self._packs.append((key, sha256, _proof(key, sha256), self._today))
+        if len(self._packs) >= WAITING:
+            self._flush()
 
     def forget(self, identities: Iterable[Identity], pack: bytes = b"") -> None:
         """These turned out to be wrong."""

@@ -31,7 +31,9 @@ BATCH_MEMORY_BYTES: Final = 12 << 20
 BATCH_CHUNKS: Final = 512
 """… or it has so many chunks: each PrepareUpload is one transaction of the server."""
 AHEAD_BYTES: Final = 16 << 20
-"""How far the reading is ahead of what is sent: meanwhile threads hash it."""
+"""How far the reading is ahead of what is sent: meanwhile threads hash it. …"""
+AHEAD_ITEMS: Final = 256
+"""… No further than this where nothing has to be read."""
 STALE_TIMES: Final = 3
 """How often the stat cache may be wrong before an upload goes without it."""
 
@@ -137,7 +139,7 @@ def _ahead(items: Iterable[Item]) -> Iterator[Item]:
     for item in items:
         waiting.append(item)
         size += item.size_bytes
-        while size > AHEAD_BYTES:
+        while size > AHEAD_BYTES or len(waiting) > AHEAD_ITEMS:
             first = waiting.popleft()
             size -= first.size_bytes
             yield first

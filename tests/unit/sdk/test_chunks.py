@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from modelkeep._artifact import Source
 from modelkeep._chunks import Reader, stamps_of
 from modelkeep._cut import MIB, Rules
 from modelkeep._pieces import SEGMENT, FileRead, Piece, open_source
+from modelkeep._upload import _ahead
 from modelkeep.api.blob.v1 import blob_service_pb2 as pb
 from modelkeep.errors import FileChanged, FileUnreadable
 
@@ -192,3 +195,10 @@ def test_a_chunk_that_is_read_again_must_be_the_same(tmp_path: Path) -> None:
         path.write_bytes(other)
         with pytest.raises(FileChanged, match="file"):
             piece.check()
+
+
+def test_files_that_need_not_be_read_do_not_pile_up() -> None:
+    begun = itertools.count()
+    items = (Mock(size_bytes=0, number=next(begun)) for _ in range(10_000))
+    assert [item.number for item in itertools.islice(_ahead(items), 3)] == [0, 1, 2]  # type: ignore[attr-defined]
+    assert next(begun) < 1000

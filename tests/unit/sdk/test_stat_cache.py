@@ -304,6 +304,24 @@ def test_it_does_not_grow_without_end(home: Path, monkeypatch: pytest.MonkeyPatc
     assert 0 not in days
 
 
+def test_what_waits_to_be_written_is_bounded(home: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_stat_cache, "WAITING", 10)
+    cache = open_stat_cache(b"rules")
+    assert cache is not None
+    statuses = [path.stat() for path in root.iterdir()]
+    for status in statuses:
+        cache.add(identity_of(status), b"d" * 32, b"")
+    cache._flush()
+    cache._today += 1
+    for number in range(15):
+        for status in statuses:
+            assert cache.find([status]) == [_stat_cache.Row(b"d" * 32, b"")]
+        cache.add_pack(number.to_bytes(32), b"d" * 32)
+        assert len(cache._files) < 10
+        assert len(cache._packs) < 10
+    cache.close()
+
+
 def test_inodes_may_have_all_64_bits(tmp_path: Path) -> None:
     cache = open_stat_cache(Rules(1, 1, 1, 1, 1).key)
     assert cache is not None
