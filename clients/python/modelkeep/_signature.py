@@ -137,8 +137,12 @@ def create_pair(path: str | os.PathLike[str]) -> tuple[str, str]:
     lock = forms.BestAvailableEncryption(phrase) if phrase else forms.NoEncryption()
     private = key.private_bytes(forms.Encoding.PEM, forms.PrivateFormat.PKCS8, lock)
     public = key.public_key().public_bytes(forms.Encoding.PEM, forms.PublicFormat.SubjectPublicKeyInfo)
-    for name, data, mode in ((path, private, 0o600), (public_path, public, 0o644)):
-        _write_new(name, data, mode)
+    _write_new(path, private, 0o600)
+    try:
+        _write_new(public_path, public, 0o644)
+    except BaseException:
+        os.unlink(path)  # nobody has used it yet
+        raise
     return public_path, key_id(key.public_key().public_bytes_raw())
 
 
@@ -165,11 +169,19 @@ def _write_new(path: str, data: bytes, mode: int) -> None:
         message = f"{path} is there already, and a key is never overwritten; choose another name"
         raise InvalidArgument(message, field="out", path=path) from None
     except OSError as error:
-        raise InvalidArgument(f"{path} cannot be written: {error.strerror}", field="out", path=path) from None
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+        raise _unwritable(path, error) from None
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        os.unlink(path)
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: str, error: OSError) -> InvalidArgument:
+    return InvalidArgument(f"{path} cannot be written: {error.strerror}", field="out", path=path)
 
 
 def _ed25519() -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import stat
 from pathlib import Path
 
@@ -47,6 +48,22 @@ def test_a_pair_of_files_is_made_once(tmp_path: Path) -> None:
     assert (tmp_path / "k.pem").read_bytes() == before
     with pytest.raises(InvalidArgument, match="cannot be written"):
         _signature.create_pair(tmp_path / "nosuch" / "k.pem")
+
+
+def test_of_a_pair_that_cannot_be_made_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "k.pub.pem").write_text("of somebody")
+    with pytest.raises(InvalidArgument, match="is there already"):
+        _signature.create_pair(tmp_path / "k.pem")
+    assert [path.name for path in tmp_path.iterdir()] == ["k.pub.pem"]
+    (tmp_path / "k.pub.pem").unlink()
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(InvalidArgument, match="No space left"):
+        _signature.create_pair(tmp_path / "k.pem")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_passphrase_protects_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
