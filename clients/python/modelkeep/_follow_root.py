@@ -198,7 +198,7 @@ class FollowRoot:
         with self._guarded():
             try:
                 with temporary.open("x", encoding="utf-8") as file:
-                    json.dump(content, file, indent=2, ensure_ascii=False)
+                    json.dump(content, file, indent=2)  # of ASCII: a path need not be text
                     file.write("\n")
                     file.flush()
                     os.fsync(file.fileno())

@@ -49,6 +49,14 @@ def test_what_is_loaded_is_found_again(root: FollowRoot) -> None:
     assert root.loaded() is None
 
 
+def test_a_folder_whose_name_is_no_text_is_remembered_too(tmp_path: Path) -> None:
+    root = FollowRoot(tmp_path / os.fsdecode(b"root-\xff"))
+    state = {"path": str(root.path), "errors": ["ü"]}
+    root.remember(state)
+    assert root.state() == state
+    root.close()
+
+
 def test_the_last_versions_are_kept_and_nothing_else(root: FollowRoot) -> None:
     for number in range(1, 5):
         load(root, number)
