@@ -2,17 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from datetime import timedelta
 
 import pytest
 from modelkeep.digest import Digest
 from modelkeep.errors import ModelkeepError, TooBusy
 from modelkeep.names import CollectionName
 from modelkeep_server.metadata.app.commit import ATTEMPTS
-from modelkeep_server.metadata.domain.draft import Committed
+from modelkeep_server.metadata.domain.collection import Collection
+from modelkeep_server.metadata.domain.draft import Committed, Draft, NewDraft
 from modelkeep_server.metadata.ports.transactions import Work
+from modelkeep_server.metadata.store.draft import DraftRepository
 from modelkeep_server.metadata.store.tables import CollectionRow, ProjectRow, VersionRow
 
-from tests.unit.metadata.rig import DIGITS, MemoryChunks, Rig, call
+from tests.unit.metadata.rig import CALLER, DIGITS, MemoryChunks, Rig, call
 
 AT_ONCE = 16
 
@@ -174,3 +177,25 @@ async def _end(work: object) -> str:
     except ModelkeepError as error:
         return type(error).__name__
     return "done"
+
+
+async def test_a_collection_does_not_move_while_a_draft_is_opened_in_it(rig: Rig) -> None:
+    """The draft goes with it, and is found under both names."""
+    await rig.log({"a": b"1"})
+    elsewhere = CollectionName("acme", "elsewhere", DIGITS.collection)
+    create = DraftRepository.create
+    moving: list[asyncio.Task[Collection]] = []
+
+    async def late(self: DraftRepository, wish: NewDraft, life: timedelta) -> Draft | None:
+        move = rig.collections.move_collection(call("MoveCollection"), DIGITS, elsewhere.parent, "")
+        moving.append(asyncio.create_task(move))
+        await asyncio.sleep(0.3)
+        return await create(self, wish, life)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DraftRepository, "create", late)
+        name = await rig.draft()
+    await asyncio.gather(*moving)
+    found = await rig.drafts.get_draft(CALLER, name)
+    assert found.collection == elsewhere
+    assert await rig.drafts.get_draft(CALLER, found.name) == found

@@ -31,7 +31,7 @@ class CollectionRepository:
         self._clock = clock
 
     async def ensure(self, name: CollectionName, type_: str, description: str = "") -> bool:
-        """Make the collection in its project, unless it is there; whether it was made.
+        """Make the collection in its project, unless it is there; whether it was made. Until the end nobody renames it.
 
         Raises CollectionTypeMismatch, naming the type that it has (SEM-2).
         """
@@ -40,10 +40,13 @@ class CollectionRepository:
         statement = upsert(self._session, CollectionRow).values(
             project_id=project_id(name.parent), next_index=0, revision=1, **row
         )
-        made = await self._session.execute(statement.on_conflict_do_nothing().returning(col(CollectionRow.id)))
-        if made.scalar_one_or_none() is not None:
-            return True
-        existing = await self._session.scalar(select(col(CollectionRow.type)).where(_is(name)))
+        there = select(col(CollectionRow.type)).where(_is(name)).with_for_update(read=True, key_share=True)
+        existing = None
+        while existing is None:  # it may go away between the two statements
+            made = await self._session.execute(statement.on_conflict_do_nothing().returning(col(CollectionRow.id)))
+            if made.scalar_one_or_none() is not None:
+                return True
+            existing = await self._session.scalar(there)
         if existing != type_:
             message = (
                 f"the collection {name.collection!r} has the type {existing!r}, not {type_!r}; "
