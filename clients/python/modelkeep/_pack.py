@@ -10,7 +10,7 @@ from modelkeep._writer import SmallFile
 from modelkeep.errors import DigestMismatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sized
 
     from modelkeep._writer import Writer
 
@@ -51,6 +51,7 @@ class Pack:
             self._keep(self.sha256, data)
         bad = self.write(data, offset, unseen=proven and self._trusted)
         if bad is None:
+            _require_none_left(self.sha256, self.files, whole=whole)
             return
         if not proven:
             self.check = True  # all of it next, to see whose fault it is
@@ -127,3 +128,10 @@ class Block:
                 continue
             use.sink.put(data[begin : begin + use.length], use.at, proven=self.check)
         self.uses = left
+        _require_none_left(self.sha256, left, whole=whole)
+
+
+def _require_none_left(sha256: bytes, left: Sized, *, whole: bool) -> None:
+    """Raise ChunkCorrupt when all of a chunk came, and somebody wants more than it has."""
+    if whole and left:
+        raise corrupt_chunk(sha256, "a file says that there is more in it than there is")

@@ -12,7 +12,7 @@ from modelkeep._entries import Spool
 from modelkeep._fetcher import Fetcher
 from modelkeep.errors import ChunkCorrupt
 
-from tests.unit.sdk.downloads import TEAM, Rig, content, download, large, sha256
+from tests.unit.sdk.downloads import TEAM, Rig, add, content, download, large, sha256
 from tests.unit.sdk.store import Store
 from tests.unit.sdk.wire import Wire
 
@@ -112,3 +112,23 @@ def test_one_damaged_chunk_of_many_is_fetched_again_and_named(rig: Rig) -> None:
     with pytest.raises(ChunkCorrupt, match=bad.hex()):
         download(connection, entries, tmp_path / "2")
     assert content(tmp_path / "2") == {}
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_file_that_wants_more_than_its_chunk_has_is_missed(rig: Rig, parts: int, trusted: bool) -> None:
+    """A list of files says whatever it likes; nobody may believe that such a file is there."""
+    wire, connection, entries, tmp_path = rig.wire, rig.connection, rig.entries, rig.tmp_path
+    chunks = [bytes([number]) * 200 for number in range(2)]
+    wire.blob.chunks.update({sha256(chunk): chunk for chunk in chunks})
+    longer = [(chunk + b"?", 0, 201) for chunk in chunks[:parts]]
+    data = add(entries, "f", longer)
+    [message] = entries
+    for segment, chunk in zip(message.segments, chunks, strict=False):
+        segment.chunk.sha256 = sha256(chunk)
+    with Spool() as lies:
+        lies.add(message)
+        with pytest.raises(ChunkCorrupt):
+            download(connection, lies, tmp_path / "out", trusted=trusted)
+    assert len(data) == 201 * parts
+    assert content(tmp_path / "out") == {}
