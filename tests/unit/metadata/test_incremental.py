@@ -217,6 +217,22 @@ async def test_a_base_of_another_team_is_adopted_at_the_commit(rig: Rig) -> None
     assert (committed.version.name, committed.version.digest) == (mine.version(0), first.version.digest)
 
 
+async def test_who_may_not_read_a_base_learns_nothing_of_it_from_its_draft(rig: Rig) -> None:
+    """SEM-22: neither its paths nor their digests, though the draft is of the caller's team."""
+    first = await rig.log({"a": b"1"})
+    mine = CollectionName("rivals", "p", "mine")
+    await rig.transactions.write(lambda work: work.teams.ensure(TeamName("rivals")))
+    reader = replace(OTHER, readable_teams=frozenset({"acme"}))
+    draft = await rig.drafts.create_draft(call(caller=reader), mine.parent, mine, "model", base=first.version.name)
+    for entry in (rig.file("a", b"guess"), rig.file("a", b"1"), rig.file("b", b"2")):
+        with pytest.raises(PermissionDenied):
+            await rig.drafts.add_entries(OTHER, draft.name, stream([part(entry)]))
+    for path in ("a", "b"):
+        with pytest.raises(PermissionDenied):
+            await rig.removals.remove_entries(call("RemoveEntries", OTHER), draft.name, [path])
+    assert (await rig.drafts.abort_draft(call("AbortDraft", OTHER), draft.name)).state is DraftState.ABORTED
+
+
 async def test_the_writers_of_one_id_get_one_draft(rig: Rig) -> None:
     """SEM-42: also when they all ask at once; the id is taken for ever."""
     first = await rig.log({"a": b"1"})

@@ -11,7 +11,7 @@ from modelkeep.names import CollectionName, DraftName, VersionName
 
 from modelkeep_server.metadata.app.alias import apply_moves
 from modelkeep_server.metadata.app.confirm import adopt, confirm
-from modelkeep_server.metadata.app.draft import sweep
+from modelkeep_server.metadata.app.draft import require_base, sweep
 from modelkeep_server.metadata.app.seal import seal
 from modelkeep_server.metadata.domain.alias import AliasMove
 from modelkeep_server.metadata.domain.draft import Commit, Committed, Draft, NewVersion, Outcome
@@ -21,7 +21,7 @@ from modelkeep_server.metadata.domain.manifest import Manifest
 from modelkeep_server.metadata.domain.version import Origin, Version
 from modelkeep_server.metadata.ports.chunks import Chunks
 from modelkeep_server.metadata.ports.transactions import Transactions, Work
-from modelkeep_server.runtime.callers import Access, Caller
+from modelkeep_server.runtime.callers import Caller
 
 ATTEMPTS: Final = 8
 """How often a commit begins again because a collection began, or entries came, meanwhile."""
@@ -91,7 +91,7 @@ class CommitApp:
         base, team = draft.base, draft.name.team
         if base is None or base.version.team == team:
             return
-        replace(caller, access=Access.READ).require(base.version.team)
+        require_base(caller, team, base.version)
         await adopt(self._transactions, self._chunks, team, epoch, base)
 
 

@@ -53,8 +53,7 @@ class DraftApp:
         TeamNotFound, CollectionTypeMismatch (SEM-2), InvalidArgument, VersionNotFound, VersionDeleted, DraftNotOpen.
         """
         call.caller.require(project.team)
-        if base is not None:
-            replace(call.caller, access=Access.READ).require(base.team)
+        require_base(call.caller, project.team, base)
         if collection.parent != project:
             message = f"the collection {collection} is not in the project {project}, where the draft is to be"
             raise InvalidArgument(message, field="draft.collection", value=str(collection))
@@ -110,6 +109,7 @@ class DraftApp:
         """
         caller.require(name.team)
         draft = await self._transactions.read(lambda work: work.drafts.get(name))
+        require_base(caller, name.team, draft.base.version if draft.base else None)
         assembler = Assembler(overwrite=overwrite)
         filler = Filler(self._transactions, self._limits, draft, overwrite=overwrite)
         async for pieces in messages:
@@ -153,6 +153,12 @@ class DraftApp:
         with suppress(ModelkeepError):
             for ended in await self._transactions.read(lambda work: work.drafts.unswept(SWEPT_DRAFTS)):
                 await sweep(self._transactions, ended)
+
+
+def require_base(caller: Caller, team: str, base: VersionName | None) -> None:
+    """Let a caller go on with a draft of a team only if it may read its base (SEM-22): what is in it, others may not learn."""
+    if base is not None and base.team != team:
+        replace(caller, access=Access.READ).require(base.team)
 
 
 async def sweep(transactions: Transactions, name: DraftName) -> None:

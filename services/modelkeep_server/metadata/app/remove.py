@@ -11,6 +11,7 @@ from modelkeep.errors import EntryNotFound, InvalidArgument, LimitExceeded, TooB
 from modelkeep.manifest import parse_path
 from modelkeep.names import DraftName
 
+from modelkeep_server.metadata.app.draft import require_base
 from modelkeep_server.metadata.app.merge import DraftLines, end_of
 from modelkeep_server.metadata.domain.call import Call
 from modelkeep_server.metadata.domain.draft import Draft, Removed
@@ -60,6 +61,7 @@ class RemovalApp:
     async def _attempt(self, call: Call, name: DraftName, paths: Sequence[str]) -> Removed:
         """Remove, unless the draft changes meanwhile. Raises _Changed."""
         draft = await self._transactions.read(lambda work: work.drafts.get(name))
+        require_base(call.caller, name.team, draft.base.version if draft.base else None)
         found = await self._find(draft, paths)
         return await self._transactions.once(call, Removed, lambda work: self._remove(work, draft, found))
 

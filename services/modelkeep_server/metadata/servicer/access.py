@@ -40,7 +40,7 @@ _NEEDS: Final = {
         "UpdateCollection",
         "RenameCollection",
         "MoveCollection",
-        "CreateDraft",  # on that of the base it asks for READ
+        "CreateDraft",  # on that of the base it asks for READ, and so do the next three
         "AddEntries",
         "RemoveEntries",
         "CommitDraft",
