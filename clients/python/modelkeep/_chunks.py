@@ -132,8 +132,8 @@ class Reader:
             if sha256 is not None:
                 pack.data.clear()  # nobody may want it
                 return Packed(pack, sha256)
-            pack.load()
-        data = [part for part in pack.data if part is not None]
+        data = pack.read()
+        pack.data[:] = data
         return Packed(pack, self._chunk_threads.submit(_sha256_of, data), self._cache)
 
     def _cut(self, file: FileRead, descriptor: int) -> Iterator[Item]:

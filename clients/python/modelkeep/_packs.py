@@ -48,10 +48,10 @@ class Pack:
         """Names the chunk by what is in it, without reading it."""
         return hashlib.sha256(b"".join(self.offsets)).digest()
 
-    def load(self) -> None:
-        """Read what is known by its digest only. Raises FileUnreadable, FileChanged, Stale when it is something else by now."""
+    def read(self) -> list[bytes]:
+        """The content of each part. Raises FileUnreadable, FileChanged, Stale when one is something else by now."""
         known = self.data or [None] * len(self.parts)
-        self.data = [data if data is not None else _content(file) for file, data in zip(self.parts, known, strict=True)]
+        return [data if data is not None else _content(file) for file, data in zip(self.parts, known, strict=True)]
 
     def changed(self) -> Exception:
         """What to raise when its bytes are not what they were."""

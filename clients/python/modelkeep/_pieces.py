@@ -152,9 +152,7 @@ class Piece:
 
     def _packed(self) -> bytes:
         assert self._pack is not None
-        if not self._pack.data:
-            self._pack.load()
-        return b"".join(part for part in self._pack.data if part is not None)
+        return b"".join(self._pack.read())
 
 
 class Item(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -81,3 +82,16 @@ def test_a_pack_of_empty_files_has_an_end(tmp_path: Path) -> None:
         assert sum(len(item.files()) for item in items) == 1000
         assert [piece for item in items for piece in item.pieces()] == []
     assert len(items) >= 1000 * 256 // PACK
+
+
+def test_a_pack_that_is_known_is_read_when_it_is_sent_and_not_kept(tmp_path: Path) -> None:
+    root = tree(tmp_path / "in", 3)
+    with Reader(RULES) as reader:
+        [item] = reader.read([Source(path.name, str(path)) for path in sorted(root.iterdir())])
+        [piece] = item.pieces()
+    assert piece._pack is not None
+    piece._pack.data.clear()  # as the stat cache knows it
+    for _ in range(2):
+        data = b"".join(piece.parts(100))
+        assert hashlib.sha256(data).digest() == piece.sha256
+        assert piece.memory_bytes == 0
