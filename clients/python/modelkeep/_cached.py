@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Self
 
 from modelkeep._copy import copy_and_hash, sha256_of
@@ -24,6 +23,7 @@ LARGEST_SHARE: Final = 4
 """A file that would fill more than this part of the cache is not copied into it: it would push out all others."""
 _OTHER_DISK: Final = frozenset({errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP, errno.ENOENT})
 """Where there can be no link, a copy does."""
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class CachedFiles:
@@ -109,12 +109,13 @@ class CachedFiles:
     def _copy(self, entry: Entry, source: int) -> bool:
         draft = self._target.create(entry.path, executable=entry.executable)
         try:
-            found = b""
-            with suppress(OSError):
-                found = copy_and_hash(source, draft.descriptor, entry.size_bytes or 0)
-            if found != entry.digest.sha256:
+            if copy_and_hash(source, draft.descriptor, entry.size_bytes or 0) != entry.digest.sha256:
                 return False
             draft.keep(durable=self._durable)
+        except OSError as error:
+            if error.errno in _FULL:
+                raise self._target.unusable(entry.path, error) from None  # no fault of what is in the cache
+            return False
         finally:
             draft.discard()
         return True

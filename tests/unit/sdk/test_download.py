@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from modelkeep._cache import Cache
 from modelkeep._channel import Connection
 from modelkeep._entries import Spool
 from modelkeep._intake import Intake
-from modelkeep.errors import ChunkCorrupt, DigestMismatch, ModelkeepError
+from modelkeep.errors import ChunkCorrupt, DigestMismatch, DiskFull, ModelkeepError
 
 from tests.unit.sdk.downloads import MIB, Rig, add, content, download, large, pack, sha256
 from tests.unit.sdk.store import Store
@@ -170,6 +171,23 @@ def test_a_full_disk_of_the_cache_does_not_stop_a_download(rig: Rig, monkeypatch
     download(connection, entries, tmp_path / "out", cache)
     assert content(tmp_path / "out") == expected
     assert list(cache.entries()) == []
+
+
+def test_a_full_disk_of_the_target_costs_the_cache_nothing(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = large(rig.wire, rig.entries, "f", [1000] * 3)
+    download(rig.connection, rig.entries, rig.tmp_path / "1", rig.cache)
+
+    def full(*_: object) -> bytes:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("modelkeep._cached.copy_and_hash", full)
+        with pytest.raises(DiskFull):
+            download(rig.connection, rig.entries, rig.tmp_path / "2", rig.cache)
+    assert content(rig.tmp_path / "2") == {}
+    requests = rig.store.requests
+    download(rig.connection, rig.entries, rig.tmp_path / "3", rig.cache)
+    assert (content(rig.tmp_path / "3"), rig.store.requests) == (expected, requests)
 
 
 def test_what_came_before_a_failure_is_kept_for_the_next_try(
