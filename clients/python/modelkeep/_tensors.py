@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from modelkeep._content import batches
 from modelkeep._safetensors import PREFIX_BYTES, header_bytes, parse_header
-from modelkeep.errors import EntryNotFound, InvalidArgument, NotConfigured
+from modelkeep.errors import EntryNotFound, InvalidArgument, InvalidSafetensors, NotConfigured
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from modelkeep._content import Content
     from modelkeep._safetensors import Tensor
@@ -50,7 +50,7 @@ def load(content: Content, framework: str, names: Iterable[str] | None) -> dict[
     if allocate is None:
         message = f"the framework {framework[:50]!r} is not known; expected 'numpy' or 'torch'"
         raise InvalidArgument(message, field="framework", value=framework[:50])
-    made = [(tensor, *allocate(tensor)) for tensor in wanted]
+    made = [(tensor, *_made(allocate, tensor)) for tensor in wanted]
     sink = _Sink([(tensor, memory) for tensor, _, memory in made if tensor.end > tensor.begin])
     _fill(content, sink, [tensor for tensor, _, _ in made])
     return {tensor.name: value for tensor, value, _ in made}
@@ -106,6 +106,16 @@ class _Sink:
             if begin < stop:
                 memory[begin - tensor.begin : stop - tensor.begin] = data[begin - at : stop - at]
             index += 1
+
+
+def _made(allocate: Callable[[Tensor], tuple[Any, memoryview]], tensor: Tensor) -> tuple[Any, memoryview]:
+    try:
+        return allocate(tensor)
+    except (ValueError, TypeError, RuntimeError):
+        if tensor.end > tensor.begin:
+            raise
+        why = f"no memory has the shape of {ascii(tensor.name)[:100]}, of which there are no bytes"
+        raise InvalidSafetensors(f"this is no safetensors file: {why}", why=why) from None
 
 
 def _numpy(tensor: Tensor) -> tuple[Any, memoryview]:

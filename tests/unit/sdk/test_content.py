@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any, cast
+from unittest.mock import Mock
 
 import pytest
 from modelkeep._channel import Connection
@@ -13,6 +15,8 @@ from modelkeep._content import KEPT, Content, Layout
 from modelkeep._entries import entry_messages
 from modelkeep._open import open_content
 from modelkeep._pieces import SEGMENT
+from modelkeep._tensors import load
+from modelkeep.errors import InvalidSafetensors
 from modelkeep.names import TeamName
 
 CHUNK_BYTES = 64 * 1024
@@ -46,3 +50,17 @@ def test_who_goes_back_and_reads_on_gets_what_is_there(content: InMemory, back: 
         again = begin - back * CHUNK_BYTES
         file.seek(again)
         assert file.read() == DATA[again:]
+
+
+def test_a_tensor_of_nothing_in_a_shape_that_no_memory_has_is_refused() -> None:
+    header = json.dumps({"a": {"dtype": "U8", "shape": [0, 1 << 62, 1 << 62], "data_offsets": [0, 0]}}).encode()
+    data = len(header).to_bytes(8, "little") + header
+    content = Mock(layout=Mock(size_bytes=len(data)), is_small=True, whole=lambda: data)
+
+    def read(position: int, into: memoryview) -> int:
+        into[:] = data[position : position + len(into)]
+        return len(into)
+
+    content.read = read
+    with pytest.raises(InvalidSafetensors, match="shape"):
+        load(content, "numpy", None)
