@@ -9,6 +9,7 @@ from array import array
 from bisect import bisect_right
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Self
 
 from modelkeep._cached import MOST_PACK_BYTES
@@ -179,7 +180,9 @@ class Content:
 
     def _whole_from_cache(self, memory: bytearray) -> bool:
         if self._file is not None:
-            return os.preadv(self._file, [memory], 0) == len(memory)
+            with suppress(OSError):
+                return os.preadv(self._file, [memory], 0) == len(memory)
+            return False
         for number in range(len(self.layout)):
             sha256, at, length = self.layout.place(number)
             data = self._cache.read("objects", sha256.hex(), MOST_PACK_BYTES) if self._cache is not None else None
@@ -231,7 +234,9 @@ class Content:
         if self._file is None:
             return False
         sha256, at, length = self.layout.place(number)
-        data = os.pread(self._file, length, at)
+        data = b""
+        with suppress(OSError):  # a disk that fails is no reason to fail: the server has it too
+            data = os.pread(self._file, length, at)
         if hashlib.sha256(data).digest() != sha256:
             return False
         sink.put(memoryview(data), at, proven=True)

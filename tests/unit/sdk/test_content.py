@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 from unittest.mock import Mock
@@ -50,6 +52,13 @@ def test_who_goes_back_and_reads_on_gets_what_is_there(content: InMemory, back: 
         again = begin - back * CHUNK_BYTES
         file.seek(again)
         assert file.read() == DATA[again:]
+
+
+def test_what_the_disk_of_the_cache_cannot_read_is_fetched(content: InMemory, tmp_path: Path) -> None:
+    content._file = os.open(tmp_path, os.O_RDONLY)  # a folder: every read of it fails
+    assert not content._from_cache(0, Mock())
+    assert not content._whole_from_cache(bytearray(10))
+    content.close()
 
 
 def test_a_tensor_of_nothing_in_a_shape_that_no_memory_has_is_refused() -> None:
