@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from modelkeep.metadata import MAX_BYTES
 from modelkeep_server.database.engine import Database
 from modelkeep_server.database.migrate import upgrade
 from modelkeep_server.database.paging import Page
@@ -25,6 +26,12 @@ from tests.unit.metadata.rig import CALLER, DIGITS, Rig, call
 
 INDEX = "ix_version_value_entry_version_id"
 MANY = 5000
+
+
+def test_the_migration_reads_a_bounded_amount_at_once() -> None:
+    """However large the metadata of each version is."""
+    step = import_module("modelkeep_server.metadata.store.migrations.versions.0003_search")
+    assert step.VERSIONS_AT_ONCE * MAX_BYTES <= 32 << 20
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "postgresql"])

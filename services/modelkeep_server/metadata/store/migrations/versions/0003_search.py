@@ -11,7 +11,7 @@ from modelkeep_server.filtering.keys import values_of
 revision = "0003"
 down_revision = "0002"
 
-VERSIONS_AT_ONCE: Final = 200
+VERSIONS_AT_ONCE: Final = 32
 _BY_CODE_POINT: Final = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 
