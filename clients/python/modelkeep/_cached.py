@@ -87,6 +87,8 @@ class CachedFiles:
             return False
         try:
             good = os.fstat(source).st_size == entry.size_bytes and self._take_out(entry, source)
+        except OSError:
+            good = False  # its disk fails
         finally:
             os.close(source)
         if not good:

@@ -190,6 +190,18 @@ def test_a_full_disk_of_the_target_costs_the_cache_nothing(rig: Rig, monkeypatch
     assert (content(rig.tmp_path / "3"), rig.store.requests) == (expected, requests)
 
 
+def test_what_the_disk_of_the_cache_cannot_read_is_fetched(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = large(rig.wire, rig.entries, "f", [1000] * 3)
+    download(rig.connection, rig.entries, rig.tmp_path / "1", rig.cache, link=True)
+
+    def broken(*_: object) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("modelkeep._cached.sha256_of", broken)
+    download(rig.connection, rig.entries, rig.tmp_path / "2", rig.cache, link=True)
+    assert content(rig.tmp_path / "2") == expected
+
+
 def test_what_came_before_a_failure_is_kept_for_the_next_try(
     wire: Wire, connection: Connection, entries: Spool, cache: Cache, tmp_path: Path
 ) -> None:
