@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import json
+import os
 import shutil
 import signal
 import socket
@@ -133,10 +134,12 @@ def _seaweedfs() -> S3:
     ports = {name: free_port() for name in names}
     weed = shutil.which("weed", path=str(Path(sys.executable).parent)) or "weed"
     command = [weed, "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", f"-s3.config={config}"]
-    command += ["-volume.max=0", "-master.volumeSizeLimitMB=64", "-s3.allowDeleteBucketNotEmpty", "-master.telemetry=false"]
+    # Each bucket has volumes of its own: one at first instead of seven, and never none because the disk is not large.
+    command += ["-volume.max=10000", "-master.volumeSizeLimitMB=64", "-s3.allowDeleteBucketNotEmpty", "-master.telemetry=false"]
     command += [f"-{name}={port}" for name, port in ports.items()]
     log = (folder / "log").open("wb")
-    process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, start_new_session=True)
+    env = {**os.environ, "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"}
+    process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=env, start_new_session=True)
     log.close()
     _stops.append(lambda: _end(process, folder))
     server = S3(f"127.0.0.1:{ports['s3.port']}", access, secret, "")
