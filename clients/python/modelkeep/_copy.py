@@ -84,7 +84,7 @@ def file_lock(path: str, *, wait: bool = True) -> Iterator[int | None]:
     """Hold a file against all others; the file, or None when somebody else has it and `wait` is off. Raises OSError."""
     import fcntl  # noqa: PLC0415 - not everywhere
 
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor, process = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), os.getpid()
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -93,5 +93,8 @@ def file_lock(path: str, *, wait: bool = True) -> Iterator[int | None]:
             return
         yield descriptor
     finally:
+        with suppress(OSError):
+            if os.getpid() == process:  # a child that was forked meanwhile has the file open for as long as it lives
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
         with suppress(OSError):
             os.close(descriptor)

@@ -55,6 +55,7 @@ class Journal:
                 text = json.dumps({"n": number, "kind": kind, **values}, ensure_ascii=False, separators=(",", ":"))
                 self._write(descriptor, f"{_sum(text)} {text}\n".encode())
             finally:
+                fcntl.flock(descriptor, fcntl.LOCK_UN)  # a child that was forked meanwhile has the file open too
                 os.close(descriptor)
         except OSError as error:
             raise cannot_record(self.path, error) from None

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from modelkeep import _cache, config
 from modelkeep._cache import Cache, open_cache
+from modelkeep._copy import file_lock
 from modelkeep._intake import Intake
 from modelkeep._records import Records
 from modelkeep.api.metadata.v1 import version_pb2
@@ -259,3 +260,13 @@ def test_a_place_that_cannot_be_is_no_cache(
     monkeypatch.setenv("MODELKEEP_CACHE_DIR", str(tmp_path / "file" / "cache"))
     assert open_cache() is None
     assert "there is no cache" in caplog.text
+
+
+def test_a_child_that_was_forked_meanwhile_keeps_no_lock(tmp_path: Path) -> None:
+    """It has the descriptor of the file too, for as long as it lives."""
+    with file_lock(str(tmp_path / "lock")) as descriptor:
+        assert descriptor is not None
+        inherited = os.dup(descriptor)
+    with file_lock(str(tmp_path / "lock"), wait=False) as descriptor:
+        assert descriptor is not None
+    os.close(inherited)

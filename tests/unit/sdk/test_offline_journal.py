@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
+import os
 import subprocess
 import sys
 import textwrap
@@ -137,3 +139,19 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(TargetUnusable, match="offline work"):
         Journal(str(tmp_path / "file" / "journal")).append("thing", value=1)
+
+
+def test_a_child_that_was_forked_meanwhile_keeps_no_lock(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has the descriptor of the file too, for as long as it lives."""
+    inherited: list[int] = []
+    real = os.fsync
+
+    def forked(descriptor: int) -> None:
+        inherited.append(os.dup(descriptor))
+        real(descriptor)
+
+    monkeypatch.setattr("os.fsync", forked)
+    Journal(str(path)).append("thing", value="first")
+    fcntl.flock(other := os.open(path, os.O_RDWR), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    for descriptor in (*inherited, other):
+        os.close(descriptor)
