@@ -51,7 +51,6 @@ class ModelkeepFileSystem(AbstractFileSystem):  # type: ignore[misc]
         self._pin_seconds = pin_seconds
         self._pins: dict[str, tuple[Version, float]] = {}
         self._pinning = threading.Lock()
-        self._opened: Api | None = None
 
     def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
         """What lies right in a folder, or the file itself. Raises FileNotFoundError."""
@@ -118,9 +117,9 @@ class ModelkeepFileSystem(AbstractFileSystem):  # type: ignore[misc]
             now = time.monotonic()
             version, used = self._pins.get(address, (None, 0.0))
             if version is None or now - used > self._pin_seconds:
-                self._opened = self._opened or _api(self._settings)
                 try:
-                    version = self._opened.artifact(address)
+                    # fsspec keeps one instance, whatever becomes of the settings; connections are shared.
+                    version = _api(self._settings).artifact(address)
                 except NotFound as error:
                     raise FileNotFoundError(str(error)) from error
             self._pins[address] = version, now

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Self
 
 from modelkeep.config import Endpoint
-from modelkeep.errors import DiskFull, ServiceUnavailable
+from modelkeep.errors import ServiceUnavailable, StorageFull
 
 if TYPE_CHECKING:
     from modelkeep._pieces import Piece
@@ -55,7 +55,10 @@ class Staging:
         os.close(self._descriptor)
 
     def put(self, path: str, piece: Piece) -> None:
-        """Write a chunk to a file that the server named. Raises DiskFull, ServiceUnavailable, FileUnreadable, FileChanged."""
+        """Write a chunk to a file that the server named.
+
+        Raises StorageFull, ServiceUnavailable, FileUnreadable, FileChanged.
+        """
         folder, _, name = path.rpartition("/")
         if folder.rstrip("/") != self._folder.rstrip("/") or name in {"", ".", "..", "token"}:
             raise ServiceUnavailable("the server named a file outside its staging folder, so nothing was written")
@@ -74,7 +77,7 @@ class Staging:
                 os.close(out)
         except OSError as error:
             if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-                raise DiskFull(f"the disk of {self._folder} is full", path=self._folder) from None
+                raise StorageFull(f"the server's disk is full ({self._folder}); nothing was logged") from None
             raise ServiceUnavailable(f"the staging folder {self._folder} cannot be used: {error.strerror}") from None
 
     def _write(self, out: int, piece: Piece) -> None:

@@ -64,14 +64,15 @@ class Listing(Generic[T]):
 def token(position: list[Any], *query: object) -> str:
     """The opaque name of what follows `position` in the list that `query` asks for."""
     text = json.dumps({"q": _fingerprint(query), "p": position}, separators=(",", ":"), ensure_ascii=False)
-    return base64.urlsafe_b64encode(text.encode()).decode("ascii")
+    # A value of somebody's metadata may hold half a character; it comes back, or is refused, as such.
+    return base64.urlsafe_b64encode(text.encode(errors="surrogatepass")).decode("ascii")
 
 
 def _decode(text: str) -> Any:
     if len(text) > MAX_TOKEN_CHARACTERS:
         return None
     try:
-        return json.loads(base64.urlsafe_b64decode(text.encode("ascii")))
+        return json.loads(base64.urlsafe_b64decode(text.encode("ascii")).decode(errors="surrogatepass"))
     except (ValueError, binascii.Error, RecursionError):
         return None
 

@@ -14,7 +14,7 @@ from modelkeep._channel import Connection
 from modelkeep._staging import Staging
 from modelkeep._upload import Upload
 from modelkeep.config import Config
-from modelkeep.errors import DiskFull, FileChanged, ServiceUnavailable
+from modelkeep.errors import FileChanged, ServiceUnavailable, StorageFull
 from modelkeep.names import TeamName
 
 from tests.unit.sdk.wire import Wire
@@ -151,7 +151,7 @@ def test_a_full_disk_is_told_and_nothing_is_left(
 
     monkeypatch.setattr(os, "copy_file_range", full)
     monkeypatch.setattr(os, "write", full)
-    with pytest.raises(DiskFull, match="staging"):
+    with pytest.raises(StorageFull, match="staging"):
         log(connection, artifact)
     assert [path.name for path in folder.iterdir()] == ["token"]
 
