@@ -101,6 +101,7 @@ class FollowRoot:
         if not self._lock.closed:
             with suppress(OSError):
                 self._lock.truncate(0)
+                fcntl.flock(self._lock, fcntl.LOCK_UN)  # children that were forked meanwhile have the file open too
             self._lock.close()
 
     def loaded(self) -> Loaded | None:

@@ -57,6 +57,13 @@ def test_a_folder_whose_name_is_no_text_is_remembered_too(tmp_path: Path) -> Non
     root.close()
 
 
+def test_who_ends_lets_go_of_the_folder_whatever_children_it_has(root: FollowRoot) -> None:
+    inherited = os.dup(root._lock.fileno())  # by a worker that was forked meanwhile
+    root.close()
+    FollowRoot(root.path).close()
+    os.close(inherited)
+
+
 def test_the_last_versions_are_kept_and_nothing_else(root: FollowRoot) -> None:
     for number in range(1, 5):
         load(root, number)
