@@ -228,7 +228,7 @@ class FollowRoot:
                 return False
             if _is_open(path):
                 return False
-            removed = self.folder(_REMOVED + folder)
+            removed = self.folder(f"{_REMOVED}{folder}-{secrets.token_hex(4)}")
             path.rename(removed)
             description.unlink()
         shutil.rmtree(removed, ignore_errors=True)

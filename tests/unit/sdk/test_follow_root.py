@@ -64,6 +64,16 @@ def test_who_ends_lets_go_of_the_folder_whatever_children_it_has(root: FollowRoo
     os.close(inherited)
 
 
+def test_what_could_not_be_removed_once_is_in_nobodys_way(root: FollowRoot) -> None:
+    for number in range(1, 3):
+        load(root, number)
+    left = root.path / "versions" / ".removed-v1-abcd"
+    left.mkdir()
+    (left / "f").touch()
+    assert root.prune(1) == ["v1-abcd"]
+    assert folders(root) == ["v2-abcd", "v2-abcd.json"]
+
+
 def test_the_last_versions_are_kept_and_nothing_else(root: FollowRoot) -> None:
     for number in range(1, 5):
         load(root, number)
