@@ -105,13 +105,12 @@ class Shown:
     def changed(self, follower: Follower) -> None:
         """Tell of a switch: the probes, the user, the command."""
         status = follower.status()
-        self._call.out.answer(status["loaded"], f"{follower.name} is loaded in {follower.path}")
-        sys.stdout.flush()
-        try:
+        with ExitStack() as each:  # whatever happens to the others
+            each.callback(self._runner.run, follower, status["loaded"])
             if self._file is not None:
-                self._file.show(status)
-        finally:
-            self._runner.run(follower, status["loaded"])
+                each.callback(self._file.show, status)
+            self._call.out.answer(status["loaded"], f"{follower.name} is loaded in {follower.path}")
+            sys.stdout.flush()
 
 
 class Runner:
