@@ -9,6 +9,7 @@ import pytest
 from modelkeep.errors import CollectionNotFound, PermissionDenied, ServiceUnavailable, TooBusy
 from modelkeep.names import AliasName, CollectionName, ProjectName
 from modelkeep_server.metadata.app.watch import WatchApp
+from modelkeep_server.metadata.domain.alias import AliasMove
 from modelkeep_server.metadata.domain.watch import AliasState, Heartbeat, Pace
 from modelkeep_server.runtime.callers import Access
 
@@ -212,6 +213,19 @@ async def test_a_crowd_of_events_hides_no_move(rig: Rig, monkeypatch: pytest.Mon
     watching = Watching(app)
     assert await watching.version() == ""
     await asyncio.gather(*(rig.log() for _ in range(3)), rig.move("production", version))
+    assert await watching.version() == "v0"
+    await watching.stream.aclose()
+    await app.close()
+
+
+async def test_what_people_write_ends_no_stream(rig: Rig) -> None:
+    """A reason or the name of a run that looks like the beginning of a name, but is none."""
+    version = (await rig.log()).version.name
+    app = watch_app(rig)
+    watching = Watching(app)
+    assert await watching.version() == ""
+    for alias, reason in (("other", f"{DIGITS} was too good"), ("production", "teams/-/projects/?/collections/...")):
+        await rig.aliases.move_aliases(call("MoveAliases"), DIGITS, [AliasMove(alias, version)], reason)
     assert await watching.version() == "v0"
     await watching.stream.aclose()
     await app.close()

@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Final
 
 import structlog
-from modelkeep.errors import InternalError, ModelkeepError, NotFound, ServiceUnavailable, TooBusy
+from modelkeep.errors import InternalError, InvalidName, ModelkeepError, NotFound, ServiceUnavailable, TooBusy
 from modelkeep.names import AliasName, CollectionName, ProjectName
 
 from modelkeep_server.metadata.domain.watch import AliasState, Heartbeat, Log, Pace
@@ -195,7 +195,8 @@ def collections_in(payload: str) -> Iterator[CollectionName]:
     """The collections that an event is about."""
     for value in json.loads(payload).values():
         if isinstance(value, str) and (found := _COLLECTION.match(value)):
-            yield CollectionName.parse(found[0])
+            with suppress(InvalidName):  # the reason of a move may begin like a name
+                yield CollectionName.parse(found[0])
 
 
 class WatchApp:
