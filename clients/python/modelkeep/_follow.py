@@ -255,13 +255,14 @@ class Follower:
     def _await_first(self) -> None:
         timeout = self._wish.timeout_seconds
         with self._changed:
-            self._changed.wait_for(lambda: self.ready or self.failure, timeout)
+            self._changed.wait_for(lambda: self.ready or self.failure or self._stopping, timeout)
         if self.ready:
             return
         if self.failure:
             raise self.failure
         errors = "; ".join(error["message"] for error in self.status()["errors"].values())
-        message = f"{self._address} was not loaded within {timeout:g} s: {errors or 'the fetch takes longer'}"
+        when = "before the following was ended" if self._stopping else f"within {timeout:g} s"
+        message = f"{self._address} was not loaded {when}: {errors or 'the fetch takes longer'}"
         raise DeadlineExceeded(message, address=self._address)
 
     def _failed(self, error: ModelkeepError) -> None:

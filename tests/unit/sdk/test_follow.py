@@ -13,6 +13,7 @@ import modelkeep
 import pytest
 from modelkeep import _follow, _follow_watch
 from modelkeep._follow import Follower, Wish
+from modelkeep.config import Config
 from modelkeep.errors import (
     AliasRolledBack,
     DeadlineExceeded,
@@ -367,3 +368,24 @@ def test_a_server_that_answers_for_something_else_is_not_believed(wire: WatchedW
     other.name = other.name.replace("/m/", "/other/")
     wire.move(1, other)
     assert "collections/other" in told_of(follow(), "watch")
+
+
+def test_nobody_waits_for_a_version_when_the_following_was_ended(tmp_path: Path) -> None:
+    def away() -> Config:
+        raise ServiceUnavailable("away")
+
+    follower = Follower("m:production", tmp_path / "root", Wish(timeout_seconds=None, config=away))
+    ended: list[type[BaseException]] = []
+
+    def enter() -> None:
+        try:
+            follower.__enter__()
+        except DeadlineExceeded as error:
+            ended.append(type(error))
+
+    waiting = threading.Thread(target=enter, daemon=True)
+    waiting.start()
+    until(follower, lambda status: "watch" in status["errors"])
+    follower.close()
+    waiting.join(5)
+    assert ended == [DeadlineExceeded]
