@@ -4,11 +4,15 @@ import asyncio
 from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
 from modelkeep.errors import (
     DraftNotOpen,
     EntryNotFound,
+    InvalidArgument,
     InvalidPath,
     LimitExceeded,
     ModelkeepError,
@@ -24,7 +28,9 @@ from modelkeep_server.database.paging import Page
 from modelkeep_server.metadata.app.commit import CommitApp
 from modelkeep_server.metadata.domain.draft import Commit, Draft, DraftState
 from modelkeep_server.metadata.domain.limits import Limits
+from modelkeep_server.metadata.servicer.draft import DraftCalls
 from modelkeep_server.metadata.store.tables import DraftEntryRow, DraftPageRow, DraftRow, PageRow
+from modelkeep_server.runtime.callers import enter
 from sqlalchemy import select
 
 from tests.unit.metadata.rig import CALLER, DIGITS, OTHER, PROJECT, Rig, call, part, stream
@@ -357,3 +363,13 @@ async def test_an_ended_draft_lets_its_base_go(rig: Rig) -> None:
     )
     assert kept is None
     assert (await rig.drafts.get_draft(CALLER, draft.name)).base.version == first.version.name  # type: ignore[union-attr]
+
+
+async def test_a_list_is_asked_only_for_ids_that_can_be(rig: Rig) -> None:
+    """No database is asked for text that it cannot hold."""
+    await rig.draft()
+    calls = DraftCalls(cast("Any", SimpleNamespace(drafts=rig.drafts)))
+    enter(CALLER)
+    with pytest.raises(InvalidArgument, match="no distributed id"):
+        await calls.ListDrafts(pb.ListDraftsRequest(parent=str(PROJECT), distributed_id="run\0"), cast("Any", None))
+    assert not (await calls.ListDrafts(pb.ListDraftsRequest(parent=str(PROJECT), distributed_id="r"), cast("Any", None))).drafts

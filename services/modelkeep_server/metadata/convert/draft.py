@@ -51,7 +51,7 @@ def draft_from_pb(
     project, draft = ProjectName.parse(request.parent), request.draft
     collection, type_ = CollectionName.parse(draft.collection), parse_identifier(draft.type, "type")
     base = VersionName.parse(draft.base) if draft.base else None
-    return (project, collection, type_), base, _distributed_id(draft.distributed_id)
+    return (project, collection, type_), base, distributed_id_from_pb(draft.distributed_id, "draft.distributed_id")
 
 
 def state_from_pb(state: pb.DraftState) -> DraftState | None:
@@ -64,11 +64,12 @@ def state_from_pb(state: pb.DraftState) -> DraftState | None:
     return found
 
 
-def _distributed_id(text: str) -> str:
+def distributed_id_from_pb(text: str, field: str = "distributed_id") -> str:
+    """What the writers of one version call their draft, or nothing. Raises InvalidArgument."""
     if len(text) > MAX_DISTRIBUTED_ID or text != text.strip() or _CONTROL.search(text):
         message = (
             f"{text[:50]!r} is no distributed id: it has 1 to {MAX_DISTRIBUTED_ID} characters, no control characters, and no "
             "white space at its ends"
         )
-        raise InvalidArgument(message, field="draft.distributed_id", value=text[:200].encode(errors="replace").decode())
+        raise InvalidArgument(message, field=field, value=text[:200].encode(errors="replace").decode())
     return text

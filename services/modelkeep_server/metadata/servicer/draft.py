@@ -10,7 +10,7 @@ from modelkeep.names import DraftName, ProjectName
 
 from modelkeep_server.metadata.convert.call import page_from_pb
 from modelkeep_server.metadata.convert.commit import commit_from_pb, committed_to_pb
-from modelkeep_server.metadata.convert.draft import draft_from_pb, draft_to_pb, state_from_pb
+from modelkeep_server.metadata.convert.draft import distributed_id_from_pb, draft_from_pb, draft_to_pb, state_from_pb
 from modelkeep_server.metadata.convert.stream import open_stream
 from modelkeep_server.metadata.servicer.base import Part, call
 from modelkeep_server.runtime.callers import current
@@ -32,7 +32,8 @@ class DraftCalls(Part):
     async def ListDrafts(self, request: pb.ListDraftsRequest, _context: Context) -> pb.ListDraftsResponse:
         """The drafts of a project."""
         project, state, page = ProjectName.parse(request.parent), state_from_pb(request.state), page_from_pb(request)
-        listing = await self._apps.drafts.list_drafts(current(), project, state, page, request.distributed_id)
+        shared = distributed_id_from_pb(request.distributed_id)
+        listing = await self._apps.drafts.list_drafts(current(), project, state, page, shared)
         return pb.ListDraftsResponse(drafts=map(draft_to_pb, listing.items), next_page_token=listing.next_token)
 
     async def AddEntries(self, requests: AsyncIterator[pb.AddEntriesRequest], _context: Context) -> pb.AddEntriesResponse:
