@@ -52,6 +52,9 @@ def head_of(journal: Iterator[Record], folder: str) -> Record:
     if head is None or head.kind != "run" or head.values.get("format") != FORMAT:
         why = "was begun and never recorded what it is" if head is None else "was recorded by another version of modelkeep"
         raise SyncFailed(f"the run in {folder!r} {why}", step="read", path=folder, record=0)
+    for name in ("time", "run", "name", "team", "project"):
+        if not isinstance(head.values.get(name), str):
+            raise SyncFailed(f"the run in {folder!r} does not say its {name}", step="read", path=folder, record=0)
     return head
 
 

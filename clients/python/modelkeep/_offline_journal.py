@@ -126,7 +126,7 @@ def _parse(line: bytes, number: int) -> Record | None:
         values = json.loads(text)
     except ValueError:
         return None
-    if values.pop("n", None) != number:
+    if not isinstance(values, dict) or values.pop("n", None) != number or not isinstance(values.get("kind"), str):
         return None
     return Record(number, values.pop("kind"), values, text[:-1])
 

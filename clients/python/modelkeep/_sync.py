@@ -20,7 +20,15 @@ from modelkeep._offline_find import REMOVING, head_of, is_run, time_of
 from modelkeep._offline_journal import Journal, cannot_record
 from modelkeep._offline_version import JOURNAL
 from modelkeep._sync_record import Notes, Replay, Step
-from modelkeep.errors import DeadlineExceeded, ModelkeepError, SyncFailed, Unauthenticated, Unavailable, rebuild
+from modelkeep.errors import (
+    DeadlineExceeded,
+    InvalidArgument,
+    ModelkeepError,
+    SyncFailed,
+    Unauthenticated,
+    Unavailable,
+    rebuild,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -98,12 +106,20 @@ def _replay(connection: Connection, outcome: Outcome, skip: int | None) -> None:
                 notes.add("done", record=record.number, skipped=True)
                 outcome.steps.append(Step(record.number, "skipped", ""))
             else:
-                replay = replay or Replay(connection, outcome.folder, head, notes)
+                replay = replay or _begin(connection, outcome, head, notes)
                 outcome.steps.append(_step(replay, record, outcome))
     finally:
         with suppress(ModelkeepError):
             outcome.records += sum(1 for _ in records)
     outcome.torn = journal.torn
+
+
+def _begin(connection: Connection, outcome: Outcome, head: Record, notes: Notes) -> Replay:
+    try:
+        return Replay(connection, outcome.folder, head, notes)
+    except InvalidArgument as error:
+        message = f"the run in {outcome.folder!r} cannot be replayed: {error.message}"
+        raise SyncFailed(message, step="read", path=outcome.folder, record=0) from None
 
 
 def _step(replay: Replay, record: Record, outcome: Outcome) -> Step:
@@ -114,6 +130,9 @@ def _step(replay: Replay, record: Record, outcome: Outcome) -> Step:
         raise rebuild(error.code, error.reason, message, error.metadata, error.request_id) from None
     except (ModelkeepError, OSError) as error:
         raise _failed(replay.step, record, outcome, error) from None
+    except (KeyError, TypeError, ValueError) as error:  # what no modelkeep wrote
+        lacks = InvalidArgument(f"it is no record ({type(error).__name__}: {error})", field=record.kind)
+        raise _failed(replay.step, record, outcome, lacks) from None
 
 
 def _failed(step: str, record: Record, outcome: Outcome, error: Exception) -> SyncFailed:

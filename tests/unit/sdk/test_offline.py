@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -24,6 +25,8 @@ from modelkeep._offline import OfflineRun
 from modelkeep._offline_find import runs_in
 from modelkeep._offline_journal import Journal
 from safetensors.numpy import save_file
+
+HEAD = {"n": 0, "kind": "run", "format": 1, **dict.fromkeys(("time", "run", "name", "team", "project"), "x")}
 
 
 @pytest.fixture
@@ -334,3 +337,27 @@ def test_what_a_run_records_at_the_end_of_a_sync_does_not_go_with_its_folder(
     (outcome,) = _sync.sync(Mock(), runs_in(str(folder)), clean=True)
     assert (outcome.error, outcome.removed) == (None, False)
     assert [record["kind"] for record in records(folder)] == ["run", "log", "finish"]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [[1]],
+        [{"n": 0}],
+        [{"n": 0, "kind": "run", "format": 1}],
+        [{"n": 0, "kind": "run", "format": 1, "time": 1, "run": 2, "name": 3, "team": 4, "project": 5}],
+        [HEAD | {"project": "../x"}, {"n": 1, "kind": "use"}],
+        [HEAD, {"n": 1, "kind": "use"}],
+    ],
+)
+def test_a_journal_that_somebody_else_wrote_keeps_no_other_run_back(folder: Path, lines: list[Any]) -> None:
+    modelkeep.init().finish()
+    (folder / "forged").mkdir()
+    texts = [json.dumps(line) for line in lines]
+    sums = [hashlib.sha256(text.encode()).hexdigest()[:16] for text in texts]
+    (folder / "forged/journal.jsonl").write_text("".join(f"{one} {text}\n" for one, text in zip(sums, texts, strict=True)))
+    connection = Mock(team="t", config=Mock(url="grpc://s"))
+    outcomes = {outcome.folder: outcome for outcome in _sync.sync(connection, runs_in(str(folder)))}
+    forged = outcomes.pop(str(folder / "forged"))
+    assert isinstance(forged.error, modelkeep.SyncFailed)
+    assert [outcome.state for outcome in outcomes.values()] == ["synced"]
