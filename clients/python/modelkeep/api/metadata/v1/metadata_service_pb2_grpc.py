@@ -451,7 +451,7 @@ class MetadataServiceServicer(object):
     def AddEntries(self, request_iterator, context):
         """Adds entries to an open draft. Several writers may add to one draft. The same path with the same content may come
         again, so a broken stream is simply repeated; with other content it is refused unless the stream says `overwrite`. Needs:
-        write on the team.
+        write on the team, read on the team of the base.
 
         Errors: NOT_FOUND DRAFT_NOT_FOUND; FAILED_PRECONDITION DRAFT_NOT_OPEN; INVALID_ARGUMENT INVALID_PATH,
         INVALID_ENTRY (digest, size or segments do not fit), INVALID_REFERENCE; ALREADY_EXISTS PATH_CONFLICT (names both digests);
@@ -463,7 +463,7 @@ class MetadataServiceServicer(object):
 
     def RemoveEntries(self, request, context):
         """Takes entries out of an open draft: files, and folders with all that lies under them. All of them or none. Needs: write on
-        the team.
+        the team, read on the team of the base.
 
         Errors: NOT_FOUND DRAFT_NOT_FOUND, ENTRY_NOT_FOUND (names the first path that is not there); FAILED_PRECONDITION
         DRAFT_NOT_OPEN; INVALID_ARGUMENT INVALID_PATH.
@@ -475,7 +475,7 @@ class MetadataServiceServicer(object):
     def CommitDraft(self, request, context):
         """Makes a draft a version, once every chunk that it names is stored and held by the team. Content that a live version of
         the collection has already answers with that version (SEM-11). A draft commits once: the same body again answers the
-        same, another body is refused. Needs: write on the team.
+        same, another body is refused. Needs: write on the team, read on the team of the base.
 
         Errors: NOT_FOUND DRAFT_NOT_FOUND; FAILED_PRECONDITION DRAFT_NOT_OPEN (aborted or expired), CHUNKS_MISSING (names them:
         upload those and commit again); INVALID_ARGUMENT INVALID_PATH (paths that collide), INVALID_ENTRY, INVALID_ALIAS, INVALID_TAG,

@@ -137,7 +137,7 @@ class MetadataServiceStub:
     AddEntries: _grpc.StreamUnaryMultiCallable[_metadata_service_pb2.AddEntriesRequest, _metadata_service_pb2.AddEntriesResponse]
     """Adds entries to an open draft. Several writers may add to one draft. The same path with the same content may come
     again, so a broken stream is simply repeated; with other content it is refused unless the stream says `overwrite`. Needs:
-    write on the team.
+    write on the team, read on the team of the base.
 
     Errors: NOT_FOUND DRAFT_NOT_FOUND; FAILED_PRECONDITION DRAFT_NOT_OPEN; INVALID_ARGUMENT INVALID_PATH,
     INVALID_ENTRY (digest, size or segments do not fit), INVALID_REFERENCE; ALREADY_EXISTS PATH_CONFLICT (names both digests);
@@ -145,7 +145,7 @@ class MetadataServiceStub:
     """
     RemoveEntries: _grpc.UnaryUnaryMultiCallable[_metadata_service_pb2.RemoveEntriesRequest, _metadata_service_pb2.RemoveEntriesResponse]
     """Takes entries out of an open draft: files, and folders with all that lies under them. All of them or none. Needs: write on
-    the team.
+    the team, read on the team of the base.
 
     Errors: NOT_FOUND DRAFT_NOT_FOUND, ENTRY_NOT_FOUND (names the first path that is not there); FAILED_PRECONDITION
     DRAFT_NOT_OPEN; INVALID_ARGUMENT INVALID_PATH.
@@ -153,7 +153,7 @@ class MetadataServiceStub:
     CommitDraft: _grpc.UnaryUnaryMultiCallable[_metadata_service_pb2.CommitDraftRequest, _metadata_service_pb2.CommitDraftResponse]
     """Makes a draft a version, once every chunk that it names is stored and held by the team. Content that a live version of
     the collection has already answers with that version (SEM-11). A draft commits once: the same body again answers the
-    same, another body is refused. Needs: write on the team.
+    same, another body is refused. Needs: write on the team, read on the team of the base.
 
     Errors: NOT_FOUND DRAFT_NOT_FOUND; FAILED_PRECONDITION DRAFT_NOT_OPEN (aborted or expired), CHUNKS_MISSING (names them:
     upload those and commit again); INVALID_ARGUMENT INVALID_PATH (paths that collide), INVALID_ENTRY, INVALID_ALIAS, INVALID_TAG,
@@ -369,7 +369,7 @@ class MetadataServiceAsyncStub(MetadataServiceStub):
     AddEntries: _aio.StreamUnaryMultiCallable[_metadata_service_pb2.AddEntriesRequest, _metadata_service_pb2.AddEntriesResponse]  # type: ignore[assignment]
     """Adds entries to an open draft. Several writers may add to one draft. The same path with the same content may come
     again, so a broken stream is simply repeated; with other content it is refused unless the stream says `overwrite`. Needs:
-    write on the team.
+    write on the team, read on the team of the base.
 
     Errors: NOT_FOUND DRAFT_NOT_FOUND; FAILED_PRECONDITION DRAFT_NOT_OPEN; INVALID_ARGUMENT INVALID_PATH,
     INVALID_ENTRY (digest, size or segments do not fit), INVALID_REFERENCE; ALREADY_EXISTS PATH_CONFLICT (names both digests);
@@ -377,7 +377,7 @@ class MetadataServiceAsyncStub(MetadataServiceStub):
     """
     RemoveEntries: _aio.UnaryUnaryMultiCallable[_metadata_service_pb2.RemoveEntriesRequest, _metadata_service_pb2.RemoveEntriesResponse]  # type: ignore[assignment]
     """Takes entries out of an open draft: files, and folders with all that lies under them. All of them or none. Needs: write on
-    the team.
+    the team, read on the team of the base.
 
     Errors: NOT_FOUND DRAFT_NOT_FOUND, ENTRY_NOT_FOUND (names the first path that is not there); FAILED_PRECONDITION
     DRAFT_NOT_OPEN; INVALID_ARGUMENT INVALID_PATH.
@@ -385,7 +385,7 @@ class MetadataServiceAsyncStub(MetadataServiceStub):
     CommitDraft: _aio.UnaryUnaryMultiCallable[_metadata_service_pb2.CommitDraftRequest, _metadata_service_pb2.CommitDraftResponse]  # type: ignore[assignment]
     """Makes a draft a version, once every chunk that it names is stored and held by the team. Content that a live version of
     the collection has already answers with that version (SEM-11). A draft commits once: the same body again answers the
-    same, another body is refused. Needs: write on the team.
+    same, another body is refused. Needs: write on the team, read on the team of the base.
 
     Errors: NOT_FOUND DRAFT_NOT_FOUND; FAILED_PRECONDITION DRAFT_NOT_OPEN (aborted or expired), CHUNKS_MISSING (names them:
     upload those and commit again); INVALID_ARGUMENT INVALID_PATH (paths that collide), INVALID_ENTRY, INVALID_ALIAS, INVALID_TAG,
@@ -730,7 +730,7 @@ class MetadataServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_metadata_service_pb2.AddEntriesResponse, _abc.Awaitable[_metadata_service_pb2.AddEntriesResponse]]:
         """Adds entries to an open draft. Several writers may add to one draft. The same path with the same content may come
         again, so a broken stream is simply repeated; with other content it is refused unless the stream says `overwrite`. Needs:
-        write on the team.
+        write on the team, read on the team of the base.
 
         Errors: NOT_FOUND DRAFT_NOT_FOUND; FAILED_PRECONDITION DRAFT_NOT_OPEN; INVALID_ARGUMENT INVALID_PATH,
         INVALID_ENTRY (digest, size or segments do not fit), INVALID_REFERENCE; ALREADY_EXISTS PATH_CONFLICT (names both digests);
@@ -744,7 +744,7 @@ class MetadataServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_metadata_service_pb2.RemoveEntriesResponse, _abc.Awaitable[_metadata_service_pb2.RemoveEntriesResponse]]:
         """Takes entries out of an open draft: files, and folders with all that lies under them. All of them or none. Needs: write on
-        the team.
+        the team, read on the team of the base.
 
         Errors: NOT_FOUND DRAFT_NOT_FOUND, ENTRY_NOT_FOUND (names the first path that is not there); FAILED_PRECONDITION
         DRAFT_NOT_OPEN; INVALID_ARGUMENT INVALID_PATH.
@@ -758,7 +758,7 @@ class MetadataServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_metadata_service_pb2.CommitDraftResponse, _abc.Awaitable[_metadata_service_pb2.CommitDraftResponse]]:
         """Makes a draft a version, once every chunk that it names is stored and held by the team. Content that a live version of
         the collection has already answers with that version (SEM-11). A draft commits once: the same body again answers the
-        same, another body is refused. Needs: write on the team.
+        same, another body is refused. Needs: write on the team, read on the team of the base.
 
         Errors: NOT_FOUND DRAFT_NOT_FOUND; FAILED_PRECONDITION DRAFT_NOT_OPEN (aborted or expired), CHUNKS_MISSING (names them:
         upload those and commit again); INVALID_ARGUMENT INVALID_PATH (paths that collide), INVALID_ENTRY, INVALID_ALIAS, INVALID_TAG,
