@@ -177,10 +177,10 @@ def test_a_store_that_is_silent_is_given_up(puts: Puts, piece: Piece, monkeypatc
 
 
 def test_a_store_that_is_not_there_was_not_reached(puts: Puts, piece: Piece) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
-    with pytest.raises(PutFailed) as caught:
-        puts.put(f"http://127.0.0.1:{port}/x", piece)
+    with socket.socket() as taken:  # a port that nobody listens on, and that nobody else can take meanwhile
+        taken.bind(("127.0.0.1", 0))
+        with pytest.raises(PutFailed) as caught:
+            puts.put(f"http://127.0.0.1:{taken.getsockname()[1]}/x", piece)
     assert not caught.value.reached
 
 
