@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from modelkeep._channel import stream_seconds
-from modelkeep._direct_get import GetFailed, Gets
+from modelkeep._direct import StoreFailed
+from modelkeep._direct_get import Gets
 from modelkeep._pace import MOST, Pace
 from modelkeep._retry import Retry, may_help
 from modelkeep.api.blob.v1 import blob_service_pb2 as pb
@@ -52,7 +53,7 @@ class Want(Protocol):
 class _FromStoreError(ServiceUnavailable):
     """The store failed, not the server."""
 
-    def __init__(self, failed: GetFailed) -> None:
+    def __init__(self, failed: StoreFailed) -> None:
         super().__init__(str(failed))
         self.failed = failed
 
@@ -145,7 +146,7 @@ class Fetcher:
             for want, future in zip(urls, futures, strict=True):
                 try:
                     future.result()
-                except GetFailed as failed:
+                except StoreFailed as failed:
                     failure = _FromStoreError(failed)
                 except ChunkCorrupt as error:
                     corrupt = error
@@ -170,14 +171,14 @@ class Fetcher:
         retry = Retry(BUSY_SECONDS)
         while True:
             if self.stopped:
-                raise GetFailed("nobody waits for it any more")
+                raise StoreFailed("nobody waits for it any more")
             slowed, into = self._slowed, memoryview(b"")
             try:
                 with self._pace.one(length):
                     into = self._buffer(length)
                     self._gets.get(url, offset, into[:length], whole=whole)
                 break
-            except GetFailed as failed:
+            except StoreFailed as failed:
                 self._free.append(into)
                 if not failed.busy:
                     raise

@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from modelkeep._channel import stream_seconds
-from modelkeep._direct_put import PutFailed, Puts
+from modelkeep._direct import StoreFailed
+from modelkeep._direct_put import Puts
 from modelkeep._pace import MOST, Pace
 from modelkeep._retry import Retry
 from modelkeep._staging import Staging
@@ -214,13 +215,13 @@ class Sender:
         futures = {self._put_threads.submit(self._put_one, url, piece, given_up): piece for piece, url in urls}
         arrived: list[Piece] = []
         lost: list[Piece] = []
-        failures: list[tuple[Piece, PutFailed]] = []
+        failures: list[tuple[Piece, StoreFailed]] = []
         published = time.monotonic()
         for future in as_completed(futures):
             try:
                 future.result()
                 arrived.append(futures[future])
-            except PutFailed as failed:
+            except StoreFailed as failed:
                 failures.append((futures[future], failed))
             if len(arrived) >= PUBLISHED_AT_ONCE or (arrived and time.monotonic() > published + PUBLISH_SECONDS):
                 lost += self._complete(lease, arrived)[0]  # it need never be sent again, whatever happens next
@@ -236,17 +237,17 @@ class Sender:
     def _put_one(self, url: str, piece: Piece, given_up: threading.Event) -> None:
         with self._pace.one(piece.size_bytes):
             if given_up.is_set() or self._stop.is_set():
-                raise PutFailed("its URL ended", status=403)
+                raise StoreFailed("its URL ended", status=403)
             try:
                 self._puts.put(url, piece)
-            except PutFailed as failed:
+            except StoreFailed as failed:
                 if failed.busy:
                     self._pace.slow_down()
                 elif failed.status == 403:
                     given_up.set()
                 raise
 
-    def _learn(self, failures: list[PutFailed], *, any_sent: bool) -> None:
+    def _learn(self, failures: list[StoreFailed], *, any_sent: bool) -> None:
         """Whether the store can be used at all: if nothing gets through, the server takes the bytes."""
         if any_sent:
             self._put_worked, self._busy_rounds = True, 0

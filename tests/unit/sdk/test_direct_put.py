@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from modelkeep import _direct_put
 from modelkeep._artifact import Source
-from modelkeep._direct_put import PutFailed, Puts
+from modelkeep._direct import StoreFailed
+from modelkeep._direct_put import Puts
 from modelkeep._pieces import FileRead, Piece, open_source
 from modelkeep.config import Config
 from modelkeep.errors import FileChanged
@@ -144,7 +145,7 @@ def test_a_kept_connection_that_the_store_closed_is_replaced(puts: Puts, piece: 
 @pytest.mark.parametrize("status", [301, 400, 403, 404, 429, 500, 503])
 def test_what_is_no_success_is_told_with_its_status(puts: Puts, piece: Piece, status: int) -> None:
     with serving(f"HTTP/1.1 {status} X\r\nContent-Length: 4\r\n\r\nbody".encode()) as server:
-        with pytest.raises(PutFailed) as caught:
+        with pytest.raises(StoreFailed) as caught:
             puts.put(server.url, piece)
         assert caught.value.status == status
         assert caught.value.busy == (status in {429, 500, 503})
@@ -153,7 +154,7 @@ def test_what_is_no_success_is_told_with_its_status(puts: Puts, piece: Piece, st
 
 def test_a_refusal_that_comes_before_the_end_is_read(puts: Puts, piece: Piece) -> None:
     with serving(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", reads=False) as server:
-        with pytest.raises(PutFailed) as caught:
+        with pytest.raises(StoreFailed) as caught:
             puts.put(server.url, piece)
         assert caught.value.status == 403
 
@@ -164,14 +165,14 @@ def test_an_answer_that_is_none_is_a_failure(puts: Puts, piece: Piece, answer: b
     with serving(answer, None) as server:
         if answer and b"\r\n\r\n" not in answer and len(answer) < 1000:
             server.answers.pop()  # it ends in the middle
-        with pytest.raises(PutFailed):
+        with pytest.raises(StoreFailed):
             puts.put(server.url, piece)
 
 
 def test_a_store_that_is_silent_is_given_up(puts: Puts, piece: Piece, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_direct_put, "SILENCE_SECONDS", 1)
+    monkeypatch.setattr(puts, "silence_seconds", 1)
     hangs = socket.create_server(("127.0.0.1", 0))
-    with hangs, pytest.raises(PutFailed, match="silent") as caught:
+    with hangs, pytest.raises(StoreFailed, match="silent") as caught:
         puts.put(f"http://127.0.0.1:{hangs.getsockname()[1]}/x", piece)
     assert caught.value.busy
 
@@ -179,7 +180,7 @@ def test_a_store_that_is_silent_is_given_up(puts: Puts, piece: Piece, monkeypatc
 def test_a_store_that_is_not_there_was_not_reached(puts: Puts, piece: Piece) -> None:
     with socket.socket() as taken:  # a port that nobody listens on, and that nobody else can take meanwhile
         taken.bind(("127.0.0.1", 0))
-        with pytest.raises(PutFailed) as caught:
+        with pytest.raises(StoreFailed) as caught:
             puts.put(f"http://127.0.0.1:{taken.getsockname()[1]}/x", piece)
     assert not caught.value.reached
 
@@ -200,7 +201,7 @@ def test_a_file_that_was_cut_off_meanwhile_is_told_by_name(puts: Puts, piece: Pi
 def test_no_error_repeats_the_url(puts: Puts, piece: Piece, spoil: Callable[[Server], None]) -> None:
     with serving() as server:
         spoil(server)
-        with pytest.raises(PutFailed) as caught:
+        with pytest.raises(StoreFailed) as caught:
             puts.put(server.url, piece)
     error: BaseException | None = caught.value
     while error is not None:
