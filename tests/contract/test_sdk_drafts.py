@@ -166,3 +166,31 @@ def test_a_folder_is_listed_without_what_lies_deeper(tmp_path: Path, project: st
     assert ls("a/deep/") == ["a/deep/er/"]
     with pytest.raises(modelkeep.EntryNotFound):
         ls("nothing")
+
+
+def test_what_could_not_be_sent_is_sent_by_the_next_try(tmp_path: Path, project: str) -> None:
+    api = modelkeep.Api()
+    log(tmp_path / "in", {"w": b"1"})
+    new = write(tmp_path / "new", {"a": b"a", "b": b"b"})
+    with api.draft("digits:v0") as draft:
+        draft.add_file(new / "a")
+        (new / "a").rename(new / "away")
+        with pytest.raises(modelkeep.FileUnreadable):
+            draft.flush()
+        draft.add_file(new / "b")
+        (new / "away").rename(new / "a")
+        draft.flush()
+        version = draft.commit()
+    assert read(version.download(tmp_path / "out")) == {"w": b"1", "a": b"a", "b": b"b"}
+
+
+def test_a_run_finishes_nothing_without_the_files_that_it_could_not_add(tmp_path: Path, project: str) -> None:
+    made = artifact(tmp_path / "in", {"a": b"a"})
+    with modelkeep.init() as run:
+        run.upsert_artifact(artifact(tmp_path / "first", {"b": b"b"}), distributed_id="one")
+        (tmp_path / "in" / "a").rename(tmp_path / "away")
+        with pytest.raises(modelkeep.FileUnreadable):
+            run.finish_artifact(made, distributed_id="one")
+        (tmp_path / "away").rename(tmp_path / "in" / "a")
+        version = run.finish_artifact(made, distributed_id="one")
+    assert read(version.download(tmp_path / "out")) == {"a": b"a", "b": b"b"}

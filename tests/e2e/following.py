@@ -21,13 +21,18 @@ SECONDS = 120
 class Following:
     """A node."""
 
-    def __init__(self, env: dict[str, str], folder: Path, *arguments: str | Path, address: str = "m:production") -> None:
+    def __init__(
+        self, env: dict[str, str], folder: Path, *arguments: str | Path, address: str = "m:production", out: int | None = None
+    ) -> None:
+        """`out` takes what it says, instead of the log."""
         self.root = folder / "node"
         self.port = free_port()
         self.log = folder / f"follow-{self.port}.log"
         command = [BIN / "modelkeep", "follow", address, "--root", self.root, "--spread", "0", "--ready-port", str(self.port)]
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen([*command, *arguments], env=env, cwd=folder, stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                [*command, *arguments], env=env, cwd=folder, stdout=log if out is None else out, stderr=log
+            )
 
     def __enter__(self) -> Self:
         return self

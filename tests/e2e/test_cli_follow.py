@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from pathlib import Path
 
@@ -51,6 +52,17 @@ def test_a_node_follows_and_tells(cli: Cli, tmp_path: Path):
     other = cli("follow", "m:staging", "--root", node.root)
     assert other.code == 1
     assert "choose another folder" in other.err
+
+
+def test_the_command_runs_though_nobody_reads_what_is_said(cli: Cli, tmp_path: Path):
+    cli.put("m", "--alias", "production", f="one")
+    reading, writing = os.pipe()
+    os.close(reading)
+    with Following(cli.env, tmp_path, "--", "sh", "-c", NOTE, out=writing):
+        os.close(writing)
+        wait_until(
+            lambda: (tmp_path / "told").exists() and (tmp_path / "told").read_text() == "v0 one one\n", "the command", 60
+        )
 
 
 def test_what_no_patience_helps_against_ends_it(cli: Cli):

@@ -8,7 +8,6 @@ import os
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
-from unittest.mock import Mock
 
 import pytest
 from modelkeep._artifact import Source
@@ -197,8 +196,10 @@ def test_a_chunk_that_is_read_again_must_be_the_same(tmp_path: Path) -> None:
             piece.check()
 
 
-def test_files_that_need_not_be_read_do_not_pile_up() -> None:
+def test_files_that_need_not_be_read_do_not_pile_up(tmp_path: Path) -> None:
     begun = itertools.count()
-    items = (Mock(size_bytes=0, number=next(begun)) for _ in range(10_000))
-    assert [item.number for item in itertools.islice(_ahead(items), 3)] == [0, 1, 2]  # type: ignore[attr-defined]
+    (tmp_path / "empty").touch()
+    status = (tmp_path / "empty").stat()
+    items = (FileRead(Source(str(next(begun)), str(tmp_path / "empty")), status) for _ in range(10_000))
+    assert [item.source.name for item in itertools.islice(_ahead(items), 3)] == ["0", "1", "2"]  # type: ignore[union-attr]
     assert next(begun) < 1000

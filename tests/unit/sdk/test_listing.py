@@ -6,8 +6,6 @@ import hashlib
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
-from unittest.mock import Mock
 
 import pytest
 from modelkeep._cache import Cache
@@ -56,16 +54,14 @@ def test_a_part_is_whole_however_its_messages_came(cache: Cache, prefix: str, en
         assert (part.entry_count, found, segments) == (len(wanted), wanted, SEGMENTS * len(wanted))
 
 
-def test_what_a_server_says_leads_to_no_file_outside_the_cache(cache: Cache, tmp_path: Path) -> None:
+def test_what_a_server_says_leads_to_no_file_outside_the_cache(connection: Connection, cache: Cache, tmp_path: Path) -> None:
     (cache.folder / "manifests").mkdir()
     (tmp_path / "my-models").mkdir()
     precious = tmp_path / "my-models" / "precious"
     precious.write_bytes(b"precious")
-    connection = Mock(spec=Connection)
-    connection.stream.return_value = []
     with pytest.raises(DigestMismatch):
         manifest_of(
-            cast("Connection", connection),
+            connection,
             VersionName("t", "p", "digits", 0),
             "sha256:../my",
             uid="models/precious",

@@ -15,12 +15,12 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
 
 import modelkeep
 import numpy as np
 import pytest
 from modelkeep import _sync
+from modelkeep._channel import Connection
 from modelkeep._offline import OfflineRun
 from modelkeep._offline_find import runs_in
 from modelkeep._offline_journal import Journal
@@ -324,7 +324,7 @@ def test_the_default_folder_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_what_a_run_records_at_the_end_of_a_sync_does_not_go_with_its_folder(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    connection: Connection, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, replay = modelkeep.init(), _sync._replay
 
@@ -334,7 +334,7 @@ def test_what_a_run_records_at_the_end_of_a_sync_does_not_go_with_its_folder(
         run.finish()
 
     monkeypatch.setattr(_sync, "_replay", and_then_the_run_goes_on)
-    (outcome,) = _sync.sync(Mock(), runs_in(str(folder)), clean=True)
+    (outcome,) = _sync.sync(connection, runs_in(str(folder)), clean=True)
     assert (outcome.error, outcome.removed) == (None, False)
     assert [record["kind"] for record in records(folder)] == ["run", "log", "finish"]
 
@@ -350,13 +350,14 @@ def test_what_a_run_records_at_the_end_of_a_sync_does_not_go_with_its_folder(
         [HEAD, {"n": 1, "kind": "use"}],
     ],
 )
-def test_a_journal_that_somebody_else_wrote_keeps_no_other_run_back(folder: Path, lines: list[Any]) -> None:
+def test_a_journal_that_somebody_else_wrote_keeps_no_other_run_back(
+    connection: Connection, folder: Path, lines: list[Any]
+) -> None:
     modelkeep.init().finish()
     (folder / "forged").mkdir()
     texts = [json.dumps(line) for line in lines]
     sums = [hashlib.sha256(text.encode()).hexdigest()[:16] for text in texts]
     (folder / "forged/journal.jsonl").write_text("".join(f"{one} {text}\n" for one, text in zip(sums, texts, strict=True)))
-    connection = Mock(team="t", config=Mock(url="grpc://s"))
     outcomes = {outcome.folder: outcome for outcome in _sync.sync(connection, runs_in(str(folder)))}
     forged = outcomes.pop(str(folder / "forged"))
     assert isinstance(forged.error, modelkeep.SyncFailed)
