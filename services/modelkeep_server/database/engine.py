@@ -50,8 +50,9 @@ _ENDED_STATES = {"57P01", "57P02", "08003", "08006"}  # shutdown, crash, connect
 _GONE_STATES = {"57P03", "53300", "08000", "08001", "08004"}  # cannot_connect_now, too many, cannot establish, rejected
 
 
-_DRIVER_ERRORS: Final = (sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError)
-"""What the drivers raise themselves."""
+_DRIVER_ERRORS: Final = (sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What the drivers raise themselves. The last one is what asyncpg says, before it sends anything, of a connection on which the
+server has said farewell while nobody asked, and whose end has not arrived yet."""
 
 
 class Database:
@@ -239,7 +240,7 @@ def diagnose(error: BaseException) -> Fault | None:
     if state in _FULL_STATES or "disk is full" in text or "disk i/o error" in text:
         return Fault(StorageFull("the database's disk is full, or fails; nothing was written"))
     is_closed = error.connection_invalidated if isinstance(error, DBAPIError) else "connection is closed" in text
-    if is_closed or state in _ENDED_STATES:
+    if is_closed or state in _ENDED_STATES or isinstance(error, asyncpg.InternalClientError):
         return Fault(gone, is_broken=True)
     unopened = "unable to open database file" in text or "readonly database" in text
     if state in _GONE_STATES or isinstance(error, InterfaceError) or unopened:

@@ -174,6 +174,29 @@ async def test_dead_connections_are_replaced_unseen(postgres):
     await other.close()
 
 
+FAREWELL = b"SFATAL\x00C57P01\x00Mterminating connection due to administrator command\x00\x00"
+"""What a PostgreSQL that ends sends to whoever is connected, before it closes the connection."""
+
+
+@pytest.mark.parametrize("way", ["read", "write", "look", "fetch"])
+async def test_a_connection_that_was_told_of_its_end_is_not_used_again(postgres, way):
+    """The end itself has not arrived yet: asyncpg neither calls it closed nor can use it."""
+    question = Query(postgres, select(literal(1).label("one")))
+    told: list[Any] = []
+
+    async def tell(session: Any) -> None:
+        told.append(await driver(session))
+
+    await asyncio.gather(*(postgres.read(tell) for _ in range(2)))
+    await postgres.fetch(question, {})
+    for connection in {*told, *(reader[1] for reader in postgres._readers)}:
+        connection._transport.get_protocol().data_received(b"E" + (len(FAREWELL) + 4).to_bytes(4, "big") + FAREWELL)
+    if way == "fetch":
+        assert len(await postgres.fetch(question, {})) == 1
+    else:
+        assert await getattr(postgres, way)(lambda session: session.scalar(text("SELECT 1"))) == 1
+
+
 async def test_a_look_up_survives_a_pool_of_dead_connections(postgres):
     """One that is dead says that all before it are, as when the database was restarted."""
     question = Query(postgres, select(literal(1).label("one")))
