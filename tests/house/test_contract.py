@@ -10,7 +10,7 @@ from tests.house.repository import contract, messages, rpcs
 
 RPCS = rpcs()
 READS = re.compile(r"(Get|List|Stream|Watch|Resolve|Read|Stat$|PrepareDownload$|ExchangeApiKey$)")
-PRESENT_STATE = {"PrepareUpload", "CompleteUpload", "RenewLease", "ConfirmChunks", "AdoptChunks"}
+PRESENT_STATE = {"PrepareUpload", "CompleteUpload", "RenewLease", "ConfirmChunks", "AdoptChunks", "Heartbeat"}
 """They answer with the present state of the world: safe to repeat, and never remembered (SEM-14)."""
 IDEMPOTENT_BY_NAME = {"CommitDraft"}
 """A draft commits once: the draft is what makes a repetition harmless (SEM-14)."""

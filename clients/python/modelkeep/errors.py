@@ -23,6 +23,8 @@ ModelkeepError
 │   ├── VersionNotFound
 │   ├── AliasNotFound
 │   ├── DraftNotFound
+│   ├── RunNotFound
+│   ├── MetricNotFound
 │   ├── ApiKeyNotFound
 │   ├── LeaseNotFound
 │   ├── ChunkNotFound
@@ -33,14 +35,18 @@ ModelkeepError
 │   ├── CollectionTypeMismatch
 │   ├── PathConflict
 │   ├── DraftCommitted
+│   ├── RunExists
 │   ├── DigestLive
 │   └── RequestIdReused
 ├── FailedPrecondition
 │   ├── VersionDeleted
 │   ├── VersionPurged
 │   ├── VersionAliased
+│   ├── AliasRuled
 │   ├── DigestAmbiguous
 │   ├── DraftNotOpen
+│   ├── RunDeleted
+│   ├── RunNotRunning
 │   ├── ChunksMissing
 │   ├── LeaseExpired
 │   ├── GrantExpired
@@ -275,6 +281,18 @@ class DraftNotFound(NotFound):
     reason = "DRAFT_NOT_FOUND"
 
 
+class RunNotFound(NotFound):
+    """No such run; or no run has what was asked for."""
+
+    reason = "RUN_NOT_FOUND"
+
+
+class MetricNotFound(NotFound):
+    """The run has no such metric; the message says which it has, `nearest` suggests one."""
+
+    reason = "METRIC_NOT_FOUND"
+
+
 class ApiKeyNotFound(NotFound):
     """No such API key."""
 
@@ -335,6 +353,12 @@ class DraftCommitted(AlreadyExists):
     reason = "DRAFT_COMMITTED"
 
 
+class RunExists(AlreadyExists):
+    """A run of that id exists; resume it, or use another id."""
+
+    reason = "RUN_EXISTS"
+
+
 class DigestLive(AlreadyExists):
     """Another live version has this content; `version` names it (SEM-44)."""
 
@@ -371,6 +395,12 @@ class VersionAliased(FailedPrecondition):
     reason = "VERSION_ALIASED"
 
 
+class AliasRuled(FailedPrecondition):
+    """A rule keeps the alias, so nobody sets it by hand; `rule` says which."""
+
+    reason = "ALIAS_RULED"
+
+
 class DigestAmbiguous(FailedPrecondition):
     """A digest prefix fits several versions; give more digits."""
 
@@ -381,6 +411,18 @@ class DraftNotOpen(FailedPrecondition):
     """The draft was aborted, expired or committed; `state` says which."""
 
     reason = "DRAFT_NOT_OPEN"
+
+
+class RunDeleted(FailedPrecondition):
+    """The run was deleted; who, when and why are in the metadata."""
+
+    reason = "RUN_DELETED"
+
+
+class RunNotRunning(FailedPrecondition):
+    """The run ended; `state` says how. Resume it to go on."""
+
+    reason = "RUN_NOT_RUNNING"
 
 
 class ChunksMissing(FailedPrecondition):

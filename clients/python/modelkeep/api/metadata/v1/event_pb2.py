@@ -27,7 +27,7 @@ from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%modelkeep/api/metadata/v1/event.proto\x12\x19modelkeep.api.metadata.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x83\x08\n\x05\x45vent\x12\x11\n\x03uid\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12+\n\x07project\x18\x02 \x01(\tB\x1a\xe2\x41\x01\x03\xfa\x41\x13\n\x11modelkeep/Project\x12\x16\n\x08sequence\x18\x03 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x34\n\nevent_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x13\n\x05\x61\x63tor\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12J\n\x0fproject_created\x18\n \x01(\x0b\x32).modelkeep.api.metadata.v1.ProjectCreatedB\x04\xe2\x41\x01\x03H\x00\x12P\n\x12\x63ollection_created\x18\x0b \x01(\x0b\x32,.modelkeep.api.metadata.v1.CollectionCreatedB\x04\xe2\x41\x01\x03H\x00\x12P\n\x12\x63ollection_renamed\x18\x0c \x01(\x0b\x32,.modelkeep.api.metadata.v1.CollectionRenamedB\x04\xe2\x41\x01\x03H\x00\x12P\n\x12\x63ollection_updated\x18\r \x01(\x0b\x32,.modelkeep.api.metadata.v1.CollectionUpdatedB\x04\xe2\x41\x01\x03H\x00\x12N\n\x11version_committed\x18\x0e \x01(\x0b\x32+.modelkeep.api.metadata.v1.VersionCommittedB\x04\xe2\x41\x01\x03H\x00\x12J\n\x0fversion_updated\x18\x0f \x01(\x0b\x32).modelkeep.api.metadata.v1.VersionUpdatedB\x04\xe2\x41\x01\x03H\x00\x12J\n\x0fversion_deleted\x18\x10 \x01(\x0b\x32).modelkeep.api.metadata.v1.VersionDeletedB\x04\xe2\x41\x01\x03H\x00\x12L\n\x10version_restored\x18\x11 \x01(\x0b\x32*.modelkeep.api.metadata.v1.VersionRestoredB\x04\xe2\x41\x01\x03H\x00\x12\x42\n\x0b\x61lias_moved\x18\x12 \x01(\x0b\x32%.modelkeep.api.metadata.v1.AliasMovedB\x04\xe2\x41\x01\x03H\x00\x12\x44\n\x0cversion_used\x18\x13 \x01(\x0b\x32&.modelkeep.api.metadata.v1.VersionUsedB\x04\xe2\x41\x01\x03H\x00\x12H\n\x0eversion_signed\x18\x14 \x01(\x0b\x32(.modelkeep.api.metadata.v1.VersionSignedB\x04\xe2\x41\x01\x03H\x00\x42\x0b\n\thappening\"\x10\n\x0eProjectCreated\"Z\n\x11\x43ollectionCreated\x12\x31\n\ncollection\x18\x01 \x01(\tB\x1d\xe2\x41\x01\x03\xfa\x41\x16\n\x14modelkeep/Collection\x12\x12\n\x04type\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\"d\n\x11\x43ollectionRenamed\x12\x31\n\ncollection\x18\x01 \x01(\tB\x1d\xe2\x41\x01\x03\xfa\x41\x16\n\x14modelkeep/Collection\x12\x1c\n\x0eold_collection\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\"Z\n\x11\x43ollectionUpdated\x12\x31\n\ncollection\x18\x01 \x01(\tB\x1d\xe2\x41\x01\x03\xfa\x41\x16\n\x14modelkeep/Collection\x12\x12\n\x04type\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\"\xed\x01\n\x10VersionCommitted\x12+\n\x07version\x18\x01 \x01(\tB\x1a\xe2\x41\x01\x03\xfa\x41\x13\n\x11modelkeep/Version\x12\x19\n\x0bversion_uid\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06\x64igest\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04type\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1a\n\x0c\x64\x65\x64uplicated\x18\x05 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x11\n\x03run\x18\x06 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1e\n\x10run_display_name\x18\x07 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\norigin_uid\x18\x08 \x01(\tB\x04\xe2\x41\x01\x03\"S\n\x0eVersionUpdated\x12+\n\x07version\x18\x01 \x01(\tB\x1a\xe2\x41\x01\x03\xfa\x41\x13\n\x11modelkeep/Version\x12\x14\n\x06\x66ields\x18\x02 \x03(\tB\x04\xe2\x41\x01\x03\"n\n\x0eVersionDeleted\x12+\n\x07version\x18\x01 \x01(\tB\x1a\xe2\x41\x01\x03\xfa\x41\x13\n\x11modelkeep/Version\x12\x19\n\x0bversion_uid\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06reason\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\"Y\n\x0fVersionRestored\x12+\n\x07version\x18\x01 \x01(\tB\x1a\xe2\x41\x01\x03\xfa\x41\x13\n\x11modelkeep/Version\x12\x19\n\x0bversion_uid\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\"\xc0\x01\n\nAliasMoved\x12\'\n\x05\x61lias\x18\x01 \x01(\tB\x18\xe2\x41\x01\x03\xfa\x41\x11\n\x0fmodelkeep/Alias\x12\x11\n\x03seq\x18\x02 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x30\n\x0c\x66rom_version\x18\x03 \x01(\tB\x1a\xe2\x41\x01\x03\xfa\x41\x13\n\x11modelkeep/Version\x12.\n\nto_version\x18\x04 \x01(\tB\x1a\xe2\x41\x01\x03\xfa\x41\x13\n\x11modelkeep/Version\x12\x14\n\x06reason\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\"\xa2\x01\n\x0bVersionUsed\x12+\n\x07version\x18\x01 \x01(\tB\x1a\xe2\x41\x01\x03\xfa\x41\x13\n\x11modelkeep/Version\x12\x19\n\x0bversion_uid\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x11\n\x03run\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1e\n\x10run_display_name\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\nalias_text\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\"m\n\rVersionSigned\x12+\n\x07version\x18\x01 \x01(\tB\x1a\xe2\x41\x01\x03\xfa\x41\x13\n\x11modelkeep/Version\x12\x19\n\x0bversion_uid\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06key_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%modelkeep/api/metadata/v1/event.proto\x12\x19modelkeep.api.metadata.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x83\x08\n\x05\x45vent\x12\x11\n\x03uid\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12+\n\x07project\x18\x02 \x01(\tB\x1a\xe2\x41\x01\x03\xfa\x41\x13\n\x11modelkeep/Project\x12\x16\n\x08sequence\x18\x03 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x34\n\nevent_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x13\n\x05\x61\x63tor\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12J\n\x0fproject_created\x18\n \x01(\x0b\x32).modelkeep.api.metadata.v1.ProjectCreatedB\x04\xe2\x41\x01\x03H\x00\x12P\n\x12\x63ollection_created\x18\x0b \x01(\x0b\x32,.modelkeep.api.metadata.v1.CollectionCreatedB\x04\xe2\x41\x01\x03H\x00\x12P\n\x12\x63ollection_renamed\x18\x0c \x01(\x0b\x32,.modelkeep.api.metadata.v1.CollectionRenamedB\x04\xe2\x41\x01\x03H\x00\x12P\n\x12\x63ollection_updated\x18\r \x01(\x0b\x32,.modelkeep.api.metadata.v1.CollectionUpdatedB\x04\xe2\x41\x01\x03H\x00\x12N\n\x11version_committed\x18\x0e \x01(\x0b\x32+.modelkeep.api.metadata.v1.VersionCommittedB\x04\xe2\x41\x01\x03H\x00\x12J\n\x0fversion_updated\x18\x0f \x01(\x0b\x32).modelkeep.api.metadata.v1.VersionUpdatedB\x04\xe2\x41\x01\x03H\x00\x12J\n\x0fversion_deleted\x18\x10 \x01(\x0b\x32).modelkeep.api.metadata.v1.VersionDeletedB\x04\xe2\x41\x01\x03H\x00\x12L\n\x10version_restored\x18\x11 \x01(\x0b\x32*.modelkeep.api.metadata.v1.VersionRestoredB\x04\xe2\x41\x01\x03H\x00\x12\x42\n\x0b\x61lias_moved\x18\x12 \x01(\x0b\x32%.modelkeep.api.metadata.v1.AliasMovedB\x04\xe2\x41\x01\x03H\x00\x12\x44\n\x0cversion_used\x18\x13 \x01(\x0b\x32&.modelkeep.api.metadata.v1.VersionUsedB\x04\xe2\x41\x01\x03H\x00\x12H\n\x0eversion_signed\x18\x14 \x01(\x0b\x32(.modelkeep.api.metadata.v1.VersionSignedB\x04\xe2\x41\x01\x03H\x00\x42\x0b\n\thappening\"\x10\n\x0eProjectCreated\"x\n\x11\x43ollectionCreated\x12\x31\n\ncollection\x18\x01 \x01(\tB\x1d\xe2\x41\x01\x03\xfa\x41\x16\n\x14modelkeep/Collection\x12\x12\n\x04type\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1c\n\x0e\x63ollection_uid\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\"\x82\x01\n\x11\x43ollectionRenamed\x12\x31\n\ncollection\x18\x01 \x01(\tB\x1d\xe2\x41\x01\x03\xfa\x41\x16\n\x14modelkeep/Collection\x12\x1c\n\x0eold_collection\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1c\n\x0e\x63ollection_uid\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\"x\n\x11\x43ollectionUpdated\x12\x31\n\ncollection\x18\x01 \x01(\tB\x1d\xe2\x41\x01\x03\xfa\x41\x16\n\x14modelkeep/Collection\x12\x12\n\x04type\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1c\n\x0e\x63ollection_uid\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\"\x8b\x02\n\x10VersionCommitted\x12+\n\x07version\x18\x01 \x01(\tB\x1a\xe2\x41\x01\x03\xfa\x41\x13\n\x11modelkeep/Version\x12\x19\n\x0bversion_uid\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06\x64igest\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04type\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1a\n\x0c\x64\x65\x64uplicated\x18\x05 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x11\n\x03run\x18\x06 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1e\n\x10run_display_name\x18\x07 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\norigin_uid\x18\x08 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1c\n\x0e\x63ollection_uid\x18\t \x01(\tB\x04\xe2\x41\x01\x03\"S\n\x0eVersionUpdated\x12+\n\x07version\x18\x01 \x01(\tB\x1a\xe2\x41\x01\x03\xfa\x41\x13\n\x11modelkeep/Version\x12\x14\n\x06\x66ields\x18\x02 \x03(\tB\x04\xe2\x41\x01\x03\"n\n\x0eVersionDeleted\x12+\n\x07version\x18\x01 \x01(\tB\x1a\xe2\x41\x01\x03\xfa\x41\x13\n\x11modelkeep/Version\x12\x19\n\x0bversion_uid\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06reason\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\"Y\n\x0fVersionRestored\x12+\n\x07version\x18\x01 \x01(\tB\x1a\xe2\x41\x01\x03\xfa\x41\x13\n\x11modelkeep/Version\x12\x19\n\x0bversion_uid\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\"\xde\x01\n\nAliasMoved\x12\'\n\x05\x61lias\x18\x01 \x01(\tB\x18\xe2\x41\x01\x03\xfa\x41\x11\n\x0fmodelkeep/Alias\x12\x11\n\x03seq\x18\x02 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x30\n\x0c\x66rom_version\x18\x03 \x01(\tB\x1a\xe2\x41\x01\x03\xfa\x41\x13\n\x11modelkeep/Version\x12.\n\nto_version\x18\x04 \x01(\tB\x1a\xe2\x41\x01\x03\xfa\x41\x13\n\x11modelkeep/Version\x12\x14\n\x06reason\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1c\n\x0e\x63ollection_uid\x18\x06 \x01(\tB\x04\xe2\x41\x01\x03\"\xa2\x01\n\x0bVersionUsed\x12+\n\x07version\x18\x01 \x01(\tB\x1a\xe2\x41\x01\x03\xfa\x41\x13\n\x11modelkeep/Version\x12\x19\n\x0bversion_uid\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x11\n\x03run\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1e\n\x10run_display_name\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\nalias_text\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\"m\n\rVersionSigned\x12+\n\x07version\x18\x01 \x01(\tB\x1a\xe2\x41\x01\x03\xfa\x41\x13\n\x11modelkeep/Version\x12\x19\n\x0bversion_uid\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06key_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -70,14 +70,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_COLLECTIONCREATED'].fields_by_name['collection']._serialized_options = b'\342A\001\003\372A\026\n\024modelkeep/Collection'
   _globals['_COLLECTIONCREATED'].fields_by_name['type']._loaded_options = None
   _globals['_COLLECTIONCREATED'].fields_by_name['type']._serialized_options = b'\342A\001\003'
+  _globals['_COLLECTIONCREATED'].fields_by_name['collection_uid']._loaded_options = None
+  _globals['_COLLECTIONCREATED'].fields_by_name['collection_uid']._serialized_options = b'\342A\001\003'
   _globals['_COLLECTIONRENAMED'].fields_by_name['collection']._loaded_options = None
   _globals['_COLLECTIONRENAMED'].fields_by_name['collection']._serialized_options = b'\342A\001\003\372A\026\n\024modelkeep/Collection'
   _globals['_COLLECTIONRENAMED'].fields_by_name['old_collection']._loaded_options = None
   _globals['_COLLECTIONRENAMED'].fields_by_name['old_collection']._serialized_options = b'\342A\001\003'
+  _globals['_COLLECTIONRENAMED'].fields_by_name['collection_uid']._loaded_options = None
+  _globals['_COLLECTIONRENAMED'].fields_by_name['collection_uid']._serialized_options = b'\342A\001\003'
   _globals['_COLLECTIONUPDATED'].fields_by_name['collection']._loaded_options = None
   _globals['_COLLECTIONUPDATED'].fields_by_name['collection']._serialized_options = b'\342A\001\003\372A\026\n\024modelkeep/Collection'
   _globals['_COLLECTIONUPDATED'].fields_by_name['type']._loaded_options = None
   _globals['_COLLECTIONUPDATED'].fields_by_name['type']._serialized_options = b'\342A\001\003'
+  _globals['_COLLECTIONUPDATED'].fields_by_name['collection_uid']._loaded_options = None
+  _globals['_COLLECTIONUPDATED'].fields_by_name['collection_uid']._serialized_options = b'\342A\001\003'
   _globals['_VERSIONCOMMITTED'].fields_by_name['version']._loaded_options = None
   _globals['_VERSIONCOMMITTED'].fields_by_name['version']._serialized_options = b'\342A\001\003\372A\023\n\021modelkeep/Version'
   _globals['_VERSIONCOMMITTED'].fields_by_name['version_uid']._loaded_options = None
@@ -94,6 +100,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_VERSIONCOMMITTED'].fields_by_name['run_display_name']._serialized_options = b'\342A\001\003'
   _globals['_VERSIONCOMMITTED'].fields_by_name['origin_uid']._loaded_options = None
   _globals['_VERSIONCOMMITTED'].fields_by_name['origin_uid']._serialized_options = b'\342A\001\003'
+  _globals['_VERSIONCOMMITTED'].fields_by_name['collection_uid']._loaded_options = None
+  _globals['_VERSIONCOMMITTED'].fields_by_name['collection_uid']._serialized_options = b'\342A\001\003'
   _globals['_VERSIONUPDATED'].fields_by_name['version']._loaded_options = None
   _globals['_VERSIONUPDATED'].fields_by_name['version']._serialized_options = b'\342A\001\003\372A\023\n\021modelkeep/Version'
   _globals['_VERSIONUPDATED'].fields_by_name['fields']._loaded_options = None
@@ -118,6 +126,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ALIASMOVED'].fields_by_name['to_version']._serialized_options = b'\342A\001\003\372A\023\n\021modelkeep/Version'
   _globals['_ALIASMOVED'].fields_by_name['reason']._loaded_options = None
   _globals['_ALIASMOVED'].fields_by_name['reason']._serialized_options = b'\342A\001\003'
+  _globals['_ALIASMOVED'].fields_by_name['collection_uid']._loaded_options = None
+  _globals['_ALIASMOVED'].fields_by_name['collection_uid']._serialized_options = b'\342A\001\003'
   _globals['_VERSIONUSED'].fields_by_name['version']._loaded_options = None
   _globals['_VERSIONUSED'].fields_by_name['version']._serialized_options = b'\342A\001\003\372A\023\n\021modelkeep/Version'
   _globals['_VERSIONUSED'].fields_by_name['version_uid']._loaded_options = None
@@ -139,23 +149,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROJECTCREATED']._serialized_start=1191
   _globals['_PROJECTCREATED']._serialized_end=1207
   _globals['_COLLECTIONCREATED']._serialized_start=1209
-  _globals['_COLLECTIONCREATED']._serialized_end=1299
-  _globals['_COLLECTIONRENAMED']._serialized_start=1301
-  _globals['_COLLECTIONRENAMED']._serialized_end=1401
-  _globals['_COLLECTIONUPDATED']._serialized_start=1403
-  _globals['_COLLECTIONUPDATED']._serialized_end=1493
-  _globals['_VERSIONCOMMITTED']._serialized_start=1496
-  _globals['_VERSIONCOMMITTED']._serialized_end=1733
-  _globals['_VERSIONUPDATED']._serialized_start=1735
-  _globals['_VERSIONUPDATED']._serialized_end=1818
-  _globals['_VERSIONDELETED']._serialized_start=1820
-  _globals['_VERSIONDELETED']._serialized_end=1930
-  _globals['_VERSIONRESTORED']._serialized_start=1932
-  _globals['_VERSIONRESTORED']._serialized_end=2021
-  _globals['_ALIASMOVED']._serialized_start=2024
-  _globals['_ALIASMOVED']._serialized_end=2216
-  _globals['_VERSIONUSED']._serialized_start=2219
-  _globals['_VERSIONUSED']._serialized_end=2381
-  _globals['_VERSIONSIGNED']._serialized_start=2383
-  _globals['_VERSIONSIGNED']._serialized_end=2492
+  _globals['_COLLECTIONCREATED']._serialized_end=1329
+  _globals['_COLLECTIONRENAMED']._serialized_start=1332
+  _globals['_COLLECTIONRENAMED']._serialized_end=1462
+  _globals['_COLLECTIONUPDATED']._serialized_start=1464
+  _globals['_COLLECTIONUPDATED']._serialized_end=1584
+  _globals['_VERSIONCOMMITTED']._serialized_start=1587
+  _globals['_VERSIONCOMMITTED']._serialized_end=1854
+  _globals['_VERSIONUPDATED']._serialized_start=1856
+  _globals['_VERSIONUPDATED']._serialized_end=1939
+  _globals['_VERSIONDELETED']._serialized_start=1941
+  _globals['_VERSIONDELETED']._serialized_end=2051
+  _globals['_VERSIONRESTORED']._serialized_start=2053
+  _globals['_VERSIONRESTORED']._serialized_end=2142
+  _globals['_ALIASMOVED']._serialized_start=2145
+  _globals['_ALIASMOVED']._serialized_end=2367
+  _globals['_VERSIONUSED']._serialized_start=2370
+  _globals['_VERSIONUSED']._serialized_end=2532
+  _globals['_VERSIONSIGNED']._serialized_start=2534
+  _globals['_VERSIONSIGNED']._serialized_end=2643
 # @@protoc_insertion_point(module_scope)

@@ -52,31 +52,37 @@ class ProjectCreated(_message.Message):
     def __init__(self) -> None: ...
 
 class CollectionCreated(_message.Message):
-    __slots__ = ("collection", "type")
+    __slots__ = ("collection", "type", "collection_uid")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
+    COLLECTION_UID_FIELD_NUMBER: _ClassVar[int]
     collection: str
     type: str
-    def __init__(self, collection: _Optional[str] = ..., type: _Optional[str] = ...) -> None: ...
+    collection_uid: str
+    def __init__(self, collection: _Optional[str] = ..., type: _Optional[str] = ..., collection_uid: _Optional[str] = ...) -> None: ...
 
 class CollectionRenamed(_message.Message):
-    __slots__ = ("collection", "old_collection")
+    __slots__ = ("collection", "old_collection", "collection_uid")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     OLD_COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    COLLECTION_UID_FIELD_NUMBER: _ClassVar[int]
     collection: str
     old_collection: str
-    def __init__(self, collection: _Optional[str] = ..., old_collection: _Optional[str] = ...) -> None: ...
+    collection_uid: str
+    def __init__(self, collection: _Optional[str] = ..., old_collection: _Optional[str] = ..., collection_uid: _Optional[str] = ...) -> None: ...
 
 class CollectionUpdated(_message.Message):
-    __slots__ = ("collection", "type")
+    __slots__ = ("collection", "type", "collection_uid")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
+    COLLECTION_UID_FIELD_NUMBER: _ClassVar[int]
     collection: str
     type: str
-    def __init__(self, collection: _Optional[str] = ..., type: _Optional[str] = ...) -> None: ...
+    collection_uid: str
+    def __init__(self, collection: _Optional[str] = ..., type: _Optional[str] = ..., collection_uid: _Optional[str] = ...) -> None: ...
 
 class VersionCommitted(_message.Message):
-    __slots__ = ("version", "version_uid", "digest", "type", "deduplicated", "run", "run_display_name", "origin_uid")
+    __slots__ = ("version", "version_uid", "digest", "type", "deduplicated", "run", "run_display_name", "origin_uid", "collection_uid")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     VERSION_UID_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
@@ -85,6 +91,7 @@ class VersionCommitted(_message.Message):
     RUN_FIELD_NUMBER: _ClassVar[int]
     RUN_DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     ORIGIN_UID_FIELD_NUMBER: _ClassVar[int]
+    COLLECTION_UID_FIELD_NUMBER: _ClassVar[int]
     version: str
     version_uid: str
     digest: str
@@ -93,7 +100,8 @@ class VersionCommitted(_message.Message):
     run: str
     run_display_name: str
     origin_uid: str
-    def __init__(self, version: _Optional[str] = ..., version_uid: _Optional[str] = ..., digest: _Optional[str] = ..., type: _Optional[str] = ..., deduplicated: bool = ..., run: _Optional[str] = ..., run_display_name: _Optional[str] = ..., origin_uid: _Optional[str] = ...) -> None: ...
+    collection_uid: str
+    def __init__(self, version: _Optional[str] = ..., version_uid: _Optional[str] = ..., digest: _Optional[str] = ..., type: _Optional[str] = ..., deduplicated: bool = ..., run: _Optional[str] = ..., run_display_name: _Optional[str] = ..., origin_uid: _Optional[str] = ..., collection_uid: _Optional[str] = ...) -> None: ...
 
 class VersionUpdated(_message.Message):
     __slots__ = ("version", "fields")
@@ -122,18 +130,20 @@ class VersionRestored(_message.Message):
     def __init__(self, version: _Optional[str] = ..., version_uid: _Optional[str] = ...) -> None: ...
 
 class AliasMoved(_message.Message):
-    __slots__ = ("alias", "seq", "from_version", "to_version", "reason")
+    __slots__ = ("alias", "seq", "from_version", "to_version", "reason", "collection_uid")
     ALIAS_FIELD_NUMBER: _ClassVar[int]
     SEQ_FIELD_NUMBER: _ClassVar[int]
     FROM_VERSION_FIELD_NUMBER: _ClassVar[int]
     TO_VERSION_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    COLLECTION_UID_FIELD_NUMBER: _ClassVar[int]
     alias: str
     seq: int
     from_version: str
     to_version: str
     reason: str
-    def __init__(self, alias: _Optional[str] = ..., seq: _Optional[int] = ..., from_version: _Optional[str] = ..., to_version: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+    collection_uid: str
+    def __init__(self, alias: _Optional[str] = ..., seq: _Optional[int] = ..., from_version: _Optional[str] = ..., to_version: _Optional[str] = ..., reason: _Optional[str] = ..., collection_uid: _Optional[str] = ...) -> None: ...
 
 class VersionUsed(_message.Message):
     __slots__ = ("version", "version_uid", "run", "run_display_name", "alias_text")
