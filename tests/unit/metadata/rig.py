@@ -23,7 +23,6 @@ from modelkeep_server.metadata.app.project import ProjectApp
 from modelkeep_server.metadata.app.remove import RemovalApp
 from modelkeep_server.metadata.app.version import VersionApp
 from modelkeep_server.metadata.domain.alias import AliasMove
-from modelkeep_server.metadata.domain.call import Call
 from modelkeep_server.metadata.domain.draft import Commit, Committed
 from modelkeep_server.metadata.domain.entry import EntryPart
 from modelkeep_server.metadata.domain.event import Event
@@ -31,6 +30,7 @@ from modelkeep_server.metadata.domain.limits import Limits
 from modelkeep_server.metadata.store import tables
 from modelkeep_server.metadata.store.unit_of_work import SqlTransactions
 from modelkeep_server.runtime.callers import Access, Caller, Role
+from modelkeep_server.runtime.calls import Call
 from sqlalchemy import event, func, select
 
 TEAM = "acme"

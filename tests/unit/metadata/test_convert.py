@@ -13,18 +13,18 @@ from modelkeep.api.metadata.v1 import alias_pb2, key_pb2, metadata_service_pb2
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
 from modelkeep.errors import InvalidArgument, InvalidName, LimitExceeded
 from modelkeep.names import ApiKeyName, ProjectName, TeamName
+from modelkeep_server.database.text import parse_text
 from modelkeep_server.metadata.convert.alias import alias_to_pb, change_to_pb, moves_from_pb
-from modelkeep_server.metadata.convert.call import call_from_pb, page_from_pb
 from modelkeep_server.metadata.convert.event import event_to_pb
 from modelkeep_server.metadata.convert.key import exchanged_to_pb, key_to_pb, wish_from_pb
 from modelkeep_server.metadata.convert.limits import limits_to_pb
-from modelkeep_server.metadata.convert.moment import from_timestamp, to_timestamp
 from modelkeep_server.metadata.convert.stream import open_stream
 from modelkeep_server.metadata.domain.alias import AliasChange, AliasMove
 from modelkeep_server.metadata.domain.event import Event, Happening
 from modelkeep_server.metadata.domain.key import ApiKey, Exchanged, KeyRole, KeyWish
 from modelkeep_server.metadata.domain.limits import Limits
-from modelkeep_server.metadata.domain.text import parse_text
+from modelkeep_server.runtime.messages import call_from_pb, page_from_pb
+from modelkeep_server.runtime.moments import from_timestamp, to_timestamp
 
 from tests.unit.metadata.rig import CALLER, DIGITS
 

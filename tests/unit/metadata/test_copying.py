@@ -16,11 +16,11 @@ from modelkeep.errors import (
     VersionNotFound,
 )
 from modelkeep.names import CollectionName, TeamName, VersionName
-from modelkeep_server.metadata.domain.call import Call
 from modelkeep_server.metadata.domain.draft import Committed
 from modelkeep_server.metadata.domain.event import VersionCommitted
 from modelkeep_server.metadata.domain.version import Origin
 from modelkeep_server.metadata.store.tables import PageRow, VersionRow
+from modelkeep_server.runtime.calls import Call
 
 from tests.unit.metadata.rig import DIGITS, OTHER, Rig, call
 from tests.unit.metadata.test_races import Meddling

@@ -8,10 +8,11 @@ from uuid import uuid4
 import pytest
 from modelkeep.errors import AlreadyExists, ProjectExists, RequestIdReused
 from modelkeep.names import ProjectName
+from modelkeep_server.database import requests
 from modelkeep_server.database.clock import Clock
 from modelkeep_server.metadata.domain.alias import Alias, AliasMove
 from modelkeep_server.metadata.domain.project import Project
-from modelkeep_server.metadata.store import request, unit_of_work
+from modelkeep_server.metadata.store import unit_of_work
 from modelkeep_server.metadata.store.tables import AliasChangeRow, ProjectRow, RequestRow
 from modelkeep_server.metadata.store.unit_of_work import SqlTransactions
 from sqlalchemy import text
@@ -88,7 +89,7 @@ async def test_an_answer_is_remembered_for_thirty_days(rig: Rig) -> None:
 
 async def test_the_forgotten_is_taken_away_in_bites(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unit_of_work, "CLEAN_EVERY", 5)
-    monkeypatch.setattr(request, "FORGOTTEN_AT_ONCE", 3)
+    monkeypatch.setattr(requests, "FORGOTTEN_AT_ONCE", 3)
 
     async def nothing(work: object) -> int:
         return 7

@@ -15,15 +15,9 @@ from sqlalchemy import BigInteger, Dialect, ForeignKeyConstraint, Index, LargeBi
 from sqlmodel import Field, SQLModel
 
 from modelkeep_server.database.clock import Micros
+from modelkeep_server.database.tables import registry
 
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
+metadata = registry()
 
 
 class Table(SQLModel):

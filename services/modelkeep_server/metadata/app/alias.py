@@ -8,12 +8,12 @@ from modelkeep.errors import InvalidArgument, LimitExceeded
 from modelkeep.names import AliasName, CollectionName, parse_alias
 
 from modelkeep_server.database.paging import Listing, Page
+from modelkeep_server.database.text import parse_text
 from modelkeep_server.metadata.domain.alias import Alias, AliasChange, AliasMove
-from modelkeep_server.metadata.domain.call import Call
 from modelkeep_server.metadata.domain.event import AliasMoved
-from modelkeep_server.metadata.domain.text import parse_text
 from modelkeep_server.metadata.ports.transactions import Transactions, Work
 from modelkeep_server.runtime.callers import Caller
+from modelkeep_server.runtime.calls import Call
 
 
 class AliasApp:

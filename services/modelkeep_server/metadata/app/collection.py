@@ -8,11 +8,11 @@ from modelkeep.names import CollectionName, ProjectName
 from modelkeep_server.database.paging import Listing, Page
 from modelkeep_server.filtering.expression import ALL, Query
 from modelkeep_server.metadata.app.project import ensure_project
-from modelkeep_server.metadata.domain.call import Call
 from modelkeep_server.metadata.domain.collection import Collection, CollectionChange
 from modelkeep_server.metadata.domain.event import CollectionCreated, CollectionRenamed, CollectionUpdated
 from modelkeep_server.metadata.ports.transactions import Transactions, Work
 from modelkeep_server.runtime.callers import Caller
+from modelkeep_server.runtime.calls import Call
 
 
 class CollectionApp:

@@ -12,7 +12,6 @@ from modelkeep.names import CollectionName, VersionName
 from modelkeep_server.metadata.app.collection import ensure_collection
 from modelkeep_server.metadata.app.commit import Making, make, require_few
 from modelkeep_server.metadata.app.confirm import adopt, confirm, require_whole
-from modelkeep_server.metadata.domain.call import Call
 from modelkeep_server.metadata.domain.draft import Base, Commit, Committed
 from modelkeep_server.metadata.domain.limits import Limits
 from modelkeep_server.metadata.domain.manifest import Manifest
@@ -20,6 +19,7 @@ from modelkeep_server.metadata.domain.version import Origin, Version
 from modelkeep_server.metadata.ports.chunks import Chunks
 from modelkeep_server.metadata.ports.transactions import Transactions, Work
 from modelkeep_server.runtime.callers import Access
+from modelkeep_server.runtime.calls import Call
 
 ATTEMPTS: Final = 8
 """How often a copy begins again because a collection began meanwhile."""

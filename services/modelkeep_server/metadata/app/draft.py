@@ -14,12 +14,12 @@ from modelkeep.names import CollectionName, DraftName, ProjectName, VersionName
 from modelkeep_server.database.paging import Listing, Page
 from modelkeep_server.metadata.app.collection import ensure_collection
 from modelkeep_server.metadata.app.fill import BATCH_BYTES, BATCH_LINES, Filler
-from modelkeep_server.metadata.domain.call import Call
 from modelkeep_server.metadata.domain.draft import Base, Draft, DraftState, NewDraft
 from modelkeep_server.metadata.domain.entry import Assembler, Piece, segment_count
 from modelkeep_server.metadata.domain.limits import Limits
 from modelkeep_server.metadata.ports.transactions import Transactions, Work
 from modelkeep_server.runtime.callers import Access, Caller
+from modelkeep_server.runtime.calls import Call
 
 PIECES_AT_ONCE: Final = 1000
 """How many entries are taken before it is seen whether there are enough to write."""

@@ -18,7 +18,7 @@ from modelkeep.errors import (
 from modelkeep.names import ApiKeyName, TeamName, parse_identifier
 
 from modelkeep_server.database.paging import Listing, Page
-from modelkeep_server.metadata.domain.call import Call
+from modelkeep_server.database.text import parse_text
 from modelkeep_server.metadata.domain.key import (
     EMBEDDED_ID,
     MAX_READABLE_TEAMS,
@@ -29,10 +29,10 @@ from modelkeep_server.metadata.domain.key import (
     KeyWish,
     Secret,
 )
-from modelkeep_server.metadata.domain.text import parse_text
 from modelkeep_server.metadata.ports.signer import Signer
 from modelkeep_server.metadata.ports.transactions import Transactions, Work
 from modelkeep_server.runtime.callers import Access, Caller, Role
+from modelkeep_server.runtime.calls import Call
 from modelkeep_server.runtime.tokens import Claims
 
 _NO_HASH: Final = bytes(32)

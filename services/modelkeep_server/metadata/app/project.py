@@ -6,11 +6,11 @@ from modelkeep.errors import ProjectExists
 from modelkeep.names import ProjectName, TeamName
 
 from modelkeep_server.database.paging import Listing, Page
-from modelkeep_server.metadata.domain.call import Call
 from modelkeep_server.metadata.domain.event import ProjectCreated
 from modelkeep_server.metadata.domain.project import Project
 from modelkeep_server.metadata.ports.transactions import Transactions, Work
 from modelkeep_server.runtime.callers import Caller
+from modelkeep_server.runtime.calls import Call
 
 
 class ProjectApp:

@@ -13,10 +13,10 @@ from modelkeep.names import DraftName
 
 from modelkeep_server.metadata.app.draft import require_base
 from modelkeep_server.metadata.app.merge import DraftLines, end_of
-from modelkeep_server.metadata.domain.call import Call
 from modelkeep_server.metadata.domain.draft import Draft, Removed
 from modelkeep_server.metadata.domain.limits import Limits
 from modelkeep_server.metadata.ports.transactions import Transactions, Work
+from modelkeep_server.runtime.calls import Call
 
 ATTEMPTS: Final = 8
 """How often it begins again because the draft changed while its entries were counted."""

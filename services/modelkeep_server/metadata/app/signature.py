@@ -6,11 +6,11 @@ from modelkeep.errors import LimitExceeded, SignatureInvalid
 from modelkeep.names import VersionName
 
 from modelkeep_server.database.paging import Listing, Page
-from modelkeep_server.metadata.domain.call import Call
 from modelkeep_server.metadata.domain.event import VersionSigned
 from modelkeep_server.metadata.domain.signature import Signature, Signing
 from modelkeep_server.metadata.ports.transactions import Transactions, Work
 from modelkeep_server.runtime.callers import Caller
+from modelkeep_server.runtime.calls import Call
 
 
 class SignatureApp:

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 from modelkeep.names import VersionName
 
-from modelkeep_server.metadata.domain.call import Call
+from modelkeep_server.database.text import parse_text
 from modelkeep_server.metadata.domain.event import VersionUsed
-from modelkeep_server.metadata.domain.text import parse_text
 from modelkeep_server.metadata.domain.use import Recorded, Use
 from modelkeep_server.metadata.ports.transactions import Transactions, Work
 from modelkeep_server.runtime.callers import Access
+from modelkeep_server.runtime.calls import Call
 
 
 class UseApp:

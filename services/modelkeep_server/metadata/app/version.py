@@ -13,11 +13,11 @@ from modelkeep_server.filtering.expression import ALL, Query
 from modelkeep_server.metadata.app.alias import apply_moves
 from modelkeep_server.metadata.domain import event
 from modelkeep_server.metadata.domain.alias import AliasMove
-from modelkeep_server.metadata.domain.call import Call
 from modelkeep_server.metadata.domain.limits import Limits
 from modelkeep_server.metadata.domain.version import Version, VersionState, Words
 from modelkeep_server.metadata.ports.transactions import Transactions, Work
 from modelkeep_server.runtime.callers import Caller
+from modelkeep_server.runtime.calls import Call
 
 
 class VersionApp:

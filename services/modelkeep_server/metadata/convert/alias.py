@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from modelkeep.api.metadata.v1 import alias_pb2 as alias_pb
 from modelkeep.names import VersionName
 
-from modelkeep_server.metadata.convert.moment import to_timestamp
 from modelkeep_server.metadata.domain.alias import Alias, AliasChange, AliasMove
+from modelkeep_server.runtime.moments import to_timestamp
 
 
 def moves_from_pb(moves: Iterable[alias_pb.AliasMove]) -> tuple[AliasMove, ...]:

@@ -6,10 +6,10 @@ from modelkeep.api.metadata.v1 import collection_pb2 as pb
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as service_pb
 from modelkeep.names import CollectionName, ProjectName, parse_identifier
 
-from modelkeep_server.metadata.convert.mask import fields_from_pb
-from modelkeep_server.metadata.convert.moment import to_timestamp
+from modelkeep_server.database.text import MAX_MARKDOWN, parse_text
 from modelkeep_server.metadata.domain.collection import Collection, CollectionChange
-from modelkeep_server.metadata.domain.text import MAX_MARKDOWN, parse_text
+from modelkeep_server.runtime.messages import fields_from_pb
+from modelkeep_server.runtime.moments import to_timestamp
 
 
 def collection_to_pb(collection: Collection) -> pb.Collection:

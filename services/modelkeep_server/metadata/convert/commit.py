@@ -8,9 +8,9 @@ from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
 from modelkeep.metadata import decode, encode
 from modelkeep.names import LATEST, CollectionName, RunName, VersionName, parse_alias
 
+from modelkeep_server.database.text import MAX_MARKDOWN, parse_text
 from modelkeep_server.metadata.convert.version import tags_from_pb, version_to_pb
 from modelkeep_server.metadata.domain.draft import Commit, Committed
-from modelkeep_server.metadata.domain.text import MAX_MARKDOWN, parse_text
 
 
 def commit_from_pb(request: pb.CommitDraftRequest) -> Commit:

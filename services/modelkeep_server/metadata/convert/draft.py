@@ -10,8 +10,8 @@ from modelkeep.api.metadata.v1 import metadata_service_pb2 as service_pb
 from modelkeep.errors import InvalidArgument
 from modelkeep.names import CollectionName, ProjectName, VersionName, parse_identifier
 
-from modelkeep_server.metadata.convert.moment import to_timestamp
 from modelkeep_server.metadata.domain.draft import Draft, DraftState
+from modelkeep_server.runtime.moments import to_timestamp
 
 MAX_DISTRIBUTED_ID: Final = 128
 """Most characters of what the writers of one version call their draft."""

@@ -12,7 +12,6 @@ from modelkeep.errors import InvalidEntry, InvalidReference
 from modelkeep.manifest import ChangeTokenKind, Entry, Reference, Segment
 
 from modelkeep_server.database.paging import Listing
-from modelkeep_server.metadata.convert.moment import from_micros, from_timestamp, to_micros, to_timestamp
 from modelkeep_server.metadata.domain.entry import EntryPart, Folder, Piece, file_line, short_line
 from modelkeep_server.metadata.domain.page import (
     FILE_TAIL,
@@ -23,6 +22,7 @@ from modelkeep_server.metadata.domain.page import (
     split_segments,
     stored_segments,
 )
+from modelkeep_server.runtime.moments import from_micros, from_timestamp, to_micros, to_timestamp
 
 _KINDS = {
     pb.CHANGE_TOKEN_KIND_ETAG: ChangeTokenKind.ETAG,

@@ -9,8 +9,8 @@ from typing import Any, Final
 from modelkeep.api.metadata.v1 import event_pb2 as event_pb
 from modelkeep.api.metadata.v1 import metadata_maintenance_service_pb2 as maintenance_pb
 
-from modelkeep_server.metadata.convert.moment import to_timestamp
 from modelkeep_server.metadata.domain.event import Event, EventHead
+from modelkeep_server.runtime.moments import to_timestamp
 
 _WORD_BEGINS: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 

@@ -7,8 +7,8 @@ from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
 from modelkeep.errors import InvalidArgument
 from modelkeep.names import TeamName
 
-from modelkeep_server.metadata.convert.moment import from_timestamp, to_duration, to_timestamp
 from modelkeep_server.metadata.domain.key import ApiKey, Exchanged, KeyRole, KeyWish
+from modelkeep_server.runtime.moments import from_timestamp, to_duration, to_timestamp
 
 _ROLES = {KeyRole.READ: key_pb.ROLE_READ, KeyRole.WRITE: key_pb.ROLE_WRITE, KeyRole.ADMIN: key_pb.ROLE_ADMIN}
 

@@ -6,10 +6,10 @@ from modelkeep.api.metadata.v1 import metadata_service_pb2 as service_pb
 from modelkeep.api.metadata.v1 import project_pb2 as pb
 from modelkeep.names import ProjectName, TeamName
 
-from modelkeep_server.metadata.convert.mask import fields_from_pb
-from modelkeep_server.metadata.convert.moment import to_timestamp
+from modelkeep_server.database.text import MAX_MARKDOWN, parse_text
 from modelkeep_server.metadata.domain.project import Project
-from modelkeep_server.metadata.domain.text import MAX_MARKDOWN, parse_text
+from modelkeep_server.runtime.messages import fields_from_pb
+from modelkeep_server.runtime.moments import to_timestamp
 
 
 def project_to_pb(project: Project) -> pb.Project:

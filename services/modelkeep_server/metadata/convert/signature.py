@@ -5,9 +5,9 @@ from __future__ import annotations
 from modelkeep.api.metadata.v1 import signature_pb2 as pb
 from modelkeep.errors import InvalidArgument
 
-from modelkeep_server.metadata.convert.moment import to_timestamp
+from modelkeep_server.database.text import parse_text
 from modelkeep_server.metadata.domain.signature import MAX_COMMENT_BYTES, Algorithm, Signature, Signing
-from modelkeep_server.metadata.domain.text import parse_text
+from modelkeep_server.runtime.moments import to_timestamp
 
 
 def signing_from_pb(message: pb.Signature) -> Signing:

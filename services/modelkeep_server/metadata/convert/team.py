@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from modelkeep.api.metadata.v1 import project_pb2 as project_pb
 
-from modelkeep_server.metadata.convert.moment import to_timestamp
 from modelkeep_server.metadata.domain.project import Team
+from modelkeep_server.runtime.moments import to_timestamp
 
 
 def team_to_pb(team: Team) -> project_pb.Team:

@@ -9,10 +9,10 @@ from modelkeep.api.metadata.v1 import version_pb2 as pb
 from modelkeep.metadata import decode, encode
 from modelkeep.names import VersionName, parse_tag
 
-from modelkeep_server.metadata.convert.mask import fields_from_pb
-from modelkeep_server.metadata.convert.moment import to_timestamp
-from modelkeep_server.metadata.domain.text import MAX_MARKDOWN, parse_text
+from modelkeep_server.database.text import MAX_MARKDOWN, parse_text
 from modelkeep_server.metadata.domain.version import Origin, Tombstone, UseSummary, Version, VersionState, Words
+from modelkeep_server.runtime.messages import fields_from_pb
+from modelkeep_server.runtime.moments import to_timestamp
 
 _STATES = {
     VersionState.COMMITTED: pb.VERSION_STATE_COMMITTED,

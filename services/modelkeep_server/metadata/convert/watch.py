@@ -5,9 +5,9 @@ from __future__ import annotations
 from modelkeep.api.metadata.v1 import alias_pb2 as alias_pb
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
 
-from modelkeep_server.metadata.convert.moment import to_timestamp
 from modelkeep_server.metadata.convert.version import version_to_pb
 from modelkeep_server.metadata.domain.watch import AliasState, Heartbeat
+from modelkeep_server.runtime.moments import to_timestamp
 
 
 def said_to_pb(said: AliasState | Heartbeat) -> pb.WatchAliasResponse:

@@ -9,7 +9,6 @@ from typing import Protocol, TypeVar
 from modelkeep.address import Address
 from modelkeep.names import ProjectName
 
-from modelkeep_server.metadata.domain.call import Call
 from modelkeep_server.metadata.domain.event import Happening
 from modelkeep_server.metadata.domain.version import Version
 from modelkeep_server.metadata.ports.alias import Aliases
@@ -27,6 +26,7 @@ from modelkeep_server.metadata.ports.signature import Signatures
 from modelkeep_server.metadata.ports.use import Uses
 from modelkeep_server.metadata.ports.version import Versions
 from modelkeep_server.metadata.ports.watch import Watches
+from modelkeep_server.runtime.calls import Call
 
 T = TypeVar("T")
 

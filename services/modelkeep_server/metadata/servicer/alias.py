@@ -7,9 +7,9 @@ from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
 from modelkeep.names import AliasName, CollectionName
 
 from modelkeep_server.metadata.convert.alias import alias_to_pb, change_to_pb, moves_from_pb
-from modelkeep_server.metadata.convert.call import page_from_pb
 from modelkeep_server.metadata.servicer.base import Part, call
 from modelkeep_server.runtime.callers import current
+from modelkeep_server.runtime.messages import page_from_pb
 from modelkeep_server.runtime.server import Context
 
 

@@ -22,10 +22,10 @@ from modelkeep_server.metadata.app.team import TeamApp
 from modelkeep_server.metadata.app.use import UseApp
 from modelkeep_server.metadata.app.version import VersionApp
 from modelkeep_server.metadata.app.watch import WatchApp
-from modelkeep_server.metadata.convert.call import call_from_pb
-from modelkeep_server.metadata.domain.call import Call
 from modelkeep_server.metadata.domain.limits import Limits
 from modelkeep_server.runtime.callers import current
+from modelkeep_server.runtime.calls import Call
+from modelkeep_server.runtime.messages import call_from_pb
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ from modelkeep.api.metadata.v1 import collection_pb2 as collection_pb
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
 from modelkeep.names import CollectionName, ProjectName
 
-from modelkeep_server.metadata.convert.call import page_from_pb
 from modelkeep_server.metadata.convert.collection import (
     collection_edit_from_pb,
     collection_from_pb,
@@ -16,6 +15,7 @@ from modelkeep_server.metadata.convert.collection import (
 from modelkeep_server.metadata.convert.search import collection_query
 from modelkeep_server.metadata.servicer.base import Part, call
 from modelkeep_server.runtime.callers import current
+from modelkeep_server.runtime.messages import page_from_pb
 from modelkeep_server.runtime.server import Context
 
 

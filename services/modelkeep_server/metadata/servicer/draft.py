@@ -8,12 +8,12 @@ from modelkeep.api.metadata.v1 import draft_pb2 as draft_pb
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
 from modelkeep.names import DraftName, ProjectName
 
-from modelkeep_server.metadata.convert.call import page_from_pb
 from modelkeep_server.metadata.convert.commit import commit_from_pb, committed_to_pb
 from modelkeep_server.metadata.convert.draft import distributed_id_from_pb, draft_from_pb, draft_to_pb, state_from_pb
 from modelkeep_server.metadata.convert.stream import open_stream
 from modelkeep_server.metadata.servicer.base import Part, call
 from modelkeep_server.runtime.callers import current
+from modelkeep_server.runtime.messages import page_from_pb
 from modelkeep_server.runtime.server import Context
 
 

@@ -8,10 +8,10 @@ from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
 from modelkeep.names import ProjectName
 
 from modelkeep_server.database.paging import Page
-from modelkeep_server.metadata.convert.call import page_from_pb
 from modelkeep_server.metadata.convert.event import event_to_pb, head_to_pb
 from modelkeep_server.metadata.servicer.base import Part
 from modelkeep_server.runtime.callers import current
+from modelkeep_server.runtime.messages import page_from_pb
 from modelkeep_server.runtime.server import Context
 
 

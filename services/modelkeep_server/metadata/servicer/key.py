@@ -6,10 +6,10 @@ from modelkeep.api.metadata.v1 import key_pb2 as key_pb
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
 from modelkeep.names import ApiKeyName, TeamName
 
-from modelkeep_server.metadata.convert.call import page_from_pb
 from modelkeep_server.metadata.convert.key import exchanged_to_pb, key_to_pb, wish_from_pb
 from modelkeep_server.metadata.servicer.base import Part, call
 from modelkeep_server.runtime.callers import current
+from modelkeep_server.runtime.messages import page_from_pb
 from modelkeep_server.runtime.server import Context
 
 

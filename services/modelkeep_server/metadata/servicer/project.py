@@ -6,11 +6,11 @@ from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
 from modelkeep.api.metadata.v1 import project_pb2 as project_pb
 from modelkeep.names import ProjectName, TeamName
 
-from modelkeep_server.metadata.convert.call import page_from_pb
 from modelkeep_server.metadata.convert.project import project_edit_from_pb, project_from_pb, project_to_pb
 from modelkeep_server.metadata.convert.team import team_to_pb
 from modelkeep_server.metadata.servicer.base import Part, call
 from modelkeep_server.runtime.callers import current
+from modelkeep_server.runtime.messages import page_from_pb
 from modelkeep_server.runtime.server import Context
 
 

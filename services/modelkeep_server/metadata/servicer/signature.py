@@ -6,10 +6,10 @@ from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
 from modelkeep.api.metadata.v1 import signature_pb2 as signature_pb
 from modelkeep.names import VersionName
 
-from modelkeep_server.metadata.convert.call import page_from_pb
 from modelkeep_server.metadata.convert.signature import signature_to_pb, signing_from_pb
 from modelkeep_server.metadata.servicer.base import Part, call
 from modelkeep_server.runtime.callers import current
+from modelkeep_server.runtime.messages import page_from_pb
 from modelkeep_server.runtime.server import Context
 
 

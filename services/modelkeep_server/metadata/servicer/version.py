@@ -8,15 +8,15 @@ from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
 from modelkeep.api.metadata.v1 import version_pb2 as version_pb
 from modelkeep.names import CollectionName, ProjectName, VersionName
 
-from modelkeep_server.metadata.convert.call import page_from_pb
+from modelkeep_server.database.text import parse_text
 from modelkeep_server.metadata.convert.commit import copied_to_pb, copy_from_pb
 from modelkeep_server.metadata.convert.entry import contents_to_pb, pieces_to_pb
 from modelkeep_server.metadata.convert.search import version_query
 from modelkeep_server.metadata.convert.use import use_from_pb
 from modelkeep_server.metadata.convert.version import tags_from_pb, version_to_pb, words_from_pb
-from modelkeep_server.metadata.domain.text import parse_text
 from modelkeep_server.metadata.servicer.base import Part, call
 from modelkeep_server.runtime.callers import current
+from modelkeep_server.runtime.messages import page_from_pb
 from modelkeep_server.runtime.server import Context
 
 

@@ -14,10 +14,10 @@ from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from modelkeep_server.database.clock import Clock, from_micros, to_micros
+from modelkeep_server.database.dialect import upsert
 from modelkeep_server.database.paging import Listing, Page, token
 from modelkeep_server.metadata.domain.alias import MAX_ON_ONE_VERSION, Alias, AliasChange
 from modelkeep_server.metadata.domain.version import VersionState
-from modelkeep_server.metadata.store.dialect import upsert
 from modelkeep_server.metadata.store.locate import SEARCHED, collection_not_found, in_collection, suggest
 from modelkeep_server.metadata.store.tables import AliasChangeRow, AliasRow, CollectionRow, ProjectRow, VersionRow
 from modelkeep_server.metadata.store.version import VersionRepository

@@ -12,11 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from modelkeep_server.database.clock import Clock
+from modelkeep_server.database.dialect import upsert
 from modelkeep_server.database.paging import Listing, Page, token
 from modelkeep_server.filtering.expression import ALL, Query
 from modelkeep_server.metadata.domain.collection import Collection, CollectionChange
 from modelkeep_server.metadata.store.collection_listing import list_collections, with_versions
-from modelkeep_server.metadata.store.dialect import upsert
 from modelkeep_server.metadata.store.ids import project_id
 from modelkeep_server.metadata.store.locate import collection_not_found
 from modelkeep_server.metadata.store.project import etag_mismatch, revision_of

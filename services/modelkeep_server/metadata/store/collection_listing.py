@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from modelkeep_server.database.clock import Clock
+from modelkeep_server.database.listing import fitting
 from modelkeep_server.database.paging import Listing, Page, token
 from modelkeep_server.filtering.expression import EVERYTHING, Query
 from modelkeep_server.filtering.functions import by_code_point
@@ -18,7 +19,6 @@ from modelkeep_server.filtering.ordering import Key, parts, written
 from modelkeep_server.filtering.sql import condition
 from modelkeep_server.metadata.domain.collection import Collection
 from modelkeep_server.metadata.domain.version import VersionState
-from modelkeep_server.metadata.store.listing import fitting
 from modelkeep_server.metadata.store.locate import require_project, require_team
 from modelkeep_server.metadata.store.search_fields import collection_columns, moments
 from modelkeep_server.metadata.store.tables import CollectionRow, ProjectRow, VersionRow

@@ -15,9 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from modelkeep_server.database.clock import Clock, from_micros, to_micros
+from modelkeep_server.database.dialect import upsert
 from modelkeep_server.database.paging import Listing, Page, token
 from modelkeep_server.metadata.domain.draft import Base, Draft, DraftState, NewDraft, Outcome
-from modelkeep_server.metadata.store.dialect import upsert
 from modelkeep_server.metadata.store.ids import collection_id, project_id, version_id
 from modelkeep_server.metadata.store.locate import project_not_found
 from modelkeep_server.metadata.store.tables import (

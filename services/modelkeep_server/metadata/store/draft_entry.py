@@ -12,9 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from modelkeep_server.database.clock import Clock
+from modelkeep_server.database.dialect import upsert
 from modelkeep_server.metadata.domain.manifest import PageSlot
 from modelkeep_server.metadata.domain.page import Keyed, Page
-from modelkeep_server.metadata.store.dialect import upsert
 from modelkeep_server.metadata.store.tables import DraftEntryRow, DraftPageRow, DraftRow, PageRow
 
 AT_ONCE: Final = 5000

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from modelkeep_server.database.clock import Clock
-from modelkeep_server.metadata.store.dialect import upsert
+from modelkeep_server.database.dialect import upsert
 from modelkeep_server.metadata.store.tables import FenceRow
 
 _LOCK: Final = 0x6D6B_6663

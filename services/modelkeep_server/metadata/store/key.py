@@ -12,9 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from modelkeep_server.database.clock import Clock, from_micros, to_micros
+from modelkeep_server.database.dialect import upsert
 from modelkeep_server.database.paging import Listing, Page, token
 from modelkeep_server.metadata.domain.key import ApiKey, Credential, KeyRole, KeyWish, Secret
-from modelkeep_server.metadata.store.dialect import upsert
 from modelkeep_server.metadata.store.tables import ApiKeyRow
 
 

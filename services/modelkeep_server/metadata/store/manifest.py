@@ -12,9 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from modelkeep_server.database.clock import Clock
+from modelkeep_server.database.dialect import upsert
 from modelkeep_server.metadata.domain.manifest import Manifest, PageSlot
 from modelkeep_server.metadata.domain.page import Page, SegmentPage
-from modelkeep_server.metadata.store.dialect import upsert
 from modelkeep_server.metadata.store.tables import (
     DraftPageRow,
     ManifestPageRow,

@@ -11,10 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from modelkeep_server.database.clock import Clock
+from modelkeep_server.database.dialect import upsert
+from modelkeep_server.database.listing import fitting
 from modelkeep_server.database.paging import Listing, Page, token
 from modelkeep_server.metadata.domain.project import Project, Team
-from modelkeep_server.metadata.store.dialect import upsert
-from modelkeep_server.metadata.store.listing import fitting
 from modelkeep_server.metadata.store.locate import project_not_found
 from modelkeep_server.metadata.store.tables import ProjectRow, TeamRow
 

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from modelkeep_server.database.clock import Clock
 from modelkeep_server.database.engine import Database
-from modelkeep_server.metadata.domain.call import Call
+from modelkeep_server.database.requests import CLEAN_EVERY, RequestRepository
 from modelkeep_server.metadata.domain.event import Happening
 from modelkeep_server.metadata.domain.version import Version
 from modelkeep_server.metadata.ports.transactions import Work
@@ -27,17 +27,15 @@ from modelkeep_server.metadata.store.fence import FenceRepository
 from modelkeep_server.metadata.store.key import KeyRepository
 from modelkeep_server.metadata.store.manifest import ManifestRepository
 from modelkeep_server.metadata.store.project import ProjectRepository, TeamRepository
-from modelkeep_server.metadata.store.request import RequestRepository
 from modelkeep_server.metadata.store.resolution import Directory, ResolutionRepository
 from modelkeep_server.metadata.store.signature import SignatureRepository
+from modelkeep_server.metadata.store.tables import RequestRow
 from modelkeep_server.metadata.store.use import UseRepository
 from modelkeep_server.metadata.store.version import VersionRepository
 from modelkeep_server.metadata.store.watch import WatchRepository
+from modelkeep_server.runtime.calls import Call
 
 T = TypeVar("T")
-
-CLEAN_EVERY = 64
-"""After so many remembered calls of this process, one takes forgotten ones away."""
 
 
 class SqlWork:
@@ -152,7 +150,7 @@ class SqlWork:
     @cached_property
     def requests(self) -> RequestRepository:
         """The answers to remember."""
-        return RequestRepository(self._session, self._clock)
+        return RequestRepository(self._session, self._clock, RequestRow)
 
 
 class SqlTransactions:
@@ -192,7 +190,7 @@ class SqlTransactions:
         """The answer that a call got before; None when it got none yet. Raises RequestIdReused."""
 
         async def find(session: AsyncSession) -> T | None:
-            requests = RequestRepository(session, self._clock)
+            requests = RequestRepository(session, self._clock, RequestRow)
             return await requests.recall(call, answer) if await requests.is_known(call) else None
 
         return await self._database.read(find)

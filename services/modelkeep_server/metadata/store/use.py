@@ -8,9 +8,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from modelkeep_server.database.clock import Clock, Micros
+from modelkeep_server.database.dialect import upsert
 from modelkeep_server.metadata.domain.use import Recorded, Use
 from modelkeep_server.metadata.domain.version import VersionState
-from modelkeep_server.metadata.store.dialect import upsert
 from modelkeep_server.metadata.store.locate import in_collection
 from modelkeep_server.metadata.store.tables import CollectionRow, ProjectRow, UseRow, VersionRow
 from modelkeep_server.metadata.store.version import VersionRepository, version_not_found

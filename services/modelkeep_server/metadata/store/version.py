@@ -14,13 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from modelkeep_server.database.clock import Clock
+from modelkeep_server.database.dialect import upsert
 from modelkeep_server.database.paging import Listing, Page
 from modelkeep_server.filtering.expression import ALL, Query
 from modelkeep_server.filtering.keys import values_of
 from modelkeep_server.metadata.domain.draft import NewVersion
 from modelkeep_server.metadata.domain.manifest import Manifest
 from modelkeep_server.metadata.domain.version import Twin, Version, VersionState, Words
-from modelkeep_server.metadata.store.dialect import upsert
 from modelkeep_server.metadata.store.ids import collection_id, version_id
 from modelkeep_server.metadata.store.locate import collection_not_found
 from modelkeep_server.metadata.store.project import etag_mismatch, revision_of

@@ -12,13 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from modelkeep_server.database.clock import Clock
+from modelkeep_server.database.listing import fitting
 from modelkeep_server.database.paging import Listing, Page, token
 from modelkeep_server.filtering.expression import EVERYTHING, Query
 from modelkeep_server.filtering.ordering import Key, parts, written
 from modelkeep_server.filtering.sql import condition
 from modelkeep_server.metadata.domain.version import Version, VersionState
 from modelkeep_server.metadata.store.ids import collection_id
-from modelkeep_server.metadata.store.listing import fitting
 from modelkeep_server.metadata.store.locate import require_collection, require_project, require_team
 from modelkeep_server.metadata.store.search_fields import column, micros, moments, version_columns
 from modelkeep_server.metadata.store.tables import AliasRow, CollectionRow, ManifestRow, ProjectRow, TagRow, VersionRow

@@ -18,9 +18,9 @@ from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from modelkeep_server.database.clock import Micros, from_micros
+from modelkeep_server.database.dialect import json_list
 from modelkeep_server.database.keys import Keys
 from modelkeep_server.metadata.domain.version import Origin, Tombstone, UseSummary, Version, VersionState
-from modelkeep_server.metadata.store.dialect import json_list
 from modelkeep_server.metadata.store.tables import AliasRow, CollectionRow, ManifestRow, ProjectRow, TagRow, VersionRow
 
 _live = aliased(VersionRow, name="live")

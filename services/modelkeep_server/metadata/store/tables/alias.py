@@ -7,7 +7,8 @@ from datetime import datetime
 from sqlalchemy import BigInteger, Index
 from sqlmodel import Field
 
-from modelkeep_server.metadata.store.tables.base import Table, ref, text_field, time
+from modelkeep_server.database.tables import ref, text_field, time
+from modelkeep_server.metadata.store.tables.base import Table
 
 
 class AliasRow(Table, table=True):

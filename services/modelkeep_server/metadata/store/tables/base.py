@@ -1,55 +1,18 @@
-"""What all tables share: their registry, and the forms of their columns."""
+"""The registry of the tables."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Final
+from typing import ClassVar
 
-from sqlalchemy import BigInteger, ForeignKey, Integer, MetaData, Text
-from sqlmodel import Field, SQLModel
+from sqlalchemy import MetaData
+from sqlmodel import SQLModel
 
-from modelkeep_server.database.clock import Micros
+from modelkeep_server.database.tables import registry
 
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
-# SQLite numbers rows only in a column that is literally INTEGER.
-ID: Final = BigInteger().with_variant(Integer(), "sqlite")
+metadata = registry()
 
 
 class Table(SQLModel):
     """The parent of all rows; keeps them out of the global registry of sqlmodel."""
 
     metadata: ClassVar[MetaData] = metadata
-
-
-def id_field() -> Any:
-    """A key that the database gives."""
-    return Field(default=None, primary_key=True, sa_type=ID)
-
-
-def ref(column: str, *, primary_key: bool = False, nullable: bool = False, index: bool = False) -> Any:
-    """A key of another table."""
-    return Field(
-        default=None if nullable else ...,
-        primary_key=primary_key,
-        nullable=nullable,
-        index=index,
-        sa_type=BigInteger,
-        sa_column_args=[ForeignKey(column)],
-    )
-
-
-def time(*, nullable: bool = False) -> Any:
-    """A moment, in microseconds."""
-    return Field(default=None if nullable else ..., sa_type=Micros, nullable=nullable)
-
-
-def text_field() -> Any:
-    """Text of any length, empty by default."""
-    return Field(default="", sa_type=Text)

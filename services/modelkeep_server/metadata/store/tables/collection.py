@@ -7,7 +7,8 @@ from datetime import datetime
 from sqlalchemy import Index, UniqueConstraint
 from sqlmodel import Field
 
-from modelkeep_server.metadata.store.tables.base import Table, id_field, ref, text_field, time
+from modelkeep_server.database.tables import id_field, ref, text_field, time
+from modelkeep_server.metadata.store.tables.base import Table
 
 
 class CollectionRow(Table, table=True):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Index, LargeBinary, Text
+from sqlalchemy import BigInteger, Index, Text
 from sqlmodel import Field
 
-from modelkeep_server.metadata.store.tables.base import Table, ref, time
+from modelkeep_server.database.requests import RequestColumns
+from modelkeep_server.database.tables import ref, time
+from modelkeep_server.metadata.store.tables.base import Table
 
 
 class EventRow(Table, table=True):
@@ -25,18 +27,11 @@ class EventRow(Table, table=True):
     """The fields of that class, as JSON."""
 
 
-class RequestRow(Table, table=True):
+class RequestRow(RequestColumns, Table, table=True):
     """What a successful call answered, for when it is repeated (SEM-14)."""
 
     __tablename__ = "request"
     __table_args__ = (Index("ix_request_expire_time", "expire_time"),)
-    team: str = Field(primary_key=True)
-    method: str = Field(primary_key=True)
-    request_id: str = Field(primary_key=True)
-    fingerprint: bytes = Field(sa_type=LargeBinary)
-    """Of the body of the call."""
-    answer: str = Field(sa_type=Text)
-    expire_time: datetime = time()
 
 
 class FenceRow(Table, table=True):

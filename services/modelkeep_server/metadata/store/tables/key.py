@@ -7,7 +7,8 @@ from datetime import datetime
 from sqlalchemy import Index, LargeBinary
 from sqlmodel import Field
 
-from modelkeep_server.metadata.store.tables.base import Table, text_field, time
+from modelkeep_server.database.tables import text_field, time
+from modelkeep_server.metadata.store.tables.base import Table
 
 
 class TeamRow(Table, table=True):

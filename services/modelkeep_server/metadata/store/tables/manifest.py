@@ -7,7 +7,8 @@ from datetime import datetime
 from sqlalchemy import BigInteger, Index, LargeBinary
 from sqlmodel import Field
 
-from modelkeep_server.metadata.store.tables.base import Table, time
+from modelkeep_server.database.tables import time
+from modelkeep_server.metadata.store.tables.base import Table
 
 
 class PageRow(Table, table=True):

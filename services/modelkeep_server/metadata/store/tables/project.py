@@ -7,7 +7,8 @@ from datetime import datetime
 from sqlalchemy import BigInteger, UniqueConstraint
 from sqlmodel import Field
 
-from modelkeep_server.metadata.store.tables.base import Table, id_field, text_field, time
+from modelkeep_server.database.tables import id_field, text_field, time
+from modelkeep_server.metadata.store.tables.base import Table
 
 
 class ProjectRow(Table, table=True):

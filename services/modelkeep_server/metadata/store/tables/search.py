@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from sqlalchemy import Index, Text
 from sqlmodel import Field
 
-from modelkeep_server.metadata.store.tables.base import Table, ref
-
-_BY_CODE_POINT: Final = Text().with_variant(Text(collation="C"), "postgresql")
+from modelkeep_server.database.tables import BY_CODE_POINT, ref
+from modelkeep_server.metadata.store.tables.base import Table
 
 
 class VersionValueRow(Table, table=True):
@@ -18,7 +15,7 @@ class VersionValueRow(Table, table=True):
     __tablename__ = "version_value"
     __table_args__ = (Index("ix_version_value_entry_version_id", "entry", "version_id"),)
     version_id: int = ref("version.id", primary_key=True)
-    entry: str = Field(primary_key=True, sa_type=_BY_CODE_POINT)
+    entry: str = Field(primary_key=True, sa_type=BY_CODE_POINT)
     """Where the value is, and what: text that sorts as the values do."""
     ordinal: int = Field(primary_key=True)
     """Of an element in its list; else 0."""

@@ -7,7 +7,8 @@ from datetime import datetime
 from sqlalchemy import LargeBinary
 from sqlmodel import Field
 
-from modelkeep_server.metadata.store.tables.base import Table, ref, text_field, time
+from modelkeep_server.database.tables import ref, text_field, time
+from modelkeep_server.metadata.store.tables.base import Table
 
 
 class SignatureRow(Table, table=True):

@@ -8,7 +8,8 @@ from sqlalchemy import Index, LargeBinary, Text, UniqueConstraint, text
 from sqlmodel import Field
 
 from modelkeep_server.database.clock import Micros
-from modelkeep_server.metadata.store.tables.base import Table, id_field, ref, text_field, time
+from modelkeep_server.database.tables import id_field, ref, text_field, time
+from modelkeep_server.metadata.store.tables.base import Table
 
 
 class VersionRow(Table, table=True):

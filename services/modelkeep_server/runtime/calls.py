@@ -18,3 +18,8 @@ class Call:
     """A UUID4 of the client."""
     fingerprint: bytes
     """SHA-256 of the body without its request id."""
+
+    @property
+    def team(self) -> str:
+        """The team of the caller."""
+        return self.caller.team

@@ -3,58 +3,97 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, Protocol, TypeVar, cast
 
 from modelkeep.errors import RequestIdReused
 from pydantic import ConfigDict, TypeAdapter
-from sqlalchemy import and_, delete, select, tuple_, update
+from sqlalchemy import LargeBinary, Text, and_, delete, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import col
+from sqlmodel import Field, SQLModel, col
 
 from modelkeep_server.database.clock import Clock
-from modelkeep_server.metadata.domain.call import Call
-from modelkeep_server.metadata.store.dialect import upsert
-from modelkeep_server.metadata.store.tables import RequestRow
+from modelkeep_server.database.dialect import upsert
+from modelkeep_server.database.tables import time
 
 T = TypeVar("T")
 
 REMEMBERED_FOR: Final = timedelta(days=30)
 FORGOTTEN_AT_ONCE: Final = 256
 """How many forgotten calls one transaction takes away at most."""
+CLEAN_EVERY: Final = 64
+"""After so many remembered calls of a process, one takes forgotten ones away."""
 
-_KEY = (col(RequestRow.team), col(RequestRow.method), col(RequestRow.request_id))
+
+class RequestColumns(SQLModel):
+    """What a successful call answered; the columns of a service's table `request`, which has an index by `expire_time`."""
+
+    team: str = Field(primary_key=True)
+    method: str = Field(primary_key=True)
+    request_id: str = Field(primary_key=True)
+    fingerprint: bytes = Field(sa_type=LargeBinary)
+    """Of the body of the call."""
+    answer: str = Field(sa_type=Text)
+    expire_time: datetime = time()
+
+
+class Call(Protocol):
+    """A call, as far as it is remembered."""
+
+    @property
+    def team(self) -> str:
+        """The team of the caller."""
+        ...
+
+    @property
+    def method(self) -> str:
+        """The bare name of the RPC."""
+        ...
+
+    @property
+    def request_id(self) -> str:
+        """A UUID4 of the client."""
+        ...
+
+    @property
+    def fingerprint(self) -> bytes:
+        """SHA-256 of the body without its request id."""
+        ...
 
 
 class RequestRepository:
     """What successful calls answered. Use it first thing in a transaction: a claim waits for the end of its rival."""
 
-    def __init__(self, session: AsyncSession, clock: Clock) -> None:
+    def __init__(self, session: AsyncSession, clock: Clock, rows: type[RequestColumns]) -> None:
+        """`rows` is the table of the service."""
         self._session = session
         self._clock = clock
+        self._rows = rows
+        self._key = (col(rows.team), col(rows.method), col(rows.request_id))
 
     async def claim(self, call: Call) -> bool:
         """Whether this transaction is to run the call; false when its answer is known. A rollback takes the claim back."""
         fresh = {"fingerprint": call.fingerprint, "answer": "", "expire_time": self._clock.sql(REMEMBERED_FOR)}
-        row = {"team": call.caller.team, "method": call.method, "request_id": call.request_id, **fresh}
-        statement = upsert(self._session, RequestRow).values(row)
+        row = {"team": call.team, "method": call.method, "request_id": call.request_id, **fresh}
+        statement = upsert(self._session, self._rows).values(row)
         statement = statement.on_conflict_do_update(
             index_elements=["team", "method", "request_id"],
             set_=fresh,
-            where=col(RequestRow.expire_time) <= self._clock.sql(),
+            where=col(self._rows.expire_time) <= self._clock.sql(),
         )
-        claimed = await self._session.execute(statement.returning(col(RequestRow.request_id)))
+        claimed = await self._session.execute(statement.returning(col(self._rows.request_id)))
         return claimed.scalar_one_or_none() is not None
 
     async def is_known(self, call: Call) -> bool:
         """Whether a call succeeded before, and is still remembered."""
-        statement = select(col(RequestRow.request_id)).where(_is(call), col(RequestRow.expire_time) > self._clock.sql())
+        rows = self._rows
+        statement = select(col(rows.request_id)).where(self._is(call), col(rows.expire_time) > self._clock.sql())
         return await self._session.scalar(statement) is not None
 
     async def recall(self, call: Call, answer: type[T]) -> T:
         """The answer that the call got before. Raises RequestIdReused when it had another body then."""
-        statement = select(col(RequestRow.fingerprint), col(RequestRow.answer)).where(_is(call))
+        statement = select(col(self._rows.fingerprint), col(self._rows.answer)).where(self._is(call))
         fingerprint, text = (await self._session.execute(statement)).one()
         if fingerprint != call.fingerprint:
             message = (
@@ -67,19 +106,19 @@ class RequestRepository:
     async def remember(self, call: Call, answer: type[T], result: T) -> None:
         """Keep the answer of a call that this transaction claimed."""
         text = _adapter(cast("Hashable", answer)).dump_json((result,)).decode()
-        await self._session.execute(update(RequestRow).where(_is(call)).values(answer=text))
+        await self._session.execute(update(self._rows).where(self._is(call)).values(answer=text))
 
     async def forget_expired(self) -> None:
         """Take a bounded number of calls away whose time is over. Those that somebody else is busy with stay."""
-        expired = select(*_KEY).where(col(RequestRow.expire_time) <= self._clock.sql()).order_by(col(RequestRow.expire_time))
+        expire_time = col(self._rows.expire_time)
+        expired = select(*self._key).where(expire_time <= self._clock.sql()).order_by(expire_time)
         some = expired.limit(FORGOTTEN_AT_ONCE).with_for_update(skip_locked=True)
-        await self._session.execute(delete(RequestRow).where(tuple_(*_KEY).in_(some)))
+        await self._session.execute(delete(self._rows).where(tuple_(*self._key).in_(some)))
 
-
-def _is(call: Call) -> Any:
-    return and_(
-        *(column == value for column, value in zip(_KEY, (call.caller.team, call.method, call.request_id), strict=True))
-    )
+    def _is(self, call: Call) -> Any:
+        return and_(
+            *(column == value for column, value in zip(self._key, (call.team, call.method, call.request_id), strict=True))
+        )
 
 
 @cache

@@ -1,4 +1,4 @@
-"""What is common to calls: their request id, and which page they ask for."""
+"""What messages of all services share: request ids, pages and field masks."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import hashlib
 from typing import Protocol
 from uuid import UUID
 
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from modelkeep.errors import InvalidArgument
 
 from modelkeep_server.database.paging import Page
-from modelkeep_server.metadata.domain.call import Call
 from modelkeep_server.runtime.callers import Caller
+from modelkeep_server.runtime.calls import Call
 
 
 class _Paged(Protocol):
@@ -40,6 +41,18 @@ def call_from_pb(request: Message, caller: Caller) -> Call:
 def page_from_pb(request: _Paged) -> Page:
     """Which page of a list is asked for. Raises InvalidArgument."""
     return Page.asked(request.page_size, request.page_token)
+
+
+def fields_from_pb(mask: FieldMask, editable: tuple[str, ...]) -> frozenset[str]:
+    """The fields that a mask names. Raises InvalidArgument when it names none, or one that cannot be edited."""
+    choice = " or ".join(f"{field!r}" for field in editable)
+    if not mask.paths:
+        raise InvalidArgument(f"update_mask is empty; name what to change: {choice}", field="update_mask")
+    for path in mask.paths:
+        if path not in editable:
+            message = f"{path[:100]!r} cannot be edited; update_mask may name {choice}"
+            raise InvalidArgument(message, field="update_mask", value=path[:100])
+    return frozenset(mask.paths)
 
 
 def _is_uuid4(text: str) -> bool:

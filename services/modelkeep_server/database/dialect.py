@@ -9,11 +9,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import GenericFunction
+from sqlmodel import SQLModel
 
-from modelkeep_server.metadata.store.tables import Table
 
-
-def upsert(session: AsyncSession, table: type[Table]) -> postgresql.Insert | sqlite.Insert:
+def upsert(session: AsyncSession, table: type[SQLModel]) -> postgresql.Insert | sqlite.Insert:
     """An INSERT that can say what happens when the row is there already; both engines have the same methods for it."""
     if session.get_bind().dialect.name == "sqlite":
         return sqlite.insert(table)
