@@ -179,6 +179,7 @@ def main() -> None:
     store = seaweedfs()
     print("export MODELKEEP_METADATA__DATABASE_URL='" + postgres_url() + "'")
     print("export MODELKEEP_BLOB__DATABASE_URL='" + postgres_url() + "'")
+    print("export MODELKEEP_LINEAGE__DATABASE_URL='" + postgres_url() + "'")
     print(f"export MODELKEEP_BLOB__STORE_URL='s3://{store.bucket}'")
     print(f"export MODELKEEP_BLOB__S3_ENDPOINT='http://{store.endpoint}'")
     print(f"export MODELKEEP_BLOB__S3_ACCESS_KEY='{store.access_key}'")

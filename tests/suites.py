@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import grpc
@@ -34,6 +34,8 @@ class Suite:
     """An admin's key of the team `default`, or of whatever team the key of a running cluster belongs to."""
     blob_url: str = ""
     """Set when the blob service has an address of its own."""
+    lineage_url: str = ""
+    """The same, of the lineage service."""
     operator: Mapping[str, str] | None = field(default=None, repr=False)
     """The environment of `modelkeep-server` for this suite; None when it is not ours to operate."""
     _keys: dict[tuple[str, ...], str] = field(default_factory=dict, repr=False)
@@ -59,7 +61,8 @@ class Suite:
         env |= {"MODELKEEP_URL": self.url, "MODELKEEP_API_KEY": api_key or self.api_key, "MODELKEEP_PROJECT": project}
         env |= {name: os.environ[name] for name in ("MODELKEEP_CONFIG_HOME", "MODELKEEP_CACHE_DIR")}
         env["MODELKEEP_PROGRESS"] = "0"
-        return env | ({"MODELKEEP_BLOB_URL": self.blob_url} if self.blob_url else {}) | more
+        apart = {"MODELKEEP_BLOB_URL": self.blob_url, "MODELKEEP_LINEAGE_URL": self.lineage_url}
+        return env | {name: url for name, url in apart.items() if url} | more
 
 
 @contextlib.contextmanager
@@ -96,16 +99,19 @@ def _embedded(folder: Path) -> Iterator[Suite]:
 def _split(folder: Path) -> Iterator[Suite]:
     """A process per service, on PostgreSQL and an S3 store, as in a cluster."""
     store = seaweedfs()
-    ports = {"blob": free_port(), "metadata": free_port()}
+    ports = {"blob": free_port(), "metadata": free_port(), "lineage": free_port()}
+    urls = {name: f"grpc://127.0.0.1:{port}" for name, port in ports.items()}
     common = _environment(
         folder,
         MODELKEEP_RUNTIME__SIGNING_KEY_FILE=str(folder / "signing-key.pem"),
         MODELKEEP_RUNTIME__PUBLIC_KEY_FILES=json.dumps([str(folder / "signing-key.pub.pem")]),
-        MODELKEEP_RUNTIME__BLOB_URL=f"grpc://127.0.0.1:{ports['blob']}",
-        MODELKEEP_RUNTIME__METADATA_URL=f"grpc://127.0.0.1:{ports['metadata']}",
+        MODELKEEP_RUNTIME__BLOB_URL=urls["blob"],
+        MODELKEEP_RUNTIME__METADATA_URL=urls["metadata"],
+        MODELKEEP_RUNTIME__LINEAGE_URL=urls["lineage"],
         MODELKEEP_RUNTIME__METRICS_PORT="0",
         MODELKEEP_METADATA__DATABASE_URL=postgres_url(),
         MODELKEEP_BLOB__DATABASE_URL=postgres_url(),
+        MODELKEEP_LINEAGE__DATABASE_URL=postgres_url(),
         MODELKEEP_BLOB__STORE_URL=f"s3://{store.bucket}",
         MODELKEEP_BLOB__S3_ENDPOINT=f"http://{store.endpoint}",
         MODELKEEP_BLOB__S3_ACCESS_KEY=store.access_key,
@@ -113,13 +119,16 @@ def _split(folder: Path) -> Iterator[Suite]:
     )
     for command in (["signing-key", "init"], ["migrate"]):
         subprocess.run([SERVER, *command], env=common, check=True, capture_output=True, timeout=120)
+    command = [SERVER, "api-key", "create", "--service", "lineage"]
+    key = subprocess.run(command, env=common, check=True, capture_output=True, text=True, timeout=120).stdout.strip()
     with contextlib.ExitStack() as stack:
         for name, port in ports.items():
             env = common | {"MODELKEEP_RUNTIME__DATA_DIR": str(folder / name)}
+            env |= {"MODELKEEP_RUNTIME__SERVICE_KEY": key} if name == "lineage" else {}
             command = ["serve", name, "--port", str(port)]
             stack.enter_context(_process(command, env, folder / f"{name}.log", lambda port=port: _serves(port)))
-        suite = Suite("split", f"grpc://127.0.0.1:{ports['metadata']}", "", f"grpc://127.0.0.1:{ports['blob']}", common)
-        yield Suite(suite.topology, suite.url, suite.key(), suite.blob_url, common)
+        suite = Suite("split", urls["metadata"], "", urls["blob"], urls["lineage"], common)
+        yield replace(suite, api_key=suite.key())
 
 
 def _environment(folder: Path, **settings: str) -> dict[str, str]:

@@ -40,6 +40,7 @@ class What(StrEnum):
 
     BLOB = "blob"
     METADATA = "metadata"
+    LINEAGE = "lineage"
     ALL = "all"
 
 

@@ -16,6 +16,7 @@ from sqlalchemy.exc import ArgumentError
 
 from modelkeep_server.blob.settings import BlobSettings
 from modelkeep_server.database.engine import driver_url
+from modelkeep_server.lineage.settings import LineageSettings
 from modelkeep_server.metadata.settings import MetadataSettings
 from modelkeep_server.runtime.lifecycle import CannotStart
 from modelkeep_server.runtime.settings import DATA_DIR, RuntimeSettings
@@ -38,8 +39,8 @@ A name that is not below is an error, wherever it stands. `modelkeep-server conf
 no secret. This page is the output of `modelkeep-server config reference`.
 
 The clients read other variables: `MODELKEEP_URL`, `MODELKEEP_API_KEY`, `MODELKEEP_TEAM`, `MODELKEEP_PROJECT`,
-`MODELKEEP_TIMEOUT_SECONDS`, `MODELKEEP_BLOB_URL`, `MODELKEEP_CONFIG_HOME`; `MODELKEEP_CACHE_DIR`, `MODELKEEP_CACHE_BYTES`;
-`MODELKEEP_MODE`, `MODELKEEP_OFFLINE_DIR` ([offline](offline.md)).
+`MODELKEEP_TIMEOUT_SECONDS`, `MODELKEEP_BLOB_URL`, `MODELKEEP_LINEAGE_URL`, `MODELKEEP_CONFIG_HOME`; `MODELKEEP_CACHE_DIR`,
+`MODELKEEP_CACHE_BYTES`; `MODELKEEP_MODE`, `MODELKEEP_OFFLINE_DIR` ([offline](offline.md)).
 """
 
 Layer = dict[str, dict[str, Any]]
@@ -56,6 +57,7 @@ class Settings(BaseSettings):
     runtime: RuntimeSettings = RuntimeSettings()
     blob: BlobSettings = BlobSettings()
     metadata: MetadataSettings = MetadataSettings()
+    lineage: LineageSettings = LineageSettings()
 
     @classmethod
     def settings_customise_sources(

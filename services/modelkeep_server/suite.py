@@ -14,6 +14,7 @@ from sqlalchemy.engine import URL, make_url
 
 from modelkeep_server.blob import module as blob
 from modelkeep_server.database.clock import Clock
+from modelkeep_server.lineage import module as lineage
 from modelkeep_server.metadata import module as metadata
 from modelkeep_server.runtime import signing_keys
 from modelkeep_server.runtime.channels import Channels, TokenSource, connect, exchanged_tokens, signed_tokens
@@ -40,6 +41,7 @@ class Part:
 PARTS: Final[Mapping[str, Part]] = {
     "blob": Part(blob.build, blob.migrate),
     "metadata": Part(metadata.build, metadata.migrate),
+    "lineage": Part(lineage.build, lineage.migrate),
 }
 """Every service by its name, in the order of their calls: each calls only those before it."""
 
@@ -99,7 +101,7 @@ def _signer(runtime: RuntimeSettings, names: Sequence[str]) -> Signer | None:
 
 async def _channels(stack: AsyncExitStack, settings: Settings, own: Mapping[str, str], signer: Signer | None) -> Channels:
     runtime = settings.runtime
-    urls = {"blob": runtime.blob_url, "metadata": runtime.metadata_url, **own}
+    urls = {"blob": runtime.blob_url, "metadata": runtime.metadata_url, "lineage": runtime.lineage_url, **own}
     credentials = peer_credentials(runtime)
     tokens: TokenSource = _no_tokens
     if signer:

@@ -19,13 +19,20 @@ from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.message import Message
 from modelkeep._status import from_rpc_error
 from modelkeep.api.blob.v1 import blob_maintenance_service_pb2, blob_service_pb2
+from modelkeep.api.lineage.v1 import lineage_service_pb2
 from modelkeep.api.metadata.v1 import metadata_maintenance_service_pb2, metadata_service_pb2
 from modelkeep.errors import AccessTokenInvalid, PermissionDenied
 
 from tests.house.repository import Rpc, rpcs
 from tests.suites import SERVER, Suite
 
-LOADED = (blob_service_pb2, blob_maintenance_service_pb2, metadata_service_pb2, metadata_maintenance_service_pb2)
+LOADED = (
+    blob_service_pb2,
+    blob_maintenance_service_pb2,
+    metadata_service_pb2,
+    metadata_maintenance_service_pb2,
+    lineage_service_pb2,
+)
 OWN, OTHER = "authz-own", "authz-other"
 UUID = "0b9c4f0e-3d5b-4c8a-9d0e-0123456789ab"
 SAMPLES = {
@@ -86,7 +93,7 @@ every_rpc = pytest.mark.parametrize("rpc", rpcs(), ids=lambda rpc: rpc.path.rpar
 @pytest.fixture(scope="module")
 def channel_of(suite: Suite) -> Iterator[Callable[[Rpc], grpc.Channel]]:
     """The channel to the service of an RPC."""
-    urls = {"metadata": suite.url, "blob": suite.blob_url or suite.url}
+    urls = {"metadata": suite.url, "blob": suite.blob_url or suite.url, "lineage": suite.lineage_url or suite.url}
     channels = {name: grpc.insecure_channel(url.removeprefix("grpc://")) for name, url in urls.items()}
     yield lambda rpc: channels[rpc.service.split(".")[2]]
     for channel in channels.values():

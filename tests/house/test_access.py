@@ -2,12 +2,13 @@
 
 import pytest
 from modelkeep_server.blob.module import ACCESS as BLOB
+from modelkeep_server.lineage.module import ACCESS as LINEAGE
 from modelkeep_server.metadata.module import ACCESS as METADATA
 from modelkeep_server.runtime.callers import Access
 
 from tests.house.repository import rpcs
 
-RULES = {**BLOB, **METADATA}
+RULES = {**BLOB, **METADATA, **LINEAGE}
 FIRST_WORDS = {
     "no token": Access.ANONYMOUS,
     "any valid": Access.ANY,

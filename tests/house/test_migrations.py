@@ -9,7 +9,7 @@ from modelkeep_server.database.migrate import differences, revisions, upgrade
 
 from tests import servers
 
-SERVICES = ["blob", "metadata"]
+SERVICES = ["blob", "metadata", "lineage"]
 
 
 def tree(service: str) -> Path:

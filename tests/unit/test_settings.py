@@ -127,7 +127,7 @@ def test_a_suite_for_tests_reads_nothing_from_outside(tmp_path: Path, monkeypatc
 
 
 def test_variables_of_the_clients_are_no_settings(monkeypatch: pytest.MonkeyPatch):
-    for name in ("URL", "API_KEY", "TEAM", "PROJECT", "BLOB_URL", "CONFIG_HOME"):
+    for name in ("URL", "API_KEY", "TEAM", "PROJECT", "BLOB_URL", "LINEAGE_URL", "CONFIG_HOME"):
         monkeypatch.setenv(f"MODELKEEP_{name}", "x")
     load()
 

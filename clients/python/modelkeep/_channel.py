@@ -1,6 +1,6 @@
 """How the SDK reaches a server: target, credentials, deadlines, retries, status → error.
 
-`Connection.metadata` and `Connection.blob` look like the generated stubs. Each of their calls carries an access token, a
+`Connection.metadata`, `.blob` and `.lineage` look like the generated stubs. Each of their calls carries an access token, a
 request id and a deadline, is tried again where that is harmless, and fails with the classes of `modelkeep.errors`. Every
 unary RPC of the contract may be repeated: it reads, or carries a `request_id`, or answers with the present state (SEM-14).
 """
@@ -24,6 +24,8 @@ from modelkeep._retry import Retry
 from modelkeep._status import DETAILS_HEADER, REQUEST_ID_HEADER, from_rpc_error
 from modelkeep.api.blob.v1 import blob_service_pb2 as blob_pb
 from modelkeep.api.blob.v1 import blob_service_pb2_grpc as blob_rpc
+from modelkeep.api.lineage.v1 import lineage_service_pb2 as lineage_pb
+from modelkeep.api.lineage.v1 import lineage_service_pb2_grpc as lineage_rpc
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
 from modelkeep.api.metadata.v1 import metadata_service_pb2_grpc as rpc
 from modelkeep.config import Endpoint
@@ -65,14 +67,14 @@ class _Stubs:
     """The channels of one process, and the generated stubs on them."""
 
     def __init__(self, config: Config) -> None:
-        main = _open_channel(config, config.url)
-        apart = _open_channel(config, config.blob_url) if config.blob_url else None
-        self._channels = [channel for channel in (main, apart) if channel is not None]
+        self._channels = {url: _open_channel(config, url) for url in {config.url, config.blob_url, config.lineage_url} - {""}}
+        main = self._channels[config.url]
         self.metadata = rpc.MetadataServiceStub(main)
-        self.blob = blob_rpc.BlobServiceStub(apart or main)
+        self.blob = blob_rpc.BlobServiceStub(self._channels.get(config.blob_url, main))
+        self.lineage = lineage_rpc.LineageServiceStub(self._channels.get(config.lineage_url, main))
 
     def close(self) -> None:
-        for channel in self._channels:
+        for channel in self._channels.values():
             channel.close()
 
 
@@ -150,6 +152,7 @@ class Connection:
         self.config = config
         self.metadata = cast("rpc.MetadataServiceStub", _Door(self, "metadata", pb.DESCRIPTOR, "MetadataService"))
         self.blob = cast("blob_rpc.BlobServiceStub", _Door(self, "blob", blob_pb.DESCRIPTOR, "BlobService"))
+        self.lineage = cast("lineage_rpc.LineageServiceStub", _Door(self, "lineage", lineage_pb.DESCRIPTOR, "LineageService"))
         self._reached = False
         self.forget()
         gate.members.add(self)
@@ -164,6 +167,7 @@ class Connection:
         self._token = _Token(self._exchange)
         self._limits: blob_pb.Capabilities | None = None
         self._metadata_limits: pb.Capabilities | None = None
+        self._lineage_limits: lineage_pb.Capabilities | None = None
 
     def close_channels(self) -> bool:
         """Give up the connections, and say whether there were any. The next call opens new ones."""
@@ -200,6 +204,12 @@ class Connection:
         if self._metadata_limits is None:
             self._metadata_limits = self.metadata.GetCapabilities(pb.GetCapabilitiesRequest())
         return self._metadata_limits
+
+    def lineage_limits(self) -> lineage_pb.Capabilities:
+        """The limits of the lineage server; asked once."""
+        if self._lineage_limits is None:
+            self._lineage_limits = self.lineage.GetCapabilities(lineage_pb.GetCapabilitiesRequest())
+        return self._lineage_limits
 
     @property
     def patience_seconds(self) -> float:

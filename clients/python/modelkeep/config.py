@@ -34,6 +34,7 @@ _ENVIRONMENT: Final = {
     "team": "MODELKEEP_TEAM",
     "project": "MODELKEEP_PROJECT",
     "blob_url": "MODELKEEP_BLOB_URL",
+    "lineage_url": "MODELKEEP_LINEAGE_URL",
     "ca_file": "MODELKEEP_CA_FILE",
     "cert_file": "MODELKEEP_CERT_FILE",
     "key_file": "MODELKEEP_KEY_FILE",
@@ -79,6 +80,8 @@ class Config:
     project: str = DEFAULT_PROJECT
     blob_url: str = ""
     """Only where no ingress routes all services by one address."""
+    lineage_url: str = ""
+    """The same, for the lineage service."""
     ca_file: str = ""
     """The authorities (PEM) that may vouch for the server; the system's when empty."""
     cert_file: str = ""
@@ -89,9 +92,9 @@ class Config:
     """The deadline of a call with all its tries; a transfer gets more, by its size."""
 
     def __post_init__(self) -> None:
-        Endpoint.parse(self.url)
-        if self.blob_url:
-            Endpoint.parse(self.blob_url)
+        for url in (self.url, self.blob_url, self.lineage_url):
+            if url or url is self.url:
+                Endpoint.parse(url)
         if self.team:
             parse_identifier(self.team, "team name")
         parse_identifier(self.project, "project name")

@@ -104,7 +104,7 @@ class Channels:
         self._open: dict[str, PeerChannel] = {}
 
     def to(self, service: str) -> grpc.aio.Channel:
-        """The channel to `service`: `blob` or `metadata`."""
+        """The channel to `service`: `blob`, `metadata` or `lineage`."""
         if service not in self._open:
             plain = connect(self._urls[service], self._credentials)
             self._open[service] = PeerChannel(plain, service, self._tokens, self._deadline_seconds)

@@ -48,6 +48,8 @@ class RuntimeSettings(BaseModel):
     """Where other services find blob: `grpc://host:port`, `grpcs://host:port` (TLS) or `unix:/path`. `serve all` ignores it."""
     metadata_url: str = "grpc://127.0.0.1:7460"
     """Where other services find metadata. `serve all` ignores it."""
+    lineage_url: str = "grpc://127.0.0.1:7460"
+    """Where other services find lineage. `serve all` ignores it."""
     peer_call_seconds: Seconds = 60
     """How long a call from one service to another may take, when its caller did not say."""
 

@@ -1,0 +1,58 @@
+"""Wires the lineage service: the only file that knows all of its rooms."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from modelkeep.api.lineage.v1 import lineage_service_pb2_grpc as rpc
+
+from modelkeep_server.database import migrate as migrations
+from modelkeep_server.database.engine import Database
+from modelkeep_server.lineage.domain.limits import Limits
+from modelkeep_server.lineage.servicer import LineageServicer
+from modelkeep_server.lineage.servicer.access import ACCESS
+from modelkeep_server.lineage.servicer.base import Apps
+from modelkeep_server.lineage.settings import LineageSettings
+from modelkeep_server.lineage.store.unit_of_work import SqlTransactions
+from modelkeep_server.runtime.server import Service
+from modelkeep_server.runtime.wiring import Wiring
+
+MIGRATIONS: Final = Path(__file__).parent / "store" / "migrations"
+
+
+async def build(settings: LineageSettings, wiring: Wiring) -> Service:
+    """The service."""
+    database = Database(settings.database_url, pool_size=settings.database_pool_size)
+    transactions = SqlTransactions(database, wiring.clock)
+    servicer = LineageServicer(Apps(limits=limits_of(settings)))  # type: ignore[abstract]
+
+    async def check() -> None:
+        await transactions.read(lambda work: work.now())
+
+    return Service(
+        name="lineage",
+        servicers=(lambda server: rpc.add_LineageServiceServicer_to_server(servicer, server),),
+        access=ACCESS,
+        check=check,
+        close=database.close,
+        gauges={"database_connections_in_use": database.in_use},
+    )
+
+
+def limits_of(settings: LineageSettings) -> Limits:
+    """How much, and how long, by the settings."""
+    return Limits(
+        heartbeat_timeout=timedelta(seconds=settings.heartbeat_seconds),
+        max_json_bytes=settings.max_json_bytes,
+        max_points=settings.max_points,
+        max_metrics=settings.max_metrics,
+        max_tags=settings.max_tags,
+        max_nodes=settings.max_nodes,
+    )
+
+
+async def migrate(settings: LineageSettings) -> None:
+    """Bring the database to the tables that this release expects."""
+    await migrations.upgrade(settings.database_url, MIGRATIONS)

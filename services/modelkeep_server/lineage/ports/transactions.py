@@ -1,0 +1,39 @@
+"""Transactions on the service's database."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Protocol, TypeVar
+
+from modelkeep_server.runtime.calls import Call
+
+T = TypeVar("T")
+
+
+class Work(Protocol):
+    """One transaction: the tables of the service, one attribute per noun."""
+
+    async def now(self) -> datetime:
+        """The present moment by the database's clock; the same one for the whole transaction once asked."""
+        ...
+
+
+class Transactions(Protocol):
+    """A step may run more than once, after a conflict, so it does nothing outside of its work."""
+
+    async def look(self, step: Callable[[Work], Awaitable[T]]) -> T:
+        """As `read`, for a step of one statement: nothing begins and nothing ends around it."""
+        ...
+
+    async def read(self, step: Callable[[Work], Awaitable[T]]) -> T:
+        """Run `step` in a transaction that writes nothing."""
+        ...
+
+    async def write(self, step: Callable[[Work], Awaitable[T]]) -> T:
+        """Run `step` in one transaction and commit it."""
+        ...
+
+    async def once(self, call: Call, answer: type[T], step: Callable[[Work], Awaitable[T]]) -> T:
+        """As `write`, but a repeated call gets the first answer (SEM-14). Raises RequestIdReused."""
+        ...

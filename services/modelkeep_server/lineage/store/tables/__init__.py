@@ -1,0 +1,15 @@
+"""The tables of the lineage service.
+
+Times are microseconds: those of the server by the clock of this database, those that a client measured as it said them.
+"""
+
+from __future__ import annotations
+
+from modelkeep_server.lineage.store.tables.base import Table, metadata
+from modelkeep_server.lineage.store.tables.request import RequestRow
+
+__all__ = [
+    "RequestRow",
+    "Table",
+    "metadata",
+]
