@@ -55,6 +55,8 @@ class Collection:
     create_time: datetime
     update_time: datetime
     etag: str
+    uid: str
+    """Outlives its names."""
 
     @classmethod
     def from_pb(cls, message: collection_pb2.Collection) -> Collection:
@@ -69,6 +71,7 @@ class Collection:
             moment(message.create_time),
             moment(message.update_time),
             message.etag,
+            message.uid,
         )
 
 

@@ -65,7 +65,8 @@ async def test_set_move_and_delete_each_append_a_line(rig: Rig) -> None:
     assert [(line.seq, line.from_version, line.to_version) for line in lines] == [(3, v1, None), (2, v0, v1), (1, None, v0)]
     assert [line.result for line in reversed(lines)] == [first, second, third]
     moved = [event.happening for event in await rig.events() if isinstance(event.happening, AliasMoved)]
-    assert moved[1] == AliasMoved(str(BEST), 2, str(v0), str(v1), "eval 2")
+    uid = (await rig.collections.get_collection(CALLER, DIGITS)).uid
+    assert moved[1] == AliasMoved(str(BEST), 2, str(v0), str(v1), "eval 2", uid)
     assert [one.seq for one in moved] == [1, 2, 3]
 
 

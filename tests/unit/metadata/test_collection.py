@@ -116,7 +116,7 @@ async def test_the_type_changes_only_by_an_explicit_call(rig: Rig) -> None:
     before = await rig.collections.get_collection(CALLER, DIGITS)
     after = await rig.collections.update_collection(call("UpdateCollection"), DIGITS, "dataset", None, before.etag)
     assert after == replace(before, type="dataset", etag=after.etag, update_time=after.update_time)
-    assert (await rig.events())[-1].happening == event.CollectionUpdated(str(DIGITS), "dataset")
+    assert (await rig.events())[-1].happening == event.CollectionUpdated(str(DIGITS), "dataset", before.uid)
     assert (await rig.versions.get_version(CALLER, DIGITS.version(0), show_deleted=False)).type == "dataset"
     with pytest.raises(EtagMismatch):
         await rig.collections.update_collection(call("UpdateCollection"), DIGITS, None, "d", before.etag)
@@ -131,10 +131,27 @@ async def test_a_renamed_collection_keeps_its_versions_and_aliases(rig: Rig) -> 
     assert (renamed.name, renamed.latest_version) == (new, new.version(0))
     version = await rig.versions.get_version(CALLER, new.version(0), show_deleted=False)
     assert version.aliases == ("best", "latest")
-    assert (await rig.events())[-1].happening == event.CollectionRenamed(str(new), str(DIGITS))
+    assert (await rig.events())[-1].happening == event.CollectionRenamed(str(new), str(DIGITS), renamed.uid)
     with pytest.raises(CollectionNotFound, match="numbers"):
         await rig.collections.get_collection(CALLER, DIGITS)
     assert (await rig.collections.rename_collection(call("RenameCollection"), new, new)).name == new
+
+
+async def test_every_event_of_a_collection_tells_the_uid_that_outlives_its_names(rig: Rig) -> None:
+    """Through a rename and a move, which both projects log (SEM-58)."""
+    await rig.log(aliases=("best",))
+    uid = (await rig.collections.get_collection(CALLER, DIGITS)).uid
+    numbers, there = replace(DIGITS, collection="numbers"), ProjectName(TEAM, "other")
+    await rig.collections.rename_collection(call("RenameCollection"), DIGITS, numbers)
+    moved = await rig.collections.move_collection(call("MoveCollection"), numbers, there, "")
+    await rig.collections.update_collection(call("UpdateCollection"), moved.name, "dataset", None, "")
+    await rig.versions.delete_version(call("DeleteVersion"), moved.name.version(0), "", delete_aliases=True)
+    logged = [*await rig.events(), *await rig.events(there)]
+    told = [fact.collection_uid for fact in (one.happening for one in logged) if hasattr(fact, "collection_uid")]
+    assert told == [uid] * 8  # made, committed, best, renamed, moved; moved, edited, best deleted
+    assert moved.uid == uid
+    await rig.log(collection=DIGITS)
+    assert (await rig.collections.get_collection(CALLER, DIGITS)).uid != uid
 
 
 async def test_a_taken_name_is_refused(rig: Rig) -> None:

@@ -57,10 +57,18 @@ async def test_a_commit_says_what_happened_in_order(rig: Rig) -> None:
     events = await rig.events()
     assert [event.sequence for event in events] == [1, 2, 3, 4, 5]
     assert await rig.happenings() == ["ProjectCreated", "CollectionCreated", "VersionCommitted", "AliasMoved", "AliasMoved"]
-    assert events[1].happening == CollectionCreated(str(DIGITS), "model")
+    uid = (await rig.collections.get_collection(CALLER, DIGITS)).uid
+    assert events[1].happening == CollectionCreated(str(DIGITS), "model", uid)
     version = committed.version
     assert events[2].happening == VersionCommitted(
-        str(version.name), version.uid, str(version.digest), "model", deduplicated=False, run=str(RUN), run_display_name="fox"
+        str(version.name),
+        version.uid,
+        str(version.digest),
+        "model",
+        deduplicated=False,
+        run=str(RUN),
+        run_display_name="fox",
+        collection_uid=uid,
     )
 
 

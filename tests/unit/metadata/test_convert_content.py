@@ -104,7 +104,7 @@ def test_a_draft_is_shown_in_each_state(state: DraftState) -> None:
 def test_projects_and_collections_are_shown_whole() -> None:
     project = project_to_pb(Project(PROJECT, "d", NOON, LATER, "3"))
     assert {field.name for field, _ in project.ListFields()} == {field.name for field in project.DESCRIPTOR.fields}
-    collection = collection_to_pb(Collection(DIGITS, "model", "d", V3, 4, NOON, LATER, "3"))
+    collection = collection_to_pb(Collection(DIGITS, "model", "d", V3, 4, NOON, LATER, "3", "u"))
     assert {field.name for field, _ in collection.ListFields()} == {field.name for field in collection.DESCRIPTOR.fields}
     assert collection_to_pb(Collection(DIGITS, "model", "d", None, 0, NOON, LATER, "3")).latest_version == ""
 

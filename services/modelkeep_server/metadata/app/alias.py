@@ -10,6 +10,7 @@ from modelkeep.names import AliasName, CollectionName, parse_alias
 from modelkeep_server.database.paging import Listing, Page
 from modelkeep_server.database.text import parse_text
 from modelkeep_server.metadata.domain.alias import Alias, AliasChange, AliasMove
+from modelkeep_server.metadata.domain.collection import Locked
 from modelkeep_server.metadata.domain.event import AliasMoved
 from modelkeep_server.metadata.ports.transactions import Transactions, Work
 from modelkeep_server.runtime.callers import Caller
@@ -32,8 +33,8 @@ class AliasApp:
         self._check(collection, moves)
 
         async def step(work: Work) -> tuple[Alias, ...]:
-            await work.collections.lock(collection)
-            return await apply_moves(work, collection, moves, call.caller.actor, reason)
+            locked = await work.collections.lock(collection)
+            return await apply_moves(work, locked, moves, call.caller.actor, reason)
 
         return await self._transactions.once(call, tuple[Alias, ...], step)
 
@@ -70,21 +71,20 @@ class AliasApp:
             seen.add(move.alias)
 
 
-async def apply_moves(
-    work: Work, collection: CollectionName, moves: Sequence[AliasMove], actor: str, reason: str
-) -> tuple[Alias, ...]:
-    """Make checked moves of different aliases within a transaction that holds the lock of the collection.
+async def apply_moves(work: Work, locked: Locked, moves: Sequence[AliasMove], actor: str, reason: str) -> tuple[Alias, ...]:
+    """Make checked moves of different aliases in a collection that this transaction locked.
 
     At most four statements, however many moves. Answers the aliases after them, in the order of `moves`. Raises AliasChanged,
     AliasNotFound, VersionNotFound, VersionDeleted, LimitExceeded.
     """
     if not moves:
         return ()
+    collection = locked.name
     current = await work.aliases.current(collection, tuple(move.alias for move in moves))
     wishes = {move.alias: move.version for move in moves if move.changes(current.get(move.alias))}
     changes = await work.aliases.change(collection, wishes, current, actor, reason) if wishes else ()
     for change in changes:
         before, after = str(change.from_version or ""), str(change.to_version or "")
-        work.emit(collection.parent, actor, AliasMoved(str(change.alias), change.seq, before, after, reason))
+        work.emit(collection.parent, actor, AliasMoved(str(change.alias), change.seq, before, after, reason, locked.uid))
     aliases = {**current, **{change.alias.alias: change.result for change in changes}}
     return tuple(aliases[move.alias] for move in moves)

@@ -59,7 +59,7 @@ class CollectionApp:
 
         async def step(work: Work) -> Collection:
             collection = await work.collections.update(name, type_, description, etag)
-            work.emit(name.parent, call.caller.actor, CollectionUpdated(str(name), collection.type))
+            work.emit(name.parent, call.caller.actor, CollectionUpdated(str(name), collection.type, collection.uid))
             return collection
 
         return await self._transactions.once(call, Collection, step)
@@ -101,11 +101,13 @@ class CollectionApp:
 
 async def _move(work: Work, name: CollectionName, new: CollectionName, actor: str) -> Collection:
     """Give a collection another name, perhaps in another project; a name that it has already changes nothing."""
-    if name != new:
-        await work.collections.rename(name, new, actor)
-        for project in sorted({name.parent, new.parent}):
-            work.emit(project, actor, CollectionRenamed(str(new), str(name)))
-    return await work.collections.get(new)
+    if name == new:
+        return await work.collections.get(new)
+    await work.collections.rename(name, new, actor)
+    moved = await work.collections.get(new)
+    for project in sorted({name.parent, new.parent}):
+        work.emit(project, actor, CollectionRenamed(str(new), str(name), moved.uid))
+    return moved
 
 
 async def ensure_collection(work: Work, name: CollectionName, type_: str, actor: str, description: str = "") -> bool:
@@ -114,7 +116,7 @@ async def ensure_collection(work: Work, name: CollectionName, type_: str, actor:
     Raises TeamNotFound, CollectionTypeMismatch (SEM-2).
     """
     await ensure_project(work, name.parent, actor)
-    made = await work.collections.ensure(name, type_, description)
-    if made:
-        work.emit(name.parent, actor, CollectionCreated(str(name), type_))
-    return made
+    uid = await work.collections.ensure(name, type_, description)
+    if uid is not None:
+        work.emit(name.parent, actor, CollectionCreated(str(name), type_, uid))
+    return uid is not None

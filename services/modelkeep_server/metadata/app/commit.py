@@ -14,6 +14,7 @@ from modelkeep_server.metadata.app.confirm import adopt, confirm
 from modelkeep_server.metadata.app.draft import require_base, sweep
 from modelkeep_server.metadata.app.seal import seal
 from modelkeep_server.metadata.domain.alias import AliasMove
+from modelkeep_server.metadata.domain.collection import Locked
 from modelkeep_server.metadata.domain.draft import Commit, Committed, Draft, NewVersion, Outcome
 from modelkeep_server.metadata.domain.event import VersionCommitted
 from modelkeep_server.metadata.domain.limits import Limits
@@ -148,7 +149,7 @@ async def make(work: Work, making: Making) -> Committed:
     version = await work.versions.get(name)
     work.emit(name.parent.parent, actor, _event(version, making, deduplicated=found is not None))
     moves = [AliasMove(alias, name) for alias in commit.aliases]
-    await apply_moves(work, name.parent, moves, actor, "")
+    await apply_moves(work, Locked(name.parent, version.collection_uid), moves, actor, "")
     aliases = tuple(sorted({*version.aliases, *commit.aliases}))
     return Committed(replace(version, aliases=aliases), found is not None, commit.words if found else ())
 
@@ -179,4 +180,5 @@ def _event(version: Version, making: Making, *, deduplicated: bool) -> VersionCo
         run=str(making.commit.run or ""),
         run_display_name=making.commit.run_display_name,
         origin_uid=making.origin.version_uid if making.origin else "",
+        collection_uid=version.collection_uid,
     )

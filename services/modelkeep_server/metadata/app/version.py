@@ -84,14 +84,15 @@ class VersionApp:
         actor = call.caller.actor
 
         async def step(work: Work) -> Version:
-            await work.collections.lock(name.parent)
+            locked = await work.collections.lock(name.parent)
             version = await work.versions.get(name)
             aliases = [alias for alias in version.aliases if alias != LATEST]
             if aliases and not delete_aliases:
                 shown = ", ".join(aliases)
                 message = f"{name.short} carries the aliases {shown}; move them first, or ask to delete them too"
                 raise VersionAliased(message, version=str(name), aliases=",".join(aliases))
-            await apply_moves(work, name.parent, [AliasMove(alias, None) for alias in aliases], actor, reason)
+            moves = [AliasMove(alias, None) for alias in aliases]
+            await apply_moves(work, locked, moves, actor, reason)
             await work.versions.delete(name, actor, reason, self._limits.restore_period)
             work.emit(name.parent.parent, actor, event.VersionDeleted(str(name), version.uid, reason))
             return await work.versions.get(name, show_deleted=True)

@@ -23,6 +23,7 @@ def collection_to_pb(collection: Collection) -> pb.Collection:
         create_time=to_timestamp(collection.create_time),
         update_time=to_timestamp(collection.update_time),
         etag=collection.etag,
+        uid=collection.uid,
     )
 
 

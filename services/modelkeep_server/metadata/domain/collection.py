@@ -21,6 +21,16 @@ class Collection:
     create_time: datetime
     update_time: datetime
     etag: str
+    uid: str = ""
+    """Outlives its names; empty only in an answer that was remembered before collections had one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """A collection in which nobody else writes until the transaction ends."""
+
+    name: CollectionName
+    uid: str
 
 
 @dataclass(frozen=True, slots=True)

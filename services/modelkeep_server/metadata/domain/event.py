@@ -1,4 +1,7 @@
-"""Events: what happened in a project (SEM-58). Each class below is one kind; its fields are those of the proto message."""
+"""Events: what happened in a project (SEM-58). Each class below is one kind; its fields are those of the proto message.
+
+A field with a default came later: it is empty in events that were written before.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ class CollectionCreated:
 
     collection: str
     type: str
+    collection_uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,7 @@ class CollectionRenamed:
 
     collection: str
     old_collection: str
+    collection_uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,7 @@ class CollectionUpdated:
 
     collection: str
     type: str
+    collection_uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,7 @@ class VersionCommitted:
     run: str
     run_display_name: str
     origin_uid: str = ""
+    collection_uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +92,7 @@ class AliasMoved:
     from_version: str
     to_version: str
     reason: str
+    collection_uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,8 @@ class Version:
     uses: UseSummary
     origin: Origin | None = None
     """Where it was copied from; None when it was logged here."""
+    collection_uid: str = ""
+    """Never leaves the service but in events; empty only in an answer that was remembered before collections had one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,14 @@ from modelkeep.names import CollectionName, ProjectName
 
 from modelkeep_server.database.paging import Listing, Page
 from modelkeep_server.filtering.expression import ALL, Query
-from modelkeep_server.metadata.domain.collection import Collection, CollectionChange
+from modelkeep_server.metadata.domain.collection import Collection, CollectionChange, Locked
 
 
 class Collections(Protocol):
     """All collections of all projects."""
 
-    async def ensure(self, name: CollectionName, type_: str, description: str = "") -> bool:
-        """Make the collection in its project, unless it is there; whether it was made.
+    async def ensure(self, name: CollectionName, type_: str, description: str = "") -> str | None:
+        """Make the collection in its project; its uid, or None when it was there.
 
         Raises CollectionTypeMismatch, naming the type that it has (SEM-2).
         """
@@ -50,7 +50,7 @@ class Collections(Protocol):
         """The names that a collection had, newest first. Raises TeamNotFound, ProjectNotFound, CollectionNotFound."""
         ...
 
-    async def lock(self, name: CollectionName) -> None:
+    async def lock(self, name: CollectionName) -> Locked:
         """Keep everybody else from writing in a collection until the transaction ends: the first lock of whoever does.
 
         Raises TeamNotFound, ProjectNotFound, CollectionNotFound.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
 
 from modelkeep.errors import CollectionExists, CollectionTypeMismatch
 from modelkeep.names import CollectionName, ProjectName
@@ -15,7 +16,7 @@ from modelkeep_server.database.clock import Clock
 from modelkeep_server.database.dialect import upsert
 from modelkeep_server.database.paging import Listing, Page, token
 from modelkeep_server.filtering.expression import ALL, Query
-from modelkeep_server.metadata.domain.collection import Collection, CollectionChange
+from modelkeep_server.metadata.domain.collection import Collection, CollectionChange, Locked
 from modelkeep_server.metadata.store.collection_listing import list_collections, with_versions
 from modelkeep_server.metadata.store.ids import project_id
 from modelkeep_server.metadata.store.locate import collection_not_found
@@ -30,22 +31,22 @@ class CollectionRepository:
         self._session = session
         self._clock = clock
 
-    async def ensure(self, name: CollectionName, type_: str, description: str = "") -> bool:
-        """Make the collection in its project, unless it is there; whether it was made. Until the end nobody renames it.
+    async def ensure(self, name: CollectionName, type_: str, description: str = "") -> str | None:
+        """Make the collection in its project; its uid, or None when it was there. Until the end nobody renames it.
 
         Raises CollectionTypeMismatch, naming the type that it has (SEM-2).
         """
         now = await self._clock.now(self._session)
         row = {"name": name.collection, "type": type_, "description": description, "create_time": now, "update_time": now}
         statement = upsert(self._session, CollectionRow).values(
-            project_id=project_id(name.parent), next_index=0, revision=1, **row
+            uid=str(uuid4()), project_id=project_id(name.parent), next_index=0, revision=1, **row
         )
         there = select(col(CollectionRow.type)).where(_is(name)).with_for_update(read=True, key_share=True)
         existing = None
         while existing is None:  # it may go away between the two statements
-            made = await self._session.execute(statement.on_conflict_do_nothing().returning(col(CollectionRow.id)))
-            if made.scalar_one_or_none() is not None:
-                return True
+            made = await self._session.execute(statement.on_conflict_do_nothing().returning(col(CollectionRow.uid)))
+            if uid := made.scalar_one_or_none():
+                return str(uid)
             existing = await self._session.scalar(there)
         if existing != type_:
             message = (
@@ -53,7 +54,7 @@ class CollectionRepository:
                 "use that type, or another name, or change the type explicitly"
             )
             raise CollectionTypeMismatch(message, collection=str(name), type=str(existing), asked=type_)
-        return False
+        return None
 
     async def get(self, name: CollectionName) -> Collection:
         """A collection. Raises TeamNotFound, ProjectNotFound, CollectionNotFound."""
@@ -128,15 +129,17 @@ class CollectionRepository:
         changes = (CollectionChange(row.from_collection, row.to_collection, row.change_time, row.actor) for row in shown)
         return Listing(tuple(changes), following)
 
-    async def lock(self, name: CollectionName) -> None:
+    async def lock(self, name: CollectionName) -> Locked:
         """Keep everybody else from writing in a collection until the transaction ends: the first lock of whoever does.
 
         Rows that merely point to the collection, such as new drafts, may still be made. Raises TeamNotFound,
         ProjectNotFound, CollectionNotFound.
         """
-        statement = select(col(CollectionRow.id)).where(_is(name)).with_for_update(key_share=True)
-        if await self._session.scalar(statement) is None:
+        statement = select(col(CollectionRow.uid)).where(_is(name)).with_for_update(key_share=True)
+        uid = await self._session.scalar(statement)
+        if uid is None:
             raise await collection_not_found(self._session, name)
+        return Locked(name, uid)
 
     async def next_number(self, name: CollectionName) -> int:
         """The number of the next version, given once and for good (SEM-9)."""

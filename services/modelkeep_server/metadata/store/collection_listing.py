@@ -92,4 +92,4 @@ async def _rows(session: AsyncSession, ids: Sequence[int]) -> list[tuple[Collect
 def _collection(name: CollectionName, row: CollectionRow, highest: int | None, count: int) -> Collection:
     latest = None if highest is None else name.version(highest)
     etag = str(row.revision)
-    return Collection(name, row.type, row.description, latest, count, row.create_time, row.update_time, etag)
+    return Collection(name, row.type, row.description, latest, count, row.create_time, row.update_time, etag, row.uid)

@@ -47,6 +47,7 @@ _COLUMNS = (
     col(ProjectRow.name).label("project"),
     col(CollectionRow.name).label("collection"),
     col(CollectionRow.type),
+    col(CollectionRow.uid).label("collection_uid"),
     LATEST_NUMBER.label("latest_number"),
     *(_as_driven(column) for column in VersionRow.__table__.columns if column.name not in {"collection_id", "is_target"}),  # type: ignore[attr-defined]
     col(ManifestRow.entry_count),
@@ -154,6 +155,7 @@ def to_version(row: Row[Any]) -> Version | None:
         tombstone=_tombstone(row),
         uses=UseSummary(row.use_count, _moment(row.first_use_time), _moment(row.last_use_time)),
         origin=Origin(row.origin, row.origin_uid) if row.origin else None,
+        collection_uid=row.collection_uid,
     )
 
 

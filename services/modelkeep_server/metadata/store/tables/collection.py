@@ -18,8 +18,11 @@ class CollectionRow(Table, table=True):
     __table_args__ = (
         UniqueConstraint("project_id", "name"),
         Index("ix_collection_project_id_type_name", "project_id", "type", "name"),
+        Index("ix_collection_uid", "uid", unique=True),
     )
     id: int | None = id_field()
+    uid: str
+    """Outlives its names."""
     project_id: int = ref("project.id")
     name: str
     type: str

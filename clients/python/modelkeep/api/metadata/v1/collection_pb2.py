@@ -27,7 +27,7 @@ from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*modelkeep/api/metadata/v1/collection.proto\x12\x19modelkeep.api.metadata.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x90\x03\n\nCollection\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x12\n\x04type\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x19\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x32\n\x0elatest_version\x18\x04 \x01(\tB\x1a\xe2\x41\x01\x03\xfa\x41\x13\n\x11modelkeep/Version\x12\x1b\n\rversion_count\x18\x05 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x65tag\x18\x08 \x01(\tB\x04\xe2\x41\x01\x01:l\xea\x41i\n\x14modelkeep/Collection\x12\x38teams/{team}/projects/{project}/collections/{collection}*\x0b\x63ollections2\ncollection\"\xcc\x01\n\x10\x43ollectionChange\x12\x36\n\x0f\x66rom_collection\x18\x01 \x01(\tB\x1d\xe2\x41\x01\x03\xfa\x41\x16\n\x14modelkeep/Collection\x12\x34\n\rto_collection\x18\x02 \x01(\tB\x1d\xe2\x41\x01\x03\xfa\x41\x16\n\x14modelkeep/Collection\x12\x35\n\x0b\x63hange_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x13\n\x05\x61\x63tor\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*modelkeep/api/metadata/v1/collection.proto\x12\x19modelkeep.api.metadata.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa3\x03\n\nCollection\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x12\n\x04type\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x19\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x32\n\x0elatest_version\x18\x04 \x01(\tB\x1a\xe2\x41\x01\x03\xfa\x41\x13\n\x11modelkeep/Version\x12\x1b\n\rversion_count\x18\x05 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x65tag\x18\x08 \x01(\tB\x04\xe2\x41\x01\x01\x12\x11\n\x03uid\x18\t \x01(\tB\x04\xe2\x41\x01\x03:l\xea\x41i\n\x14modelkeep/Collection\x12\x38teams/{team}/projects/{project}/collections/{collection}*\x0b\x63ollections2\ncollection\"\xcc\x01\n\x10\x43ollectionChange\x12\x36\n\x0f\x66rom_collection\x18\x01 \x01(\tB\x1d\xe2\x41\x01\x03\xfa\x41\x16\n\x14modelkeep/Collection\x12\x34\n\rto_collection\x18\x02 \x01(\tB\x1d\xe2\x41\x01\x03\xfa\x41\x16\n\x14modelkeep/Collection\x12\x35\n\x0b\x63hange_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x13\n\x05\x61\x63tor\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,6 +50,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_COLLECTION'].fields_by_name['update_time']._serialized_options = b'\342A\001\003'
   _globals['_COLLECTION'].fields_by_name['etag']._loaded_options = None
   _globals['_COLLECTION'].fields_by_name['etag']._serialized_options = b'\342A\001\001'
+  _globals['_COLLECTION'].fields_by_name['uid']._loaded_options = None
+  _globals['_COLLECTION'].fields_by_name['uid']._serialized_options = b'\342A\001\003'
   _globals['_COLLECTION']._loaded_options = None
   _globals['_COLLECTION']._serialized_options = b'\352Ai\n\024modelkeep/Collection\0228teams/{team}/projects/{project}/collections/{collection}*\013collections2\ncollection'
   _globals['_COLLECTIONCHANGE'].fields_by_name['from_collection']._loaded_options = None
@@ -61,7 +63,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_COLLECTIONCHANGE'].fields_by_name['actor']._loaded_options = None
   _globals['_COLLECTIONCHANGE'].fields_by_name['actor']._serialized_options = b'\342A\001\003'
   _globals['_COLLECTION']._serialized_start=167
-  _globals['_COLLECTION']._serialized_end=567
-  _globals['_COLLECTIONCHANGE']._serialized_start=570
-  _globals['_COLLECTIONCHANGE']._serialized_end=774
+  _globals['_COLLECTION']._serialized_end=586
+  _globals['_COLLECTIONCHANGE']._serialized_start=589
+  _globals['_COLLECTIONCHANGE']._serialized_end=793
 # @@protoc_insertion_point(module_scope)
