@@ -23,11 +23,17 @@ if TYPE_CHECKING:
     from modelkeep._artifact import Artifact
     from modelkeep._collection import Collection, CollectionChange, Project
     from modelkeep._draft import Draft
+    from modelkeep._file import File, Folder
     from modelkeep._follow import Follower, follow
+    from modelkeep._graph import Graph
     from modelkeep._key import ApiKey, NewKey
+    from modelkeep._lineage import Impact
+    from modelkeep._metric import Metric, Point
+    from modelkeep._node import Edge, Group, Link, Node
+    from modelkeep._recorded_run import RecordedRun, RunEnvironment, RunSource
     from modelkeep._run import PendingVersion, Run, init
     from modelkeep._signing import Signature
-    from modelkeep._version import File, Folder, Tombstone, Uses, Version
+    from modelkeep._version import Tombstone, Uses, Version
     from modelkeep.errors import *  # noqa: F403
 
     __version__: str
@@ -41,13 +47,24 @@ _HOMES = {
     "Collection": "_collection",
     "CollectionChange": "_collection",
     "Draft": "_draft",
-    "File": "_version",
-    "Folder": "_version",
+    "Edge": "_node",
+    "File": "_file",
+    "Folder": "_file",
     "Follower": "_follow",
+    "Graph": "_graph",
+    "Group": "_node",
+    "Impact": "_lineage",
+    "Link": "_node",
+    "Metric": "_metric",
     "NewKey": "_key",
+    "Node": "_node",
     "PendingVersion": "_run",
+    "Point": "_metric",
     "Project": "_collection",
+    "RecordedRun": "_recorded_run",
     "Run": "_run",
+    "RunEnvironment": "_recorded_run",
+    "RunSource": "_recorded_run",
     "Signature": "_signing",
     "Tombstone": "_version",
     "Uses": "_version",
@@ -65,13 +82,24 @@ __all__ = [
     "Collection",
     "CollectionChange",
     "Draft",
+    "Edge",
     "File",
     "Folder",
     "Follower",
+    "Graph",
+    "Group",
+    "Impact",
+    "Link",
+    "Metric",
     "NewKey",
+    "Node",
     "PendingVersion",
+    "Point",
     "Project",
+    "RecordedRun",
     "Run",
+    "RunEnvironment",
+    "RunSource",
     "Signature",
     "Tombstone",
     "Uses",

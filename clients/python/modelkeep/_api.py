@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from modelkeep import config
 from modelkeep._alias import Alias, AliasChange, expect_in
+from modelkeep._api_lineage import LineageApi
+from modelkeep._api_runs import RunsApi
 from modelkeep._channel import connect
 from modelkeep._collection import Collection, CollectionChange, Project, parse_collection
 from modelkeep._draft import Draft, find_draft, list_drafts, open_draft
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from modelkeep._artifact import Artifact
 
 
-class Api:
+class Api(RunsApi, LineageApi):
     """A client of one server, for one team and project unless an address says otherwise. Any number of threads may use it.
 
     Every method may raise Unauthenticated, PermissionDenied, ServiceUnavailable and DeadlineExceeded.

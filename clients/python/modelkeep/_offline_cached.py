@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from modelkeep._cache import open_cache
 from modelkeep._entries import entry_of
+from modelkeep._file import File
 from modelkeep._offline_content import directly_in
 from modelkeep._offline_version import SHOWN_DIGITS, UNKNOWN_TEAM, Refusing, needs_server
 from modelkeep._records import Records
-from modelkeep._version import File, Version, _filter
+from modelkeep._version import Version, _filter
 from modelkeep.address import format_moment
 from modelkeep.api.blob.v1 import blob_service_pb2 as blob_pb
 from modelkeep.config import Config
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
 
     from modelkeep._cache import Cache
     from modelkeep._channel import Connection
+    from modelkeep._file import Folder
     from modelkeep._offline_version import OfflineVersion
     from modelkeep._records import Record
-    from modelkeep._version import Folder
     from modelkeep.address import Address
     from modelkeep.api.metadata.v1 import entry_pb2
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
 from modelkeep._copy import sha256_of
-from modelkeep._version import Folder
+from modelkeep._file import Folder
 from modelkeep.errors import DigestMismatch, EntryNotFound, ModelkeepError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from modelkeep._file import File
     from modelkeep._pack import Sink
-    from modelkeep._version import File
     from modelkeep.manifest import Entry
 
 BLOCK_BYTES: Final = 1 << 20

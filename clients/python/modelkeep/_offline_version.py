@@ -11,12 +11,13 @@ from modelkeep import metadata as json_metadata
 from modelkeep._copy import copy_and_hash, sha256_of
 from modelkeep._download import check_names, with_executable
 from modelkeep._entries import Spool
+from modelkeep._file import File
 from modelkeep._folder import Clearance, require_equal
 from modelkeep._offline_content import KeptContent, damaged, directly_in
 from modelkeep._offline_journal import Journal
 from modelkeep._offline_store import Snapshots
 from modelkeep._target import Target
-from modelkeep._version import File, Version
+from modelkeep._version import Version
 from modelkeep.address import parse_moment
 from modelkeep.api.metadata.v1 import entry_pb2, version_pb2
 from modelkeep.digest import Digest
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 
     from modelkeep._channel import Connection
     from modelkeep._content import Content
+    from modelkeep._file import Folder
     from modelkeep._offline_journal import Record
-    from modelkeep._version import Folder
     from modelkeep.manifest import Entry
 
 JOURNAL = "journal.jsonl"

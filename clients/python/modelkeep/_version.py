@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelkeep import _progress, _signing
+from modelkeep import _lineage, _progress, _signing
 from modelkeep import metadata as json_metadata
 from modelkeep._cache import open_cache
 from modelkeep._download import Download, manifest_of
-from modelkeep._entries import Portion, entry_of
+from modelkeep._entries import Portion
+from modelkeep._file import contents, file_of
 from modelkeep._folder import Clearance, require_equal
 from modelkeep._records import Resolved, remember
 from modelkeep._target import Target
@@ -30,30 +31,11 @@ if TYPE_CHECKING:
     from modelkeep._cache import Cache
     from modelkeep._channel import Connection
     from modelkeep._content import Content
+    from modelkeep._file import File, Folder
     from modelkeep._listing import Listing
+    from modelkeep._node import Link
     from modelkeep._signature import PrivateKey, PublicKey
     from modelkeep._signing import Signature
-    from modelkeep.api.metadata.v1 import entry_pb2
-
-
-@dataclass(frozen=True, slots=True)
-class File:
-    """A file of a version."""
-
-    path: str
-    size_bytes: int | None
-    """None for a reference whose size is not known."""
-    digest: str
-    executable: bool
-    uri: str
-    """Where the content is kept, when it is a reference; else empty."""
-
-
-@dataclass(frozen=True, slots=True)
-class Folder:
-    """A folder of a version."""
-
-    path: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +161,7 @@ class Version:
     def files(self, path: str = "") -> Iterator[File]:
         """The files, by path; only `path`, or what lies under it, if given. Raises InvalidPath."""
         request = pb.ListEntriesRequest(parent=self.resource_name, prefix=_filter(path), page_size=1000)
-        return map(_file, pages(self._connection.metadata.ListEntries, request, lambda page: page.entries))
+        return map(file_of, pages(self._connection.metadata.ListEntries, request, lambda page: page.entries))
 
     def ls(self, folder: str = "") -> Iterator[File | Folder]:
         """The files and folders directly in `folder`, or at the root, by path; what lies deeper is not read.
@@ -188,7 +170,7 @@ class Version:
         """
         request = pb.ListEntriesRequest(parent=self.resource_name, prefix=_filter(folder), page_size=1000, by_folder=True)
         found = False
-        for item in pages(self._connection.metadata.ListEntries, request, _contents):
+        for item in pages(self._connection.metadata.ListEntries, request, contents):
             found = True
             yield item
         if folder and not found:
@@ -315,6 +297,14 @@ class Version:
         )
         self._connection.metadata.RecordUse(request)
 
+    def used_by(self, job_type: Iterable[str] = ()) -> Iterator[Link]:
+        """The runs that used it, newest first; only of a job type, or of several, if given. `link.node.run()` is the run."""
+        return _lineage.neighbors(self._connection, self.resource_name, "down", job_type)
+
+    def produced_by(self) -> Iterator[Link]:
+        """The runs that produced it, newest first; several where the content was logged again. A copy is one, too."""
+        return _lineage.neighbors(self._connection, self.resource_name, "up")
+
     @property
     def _version_name(self) -> VersionName:
         return VersionName(self.team, self.project, self.collection, self.number)
@@ -371,18 +361,6 @@ class Version:
 
 def _filter(path: str) -> str:
     return parse_path(path.rstrip("/")) if path else ""
-
-
-def _file(message: entry_pb2.Entry) -> File:
-    entry = entry_of(message)
-    uri = entry.reference.uri if entry.reference else ""
-    return File(entry.path, entry.size_bytes, str(entry.digest), entry.executable, uri)
-
-
-def _contents(page: pb.ListEntriesResponse) -> list[File | Folder]:
-    items: list[File | Folder] = [*map(_file, page.entries), *map(Folder, page.folders)]
-    # A folder stands where the paths under it do.
-    return sorted(items, key=lambda item: (item.path + "/" if isinstance(item, Folder) else item.path).encode())
 
 
 def _tags(tags: Iterable[str]) -> list[str]:

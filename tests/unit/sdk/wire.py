@@ -16,11 +16,14 @@ from modelkeep._channel import Connection
 from modelkeep._status import DETAILS_HEADER, REQUEST_ID_HEADER, to_status
 from modelkeep.api.blob.v1 import blob_service_pb2 as blob_pb
 from modelkeep.api.blob.v1 import blob_service_pb2_grpc as blob_rpc
+from modelkeep.api.lineage.v1 import lineage_service_pb2_grpc as lineage_rpc
 from modelkeep.api.metadata.v1 import collection_pb2, draft_pb2, project_pb2
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
 from modelkeep.api.metadata.v1 import metadata_service_pb2_grpc as rpc
 from modelkeep.config import Config
 from modelkeep.errors import AccessTokenInvalid, DigestMismatch, LeaseExpired, ModelkeepError
+
+from tests.unit.sdk.graphs import Lineage
 
 
 def fail(context: grpc.ServicerContext, error: ModelkeepError) -> Any:
@@ -247,9 +250,11 @@ class Wire:
         self.calls = Calls()
         self.metadata = Metadata(self.calls)
         self.blob = Blob(self.calls)
+        self.lineage = Lineage(self.calls)
         self._server = grpc.server(futures.ThreadPoolExecutor(16))
         rpc.add_MetadataServiceServicer_to_server(self.metadata, self._server)
         blob_rpc.add_BlobServiceServicer_to_server(self.blob, self._server)
+        lineage_rpc.add_LineageServiceServicer_to_server(self.lineage, self._server)
         self.port = self._server.add_insecure_port("127.0.0.1:0")
         self.url = f"grpc://127.0.0.1:{self.port}"
 

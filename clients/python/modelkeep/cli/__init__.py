@@ -10,7 +10,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modelkeep.cli import alias, cache, collection, draft, follow, key, project, server, sign, sync, tag, version
+from modelkeep.cli import (
+    alias,
+    cache,
+    collection,
+    draft,
+    follow,
+    key,
+    lineage,
+    project,
+    run,
+    server,
+    sign,
+    sync,
+    tag,
+    version,
+)
 from modelkeep.cli.call import keep_common, with_common
 
 if TYPE_CHECKING:
@@ -27,7 +42,7 @@ def _app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_root())
-    for noun in (server, version, sign, follow, draft, collection, alias, tag, project, key, cache, sync):
+    for noun in (server, version, sign, follow, draft, collection, alias, tag, run, lineage, project, key, cache, sync):
         noun.register(app)
     return app
 
@@ -35,13 +50,13 @@ def _app() -> typer.Typer:
 def _root() -> Callable[..., None]:
     """The options before the name of a command."""
 
-    def run(context: typer.Context, **values: Any) -> None:
+    def begin(context: typer.Context, **values: Any) -> None:
         values.pop("version")
         keep_common(context, values)
 
     shown = Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")]
     own = [inspect.Parameter("version", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=shown)]
-    return with_common(run, own, "modelkeep", None)
+    return with_common(begin, own, "modelkeep", None)
 
 
 def _show_version(wanted: bool) -> None:
