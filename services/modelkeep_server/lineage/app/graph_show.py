@@ -1,0 +1,160 @@
+"""From ids to what a caller is shown: details are read in batches, of what is shown alone, and access is checked per node."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from modelkeep_server.database.paging import token
+from modelkeep_server.lineage.domain.graph import Direction, Edge, Fan, Group, Label, Link, Node, NodeFilter, Part, Shown
+from modelkeep_server.lineage.ports.graph import GraphReads
+from modelkeep_server.runtime.callers import Access, Caller
+
+GROUP: Final = "group"
+"""What the token of a group is bound to."""
+MOST_COUNTED: Final = 10_000
+"""So many nodes of a group are counted at most, as of a time: of the present they are known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """As of when the graph is asked for."""
+
+    as_of: int
+    """In microseconds by the clock of metadata."""
+    is_past: bool
+    """Whether the caller named it; else it is what was known when the question came."""
+
+
+class View:
+    """The graph as one caller may see it, during one call."""
+
+    def __init__(self, graph: GraphReads, caller: Caller, filter_: NodeFilter | None = None) -> None:
+        self._graph = graph
+        self._caller = caller
+        self._filter = filter_ or NodeFilter()
+        self._labels: dict[int, Label] = {}
+        self._is_open = not (self._filter.kind or self._filter.tells_of_nodes)
+
+    def may_see(self, label: Label) -> bool:
+        """Whether the caller may know of nodes of a label."""
+        return bool(label.team) and self._caller.may(Access.READ, label.team)
+
+    async def passing(self, nodes: Sequence[int], labels: Mapping[int, int]) -> Sequence[int]:
+        """Those of the nodes that the filter shows."""
+        if self._is_open or not nodes:
+            return nodes
+        known = await self.labels(set(labels.values()))
+        wanted = self._filter
+        shown = {id_ for id_, label in known.items() if wanted.passes(label) and self._may_tell(label)}
+        passed = [node for node in nodes if labels[node] in shown]
+        if wanted.is_timed:
+            timely = await self._graph.created(passed, wanted.since, wanted.until)
+            passed = [node for node in passed if node in timely]
+        return passed
+
+    def _may_tell(self, label: Label) -> bool:
+        return self.may_see(label) or not self._filter.tells_of_nodes
+
+    async def labels(self, ids: Collection[int]) -> Mapping[int, Label]:
+        """Labels by their ids; each is read once."""
+        if missing := set(ids) - self._labels.keys():
+            self._labels |= await self._graph.labels(missing)
+        return {id_: self._labels[id_] for id_ in ids}
+
+    async def nodes(self, depths: Mapping[int, int], moment: Moment) -> list[Shown]:
+        """Nodes by their depths, in that order."""
+        nodes = await self._graph.nodes(depths.keys())
+        self._labels |= {node.label.id: node.label for node in nodes.values()}
+        return [self.shown(nodes[id_], depth, moment) for id_, depth in depths.items()]
+
+    def shown(self, node: Node, depth: int, moment: Moment) -> Shown:
+        """A node as the caller may see it, and as it was."""
+        if moment.is_past and node.delete_time and _micros(node) > moment.as_of:
+            node = replace(node, delete_time=None)
+        return Shown(node, depth, not self.may_see(node.label))
+
+    async def edges(self, ends: Sequence[tuple[int, int]]) -> list[Edge]:
+        """Edges by their ends, in that order. The words of one that touches a hidden node are not told."""
+        edges = await self._graph.edges(ends)
+        labels = await self.labels({id_ for edge in edges.values() for id_ in (edge.source_label_id, edge.target_label_id)})
+        return [self._told(edges[pair], labels) for pair in ends]
+
+    def _told(self, edge: Edge, labels: Mapping[int, Label]) -> Edge:
+        ends = (labels[edge.source_label_id], labels[edge.target_label_id])
+        return edge if all(map(self.may_see, ends)) else replace(edge, alias_text="")
+
+    async def link(self, node: Node, edge: Edge, depth: int, moment: Moment) -> Link:
+        """A neighbour."""
+        labels = await self.labels({edge.source_label_id, edge.target_label_id})
+        return Link(self.shown(node, depth, moment), self._told(edge, labels))
+
+    async def groups(self, fans: Mapping[Fan, int], moment: Moment) -> list[Group]:
+        """Fans by their depths, each told as a group."""
+        labels = await self.labels({fan.label_id for fan in fans})
+        if moment.is_past:
+            counts = {fan: await self._graph.count(fan, moment.as_of, MOST_COUNTED) for fan in fans}
+        else:
+            counts = dict(await self._graph.degrees(fans))
+        return [
+            Group(fan, label, counts[fan], depth, not self.may_see(label), group_token(fan, moment))
+            for fan, depth in fans.items()
+            for label in (labels[fan.label_id],)
+        ]
+
+
+def group_token(fan: Fan, moment: Moment) -> str:
+    """The opaque name of a group: whose neighbours, which way, of which label, and as of when."""
+    is_down = int(fan.direction is Direction.DOWNSTREAM)
+    return token([fan.node_id, is_down, fan.label_id, moment.as_of if moment.is_past else 0], GROUP)
+
+
+def _micros(node: Node) -> int:
+    return int(node.delete_time.timestamp() * 1_000_000) if node.delete_time else 0
+
+
+class Parts:
+    """Collects what is to be shown, and makes parts of it."""
+
+    FIRST: Final = 100
+    """So many nodes in the first part: it comes soon."""
+    NODES: Final = 500
+    EDGES: Final = 2000
+
+    def __init__(self, view: View, moment: Moment) -> None:
+        self._view = view
+        self._moment = moment
+        self._nodes: dict[int, int] = {}
+        self._edges: list[tuple[int, int]] = []
+        self._fans: dict[Fan, int] = {}
+        self._most = self.FIRST
+
+    def node(self, id_: int, depth: int) -> None:
+        """Show a node."""
+        self._nodes[id_] = depth
+
+    def edge(self, source: int, target: int) -> None:
+        """Show an edge, both of whose ends are shown."""
+        self._edges.append((source, target))
+
+    def fan(self, fan: Fan, depth: int) -> None:
+        """Tell a fan as a group."""
+        self._fans[fan] = depth
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is time to make a part."""
+        return len(self._nodes) + len(self._fans) >= self._most or len(self._edges) >= self.EDGES
+
+    async def part(self) -> Part:
+        """What was collected."""
+        part = Part()
+        if self._nodes:
+            part.nodes = await self._view.nodes(self._nodes, self._moment)
+        if self._edges:
+            part.edges = await self._view.edges(self._edges)
+        if self._fans:
+            part.groups = await self._view.groups(self._fans, self._moment)
+        self._nodes, self._edges, self._fans, self._most = {}, [], {}, self.NODES
+        return part

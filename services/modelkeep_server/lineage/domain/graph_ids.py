@@ -1,0 +1,65 @@
+"""Many ids in little memory: a walk through a million nodes keeps a bit for each, or two bytes (flat memory)."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+from typing import Final
+
+_BITS: Final = 15
+_PAGE: Final = 1 << _BITS
+_MASK: Final = _PAGE - 1
+
+FARTHEST: Final = 0xFFFF
+"""Depths beyond it count as it."""
+
+
+class IdSet:
+    """A set of ids, a bit each, in pages that are made when they are needed."""
+
+    def __init__(self, ids: Iterable[int] = ()) -> None:
+        self._pages: dict[int, bytearray] = {}
+        self._count = 0
+        self.add_new(ids)
+
+    def __contains__(self, id_: int) -> bool:
+        page = self._pages.get(id_ >> _BITS)
+        return page is not None and bool(page[(id_ & _MASK) >> 3] >> (id_ & 7) & 1)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add_new(self, ids: Iterable[int]) -> list[int]:
+        """Add ids; those that were not there, each once, in ascending order."""
+        pages = self._pages
+        fresh = []
+        for id_ in sorted(set(ids)):
+            page = pages.get(id_ >> _BITS)
+            if page is None:
+                page = pages[id_ >> _BITS] = bytearray(_PAGE >> 3)
+            place, bit = (id_ & _MASK) >> 3, 1 << (id_ & 7)
+            if not page[place] & bit:
+                page[place] |= bit
+                fresh.append(id_)
+        self._count += len(fresh)
+        return fresh
+
+
+class Depths:
+    """How far each id is from somewhere; two bytes each."""
+
+    def __init__(self) -> None:
+        self._pages: dict[int, array[int]] = {}
+
+    def set(self, ids: Iterable[int], depth: int) -> None:
+        """Note a depth of at least 1 for ids."""
+        for id_ in ids:
+            page = self._pages.get(id_ >> _BITS)
+            if page is None:
+                page = self._pages[id_ >> _BITS] = array("H", bytes(2 * _PAGE))
+            page[id_ & _MASK] = min(depth, FARTHEST)
+
+    def get(self, id_: int) -> int:
+        """The depth of an id; 0 for one that has none."""
+        page = self._pages.get(id_ >> _BITS)
+        return 0 if page is None else page[id_ & _MASK]

@@ -1,0 +1,111 @@
+"""Walking the graph by ids: what is asked of the store for a step, and what a step finds.
+
+A walk goes level by level, and through a level in batches of nodes, in the order in which they were found. What a batch finds
+is in the order of ids. So the same graph is always walked in the same order, and a place in a walk is a few numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from modelkeep_server.lineage.domain.graph import Direction
+
+NODES_AT_ONCE: Final = 1000
+"""How many nodes one batch of a walk expands."""
+ROWS_AT_ONCE: Final = 20_000
+"""How many edges one step reads at most, of nodes with many."""
+AHEAD_FROM: Final = 200
+"""Up to how many nodes of a level several levels are read at once."""
+LEVELS_AHEAD: Final = 32
+ROWS_AHEAD: Final = 5_000
+"""How many levels, and edges, are read ahead at most."""
+
+Row = tuple[int, int, int]
+"""A node, the label of its neighbour, and the neighbour."""
+Place = tuple[int, int, int, int]
+"""After which edge of a step the next page begins: node, label, time and neighbour."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What is asked of the store: the neighbours of some nodes on one side."""
+
+    direction: Direction
+    nodes: Sequence[int]
+    as_of: int
+    """Only edges of that time or before, in microseconds."""
+    group_from: int
+    """From how many on neighbours of one label are only told as a fan; 0 means never."""
+    levels: int = 1
+    """Neighbours of neighbours may come along, up to that many levels."""
+    after: Place | None = None
+    """Where the page before ended."""
+
+
+@dataclass(slots=True)
+class Found:
+    """What a step found."""
+
+    rows: list[Row] = field(default_factory=list)
+    fans: list[tuple[int, int]] = field(default_factory=list)
+    """Nodes and labels of which there are too many neighbours."""
+    whole: list[int] = field(default_factory=list)
+    """Nodes that were not asked for, but of which all is here."""
+    after: Place | None = None
+    """Where the next page begins; None when this is the last one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What the expansion of some nodes found."""
+
+    depth: int
+    """Of the nodes found."""
+    direction: Direction
+    number: int
+    """Counts the batches of this depth and direction."""
+    nodes: list[int]
+    """Those that the walk meets for the first time, by id."""
+    labels: dict[int, int]
+    """The label of each of them."""
+    rows: list[Row]
+    fans: list[tuple[int, int]]
+
+    def pairs(self) -> list[tuple[int, int]]:
+        """The edges as (found node, expanded node): first those to nodes that were known, then by found node."""
+        found = self.labels
+        return sorted(((far, near) for near, _, far in self.rows), key=lambda pair: (pair[0] in found, pair))
+
+    def ends(self, pair: tuple[int, int]) -> tuple[int, int]:
+        """Source and target of such an edge."""
+        far, near = pair
+        return (far, near) if self.direction is Direction.UPSTREAM else (near, far)
+
+
+RankedRow = tuple[int, int, int, int, int]
+"""A node, the label of its neighbour, the neighbour, the number of the edge among those of that label, and its time."""
+
+
+def fold(
+    rows: Iterable[RankedRow], group_from: int, as_of: int
+) -> tuple[list[Row], list[tuple[int, int]], list[tuple[int, int]]]:
+    """The rows to follow, the fans, and those of which only the store can tell which they are.
+
+    The rows are all edges whose number is at most `group_from`, so that of a large fan only its beginning is read. An edge that
+    is later than `as_of` is not there; then the numbers alone do not say how many there were.
+    """
+    fans: dict[tuple[int, int], list[int]] = {}
+    reached: set[tuple[int, int]] = set()
+    for near, label, far, rank, time in rows:
+        members = fans.setdefault((near, label), [])
+        if time <= as_of:
+            members.append(far)
+        if rank >= group_from:
+            reached.add((near, label))
+    groups = [fan for fan, members in fans.items() if len(members) >= group_from]
+    doubtful = [fan for fan in sorted(reached) if len(fans[fan]) < group_from]
+    apart = {*groups, *doubtful}
+    followed = [(near, label, far) for (near, label), members in fans.items() if (near, label) not in apart for far in members]
+    return followed, groups, doubtful
