@@ -142,7 +142,15 @@ class _Tree:
         head = ((guides, "guide"), (f"{child.verb} ", "verb"))
         if isinstance(child.what, Group):
             return Line.of(*head, *_group(child.what))
-        return Line.of(*head, *self.name(child.what), *_notes(child), (mark, "mark"))
+        return Line.of(*head, *self.name(child.what), *self.notes(child.edge), (mark, "mark"))
+
+    def notes(self, edge: Edge | None) -> list[tuple[str, str]]:
+        if edge is None:
+            return []
+        used = self._graph.nodes[edge.source].name
+        notes = [(f"  as {edge.alias_text}", "note")] if edge.alias_text and not edge.alias_text.endswith(used or "\n") else []
+        notes += [("  the content was there already", "note")] if edge.deduplicated else []
+        return [*notes, *_when(edge.time)]
 
     def name(self, node: Node) -> list[tuple[str, str]]:
         if node.hidden:
@@ -177,18 +185,6 @@ def _group(group: Group) -> tuple[tuple[str, str], ...]:
         return ((f"{group.node_count:,} {group.kind or 'node'}s of a team that you may not read", "gone"),)
     of = f" of {last(group.collection)}" if group.collection else ""
     return ((f"{group.node_count:,} {group.kind}s{of}", "group"), (f"  ({group.type})" if group.type else "", "note"))
-
-
-def _notes(child: _Child) -> list[tuple[str, str]]:
-    edge, node = child.edge, child.what
-    if edge is None or not isinstance(node, Node):
-        return []
-    notes = []
-    if edge.alias_text and not edge.alias_text.endswith(node.name or "\n"):
-        notes.append((f"  as {edge.alias_text}", "note"))
-    if edge.deduplicated:
-        notes.append(("  the content was there already", "note"))
-    return [*notes, *_when(edge.time)]
 
 
 def _when(moment: datetime | None) -> tuple[tuple[str, str], ...]:

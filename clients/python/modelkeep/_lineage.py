@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from modelkeep._node import DIRECTIONS, KINDS, Group, Link, Node
+from modelkeep._node import KINDS, Group, Link, Node, parse_direction
 from modelkeep._wire import pages
 from modelkeep.address import parse_moment
 from modelkeep.api.lineage.v1 import graph_pb2
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 Moment = datetime | str
 """A time, or a text of it: RFC 3339, or a date, which means the end of that day."""
+
+LINKS_AT_ONCE: Final = 200
 
 _log: Final = logging.getLogger("modelkeep")
 
@@ -110,8 +112,14 @@ def neighbors(
             _log.warning("not everything that happened to %s was read yet; ask again for the rest", name)
         return page.links
 
+    if parse_direction(direction) == graph_pb2.DIRECTION_BOTH:
+        raise InvalidArgument("'both' are two lists; ask for 'up' and for 'down'", field="direction", value=direction)
     request = pb.ListNeighborsRequest(
-        parent=name, direction=DIRECTIONS[direction], types=several(types), as_of_time=timestamp(as_of)
+        parent=name,
+        direction=parse_direction(direction),
+        types=several(types),
+        as_of_time=timestamp(as_of),
+        page_size=LINKS_AT_ONCE,
     )
     return (Link.from_pb(message, connection) for message in pages(connection.lineage.ListNeighbors, request, links))
 

@@ -48,7 +48,9 @@ def digits() -> Drawn:
     drawn = Drawn().version("digits:v5").run("train-1", depth=1).version("data:v0", "dataset", 2)
     drawn.run("eval-1", "evaluate", 1).version("report:v0", "metrics", 2)
     drawn.made("train-1", "digits:v5").used("train-1", "data:v0", "data:latest")
-    return drawn.used("eval-1", "digits:v5", "digits:best").used("eval-1", "data:v0", "data:v0").made("eval-1", "report:v0")
+    return (
+        drawn.used("eval-1", "digits:v5", "digits:best").used("eval-1", "data:v0", "vision/data:v0").made("eval-1", "report:v0")
+    )
 
 
 def test_a_tree_reads_from_what_was_asked_about_up_and_down(connection: Connection, server: Lineage) -> None:
@@ -97,7 +99,7 @@ def test_a_cycle_ends(connection: Connection, server: Lineage) -> None:
 def test_groups_tombstones_hidden_ones_copies_and_other_places_are_visible(connection: Connection, server: Lineage) -> None:
     drawn = Drawn().version("m:v0").copy("c", 1).version("m:v7", project="lab", depth=2).run("gone", depth=1, deleted=True)
     drawn.run("outside", "", depth=1, external=True).hidden("h", RUN, 1).made("c", "m:v0").used("c", "m:v7")
-    drawn.used("gone", "m:v0").used("outside", "m:v0").used("h", "m:v0")
+    drawn.used("gone", "m:v0").used("outside", "m:v0", "m:v0").used("h", "m:v0")
     drawn.group("m:v0", DOWN, RUN, 12_345, type="evaluate")
     drawn.group("gone", DOWN, VERSION, 7, type="metrics", collection="teams/t/projects/vision/collections/report")
     drawn.group("m:v0", DOWN, RUN, 9, hidden=True)

@@ -93,6 +93,5 @@ def _used(links: Iterable[Link]) -> Iterator[tuple[str, str]]:
 
 def _comparable(value: Any) -> Any:
     """What is equal when people call it so: NaN to NaN and 1 to 1.0, but 1 not to true."""
-    if isinstance(value, float) and math.isnan(value):
-        return "NaN", float
-    return value, isinstance(value, bool)
+    is_nan = isinstance(value, float) and math.isnan(value)
+    return plain(value), is_nan, isinstance(value, bool)
