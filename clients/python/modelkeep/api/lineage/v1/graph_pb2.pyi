@@ -84,7 +84,7 @@ class Edge(_message.Message):
     def __init__(self, source_id: _Optional[int] = ..., target_id: _Optional[int] = ..., kind: _Optional[_Union[EdgeKind, str]] = ..., edge_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., alias_text: _Optional[str] = ..., deduplicated: bool = ...) -> None: ...
 
 class Group(_message.Message):
-    __slots__ = ("token", "node_id", "direction", "kind", "collection", "type", "node_count", "depth", "hidden")
+    __slots__ = ("token", "node_id", "direction", "kind", "collection", "type", "node_count", "depth", "hidden", "project")
     TOKEN_FIELD_NUMBER: _ClassVar[int]
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     DIRECTION_FIELD_NUMBER: _ClassVar[int]
@@ -94,6 +94,7 @@ class Group(_message.Message):
     NODE_COUNT_FIELD_NUMBER: _ClassVar[int]
     DEPTH_FIELD_NUMBER: _ClassVar[int]
     HIDDEN_FIELD_NUMBER: _ClassVar[int]
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
     token: str
     node_id: int
     direction: Direction
@@ -103,7 +104,8 @@ class Group(_message.Message):
     node_count: int
     depth: int
     hidden: bool
-    def __init__(self, token: _Optional[str] = ..., node_id: _Optional[int] = ..., direction: _Optional[_Union[Direction, str]] = ..., kind: _Optional[_Union[NodeKind, str]] = ..., collection: _Optional[str] = ..., type: _Optional[str] = ..., node_count: _Optional[int] = ..., depth: _Optional[int] = ..., hidden: bool = ...) -> None: ...
+    project: str
+    def __init__(self, token: _Optional[str] = ..., node_id: _Optional[int] = ..., direction: _Optional[_Union[Direction, str]] = ..., kind: _Optional[_Union[NodeKind, str]] = ..., collection: _Optional[str] = ..., type: _Optional[str] = ..., node_count: _Optional[int] = ..., depth: _Optional[int] = ..., hidden: bool = ..., project: _Optional[str] = ...) -> None: ...
 
 class Truncation(_message.Message):
     __slots__ = ("reason", "continuation")
