@@ -10,11 +10,18 @@ from modelkeep.api.lineage.v1 import lineage_service_pb2_grpc as rpc
 
 from modelkeep_server.database import migrate as migrations
 from modelkeep_server.database.engine import Database
+from modelkeep_server.lineage.app.graph import GraphApp
+from modelkeep_server.lineage.app.graph_base import Questions
+from modelkeep_server.lineage.app.graph_fresh import Freshness
+from modelkeep_server.lineage.app.graph_tail import Tail
 from modelkeep_server.lineage.domain.limits import Limits
+from modelkeep_server.lineage.peers import MetadataLogs
 from modelkeep_server.lineage.servicer import LineageServicer
 from modelkeep_server.lineage.servicer.access import ACCESS
 from modelkeep_server.lineage.servicer.base import Apps
 from modelkeep_server.lineage.settings import LineageSettings
+from modelkeep_server.lineage.store.graph_log import SqlGraphLog
+from modelkeep_server.lineage.store.graph_read import SqlGraph
 from modelkeep_server.lineage.store.unit_of_work import SqlTransactions
 from modelkeep_server.runtime.server import Service
 from modelkeep_server.runtime.wiring import Wiring
@@ -26,17 +33,26 @@ async def build(settings: LineageSettings, wiring: Wiring) -> Service:
     """The service."""
     database = Database(settings.database_url, pool_size=settings.database_pool_size)
     transactions = SqlTransactions(database, wiring.clock)
-    servicer = LineageServicer(Apps(limits=limits_of(settings)))  # type: ignore[abstract]
+    limits = limits_of(settings)
+    logs, graph = MetadataLogs(wiring.channels.to("metadata")), SqlGraph(database)
+    tail = Tail(logs, SqlGraphLog(database, wiring.clock), settings.tail_seconds)
+    questions = Questions(graph, Freshness(logs, graph, tail, settings.fresh_seconds), limits)
+    servicer = LineageServicer(Apps(limits=limits, graph=GraphApp(questions)))  # type: ignore[abstract]
+    tail.start()
 
     async def check() -> None:
         await transactions.read(lambda work: work.now())
+
+    async def close() -> None:
+        await tail.close()
+        await database.close()
 
     return Service(
         name="lineage",
         servicers=(lambda server: rpc.add_LineageServiceServicer_to_server(servicer, server),),
         access=ACCESS,
         check=check,
-        close=database.close,
+        close=close,
         gauges={"database_connections_in_use": database.in_use},
     )
 
@@ -50,6 +66,8 @@ def limits_of(settings: LineageSettings) -> Limits:
         max_metrics=settings.max_metrics,
         max_tags=settings.max_tags,
         max_nodes=settings.max_nodes,
+        max_walked=settings.max_walked,
+        max_walks=settings.max_walks,
     )
 
 

@@ -26,3 +26,11 @@ class LineageSettings(BaseModel):
     """Most tags on one run."""
     max_nodes: int = Field(default=10_000, ge=1, le=1_000_000)
     """Most nodes in the answer of one walk through the graph."""
+    max_walked: int = Field(default=2_000_000, ge=1000, le=100_000_000)
+    """Most nodes that one walk through the graph meets, shown or not."""
+    max_walks: int = Field(default=16, ge=1, le=1000)
+    """Most walks through the graph at once, of one process."""
+    tail_seconds: float = Field(default=1.0, gt=0, le=60)
+    """How often the events of metadata are looked at, when nobody asks for them."""
+    fresh_seconds: float = Field(default=5.0, ge=0, le=60)
+    """How long a question about the graph waits at most until the events that are there are read."""

@@ -94,9 +94,9 @@ class View:
         """Fans by their depths, each told as a group."""
         labels = await self.labels({fan.label_id for fan in fans})
         if moment.is_past:
-            counts = {fan: await self._graph.count(fan, moment.as_of, MOST_COUNTED) for fan in fans}
+            counts = await self._graph.counts(fans.keys(), moment.as_of, MOST_COUNTED)
         else:
-            counts = dict(await self._graph.degrees(fans))
+            counts = await self._graph.degrees(fans.keys())
         return [
             Group(fan, label, counts[fan], depth, not self.may_see(label), group_token(fan, moment))
             for fan, depth in fans.items()

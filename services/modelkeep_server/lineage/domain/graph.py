@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, IntEnum
@@ -177,6 +178,18 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class Impact:
+    """What was made from something."""
+
+    counts: Counter[NodeKind]
+    groups: tuple[Group, ...]
+    aliases: tuple[str, ...]
+    alias_count: int
+    truncation: Truncation | None
+    is_lagging: bool
+
+
+@dataclass(frozen=True, slots=True)
 class NodeFilter:
     """Which nodes a walk shows. It goes through all of them, shown or not."""
 
@@ -195,6 +208,10 @@ class NodeFilter:
     def tells_of_nodes(self) -> bool:
         """Whether who passes it tells something that is not told of hidden nodes (SEM-54)."""
         return bool(self.types or self.projects) or self.is_timed
+
+    def query(self) -> tuple[object, ...]:
+        """What tells it from others."""
+        return (sorted(self.types), self.kind, sorted(map(str, self.projects)), self.since, self.until)
 
     def passes(self, label: Label) -> bool:
         """Whether nodes of a label are shown, their times apart."""

@@ -73,11 +73,6 @@ class Batch:
     rows: list[Row]
     fans: list[tuple[int, int]]
 
-    def pairs(self) -> list[tuple[int, int]]:
-        """The edges as (found node, expanded node): first those to nodes that were known, then by found node."""
-        found = self.labels
-        return sorted(((far, near) for near, _, far in self.rows), key=lambda pair: (pair[0] in found, pair))
-
     def ends(self, pair: tuple[int, int]) -> tuple[int, int]:
         """Source and target of such an edge."""
         far, near = pair

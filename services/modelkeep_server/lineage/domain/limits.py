@@ -22,4 +22,8 @@ class Limits:
     """On one run."""
     max_nodes: int = 10_000
     """In the answer of one walk."""
+    max_walked: int = 2_000_000
+    """That one walk meets, shown or not."""
+    max_walks: int = 16
+    """At once, of one process."""
     max_message_bytes: int = 4 << 20

@@ -65,8 +65,8 @@ class GraphReads(Steps, Protocol):
         """How many nodes fans have now."""
         ...
 
-    async def count(self, fan: Fan, as_of: int, most: int) -> int:
-        """How many nodes a fan had at a time; `most` when there were more."""
+    async def counts(self, fans: Collection[Fan], as_of: int, most: int) -> Mapping[Fan, int]:
+        """How many nodes fans had at a time; `most` where there were more."""
         ...
 
     async def fans(self, node_id: int, direction: Direction, types: Collection[str]) -> Sequence[Label]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from google.protobuf.message import Message
 
+from modelkeep_server.lineage.app.graph import GraphApp
 from modelkeep_server.lineage.domain.limits import Limits
 from modelkeep_server.runtime.callers import current
 from modelkeep_server.runtime.calls import Call
@@ -17,6 +18,7 @@ class Apps:
     """All use cases of the service, by noun."""
 
     limits: Limits
+    graph: GraphApp
 
 
 class Part:

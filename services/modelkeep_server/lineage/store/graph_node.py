@@ -73,4 +73,4 @@ async def ensure_labels(session: AsyncSession, seen: Collection[LabelSeen]) -> M
 
 async def _ids(session: AsyncSession, keys: Collection[str]) -> dict[str, int]:
     rows = await session.execute(select(col(LabelRow.key), col(LabelRow.id)).where(col(LabelRow.key).in_(keys)))
-    return dict(rows.tuples().all())
+    return {row.key: row.id for row in rows}

@@ -25,6 +25,8 @@ T = TypeVar("T")
 
 LABELS_APART: Final = 64
 """Of up to so many labels the newest neighbours are found apart; of more, all those neighbours are read."""
+FANS_AT_ONCE: Final = 50
+"""How many fans one statement counts."""
 MAX_LABELS: Final = 10_000
 """Most labels of one type that one list looks at."""
 
@@ -144,11 +146,15 @@ class SqlGraph:
 
         return await self._look(read) if fans else {}
 
-    async def count(self, fan: Fan, as_of: int, most: int) -> int:
-        """How many nodes a fan had at a time; `most` when there were more."""
-        s = side(fan.direction)
-        some = select(literal(1).label("one")).where(s.near == fan.node_id, s.label == fan.label_id, s.time <= as_of)
-        return int((await self._rows(select(func.count()).select_from(some.limit(most).subquery())))[0][0])
+    async def counts(self, fans: Collection[Fan], as_of: int, most: int) -> Mapping[Fan, int]:
+        """How many nodes fans had at a time; `most` where there were more."""
+        found: dict[Fan, int] = {}
+        every = list(fans)
+        for start in range(0, len(every), FANS_AT_ONCE):
+            some = every[start : start + FANS_AT_ONCE]
+            parts = [_count(fan, as_of, most).label(f"n{i}") for i, fan in enumerate(some)]
+            found |= zip(some, (await self._rows(select(*parts)))[0], strict=True)
+        return found
 
     async def fans(self, node_id: int, direction: Direction, types: Collection[str]) -> Sequence[Label]:
         """The labels of the neighbours of a node that have one of these types."""
@@ -233,6 +239,12 @@ def _beside(session: AsyncSession, which: Beside, position: list[int] | None, mo
     apart = [select(newest(edges.where(s.label == label), s.time, s.far).subquery()) for label in which.labels]
     together = union_all(*apart).subquery()
     return newest(select(together), together.c.micros, together.c.far)
+
+
+def _count(fan: Fan, as_of: int, most: int) -> Any:
+    s = side(fan.direction)
+    some = select(literal(1).label("one")).where(s.near == fan.node_id, s.label == fan.label_id, s.time <= as_of)
+    return select(func.count()).select_from(some.limit(most).subquery()).scalar_subquery()
 
 
 def _label(row: Any) -> Label:

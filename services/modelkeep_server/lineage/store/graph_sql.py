@@ -57,7 +57,7 @@ def paired(session: AsyncSession, pairs: Iterable[tuple[int, int]]) -> Any:
         first, second = (type_coerce(func.json_extract(value, f"$[{i}]"), BigInteger) for i in (0, 1))
         return select(first.label("a"), second.label("b")).subquery("pair")
     lists = ([a for a, _ in many], [b for _, b in many])
-    return func.unnest(*(literal(ids, ARRAY(BigInteger)) for ids in lists)).table_valued("a", "b", name="pair")
+    return func.unnest(*(literal(ids, ARRAY(BigInteger)) for ids in lists)).table_valued("a", "b", name="pair").render_derived()
 
 
 async def columns(session: AsyncSession, statement: Select[Any]) -> Sequence[Sequence[Any]]:

@@ -1,0 +1,180 @@
+"""The use cases of the graph."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Collection
+from datetime import datetime
+from heapq import nsmallest
+from typing import Final
+
+from modelkeep.errors import InvalidArgument, InvalidPageToken
+from modelkeep.names import CollectionName
+
+from modelkeep_server.database.paging import Listing, Page, token
+from modelkeep_server.lineage.app.graph_base import Questions, Start
+from modelkeep_server.lineage.app.graph_lineage import lineage
+from modelkeep_server.lineage.app.graph_paths import paths
+from modelkeep_server.lineage.app.graph_show import GROUP, Moment, View
+from modelkeep_server.lineage.app.graph_walk import Walk
+from modelkeep_server.lineage.domain.graph import (
+    Direction,
+    Fan,
+    Group,
+    Impact,
+    Label,
+    Link,
+    Node,
+    NodeKind,
+    Part,
+    Shown,
+    Truncation,
+)
+from modelkeep_server.lineage.domain.graph_ask import CommonAsk, GraphName, LineageAsk, NeighborsAsk, PathsAsk
+from modelkeep_server.lineage.domain.graph_ids import Depths
+from modelkeep_server.lineage.domain.graph_walk import Batch
+from modelkeep_server.lineage.ports.graph import Beside
+from modelkeep_server.runtime.callers import Caller
+
+MOST_GROUPS: Final = 1000
+MOST_ALIASES: Final = 1000
+"""How many groups and aliases an Impact tells."""
+ALIASES_READ: Final = 100_000
+LABELS_AT_ONCE: Final = 500
+
+
+class GraphApp:
+    """Answers what came from what."""
+
+    def __init__(self, questions: Questions) -> None:
+        self._questions = questions
+        self._graph = questions.graph
+
+    async def list_neighbors(self, caller: Caller, ask: NeighborsAsk, page: Page) -> tuple[Listing[Link], bool]:
+        """What is beside a node, newest first, and whether the answer lags."""
+        page.position(*ask.query(), of=(int, int))
+        start = await self._questions.start(caller, ask.name, ask.as_of)
+        view = View(self._graph, caller)
+        labels = None
+        if ask.types:
+            fans = await self._graph.fans(start.node.id, ask.direction, ask.types)
+            labels = [label.id for label in fans if view.may_see(label)]  # of hidden nodes the type is not told either
+        which = Beside(start.node.id, ask.direction, start.moment.as_of, labels)
+        return await self._links(view, which, start.moment, page, ask.query()), start.is_lagging
+
+    async def _links(self, view: View, which: Beside, moment: Moment, page: Page, query: tuple[object, ...]) -> Listing[Link]:
+        found = await self._graph.beside(which, page, *query)
+        await view.labels({id_ for _, edge in found.items for id_ in (edge.source_label_id, edge.target_label_id)})
+        links = [await view.link(node, edge, 1, moment) for node, edge in found.items]
+        return Listing(tuple(links), found.next_token)
+
+    def stream_lineage(self, caller: Caller, ask: LineageAsk) -> AsyncIterator[Part]:
+        """Walk from a node, and tell what is met."""
+        return lineage(self._questions, caller, ask)
+
+    async def list_group_nodes(self, caller: Caller, group: str, page: Page) -> Listing[Link]:
+        """The nodes of a group, newest first. Raises InvalidPageToken for what is no group."""
+        node_id, is_down, label_id, as_of = _group(group)
+        direction = Direction.DOWNSTREAM if is_down else Direction.UPSTREAM
+        view = View(self._graph, caller)
+        nodes, labels = await self._graph.nodes([node_id]), await self._graph.labels([label_id])
+        teams = [label.team for label in (*labels.values(), *(node.label for node in nodes.values()))]
+        # Who may read either side of the edges saw the group, or could have.
+        readable = next((team for team in teams if caller.may(caller.access, team)), teams[-1] if teams else "")
+        caller.require(readable)
+        moment = Moment(as_of, is_past=True) if as_of else await self._questions.moment(None)
+        which = Beside(node_id, direction, moment.as_of, [label_id])
+        return await self._links(view, which, moment, page, ("group nodes", group))
+
+    def stream_paths(self, caller: Caller, ask: PathsAsk) -> AsyncIterator[Part]:
+        """All that lies on any way between two nodes."""
+        return paths(self._questions, caller, ask)
+
+    async def list_common_ancestors(self, caller: Caller, ask: CommonAsk, page: Page) -> tuple[Listing[Shown], bool]:
+        """What two nodes both come from, nearest first, and whether the answer lags."""
+        query = ask.query()
+        after = page.position(*query, of=(int, int)) or (0, 0)
+        with self._questions.walking():
+            one = await self._questions.start(caller, ask.first, ask.as_of)
+            other = await self._questions.start(caller, ask.second, ask.as_of)
+            view = View(self._graph, caller, ask.filter)
+            found = await self._common(view, one, other, (after[0], after[1]), page.size + 1)
+        depths = {node: depth for depth, node in found[: page.size]}
+        nodes = tuple(await view.nodes(depths, one.moment)) if depths else ()
+        following = token(list(found[page.size - 1]), *query) if len(found) > page.size else ""
+        return Listing(nodes, following), one.is_lagging or other.is_lagging
+
+    async def _common(self, view: View, one: Start, other: Start, after: tuple[int, int], most: int) -> list[tuple[int, int]]:
+        """The first common ancestors after a place, as the sum of the distances and the node."""
+        depths = Depths()
+        async for batch in self._all(self._questions.walk(one.node, Direction.UPSTREAM, one.moment)):
+            depths.set(batch.nodes, batch.depth)
+        found: list[tuple[int, int]] = []
+        async for batch in self._all(self._questions.walk(other.node, Direction.UPSTREAM, one.moment)):
+            common = [node for node in batch.nodes if depths.get(node)]
+            near = [(depths.get(node) + batch.depth, node) for node in await view.passing(common, batch.labels)]
+            found = nsmallest(most, [*found, *(place for place in near if place > after)])
+        return found
+
+    def _all(self, walk: Walk) -> AsyncIterator[Batch]:
+        return self._questions.everything(walk)
+
+    async def get_impact(self, caller: Caller, name: GraphName, as_of: datetime | None) -> Impact:
+        """What was made from a node, in short."""
+        with self._questions.walking():
+            start = await self._questions.start(caller, name, as_of)
+            view = View(self._graph, caller)
+            walk = self._questions.walk(start.node, Direction.DOWNSTREAM, start.moment)
+            by_label: Counter[int] = Counter()
+            async for batch in self._all(walk):
+                by_label.update(batch.labels.values())
+            spent = self._questions.is_spent(walk)
+            labels = await view.labels(by_label.keys())
+            counts: Counter[NodeKind] = Counter()
+            for id_, count in by_label.items():
+                counts[labels[id_].kind] += count
+            groups = _groups(view, start.node, labels.values(), by_label)
+            names, alias_count = await self._aliases(view, start.node, walk, labels.values())
+        truncation = Truncation(self._questions.spent_reason(), "") if spent else None
+        return Impact(counts, groups, tuple(names[:MOST_ALIASES]), alias_count, truncation, start.is_lagging)
+
+    async def _aliases(self, view: View, root: Node, walk: Walk, labels: Collection[Label]) -> tuple[list[str], int]:
+        """The names of the aliases that point to what was met, as far as they may be told, and how many there are."""
+        collections = {label.id: label for label in (*labels, root.label) if label.kind is NodeKind.VERSION}
+        names: list[str] = []
+        count = 0
+        ids = sorted(collections)
+        for start in range(0, len(ids), LABELS_AT_ONCE):
+            for label_id, node, alias in await self._graph.aliases(ids[start : start + LABELS_AT_ONCE], ALIASES_READ):
+                if node in walk:
+                    count += 1
+                    label = collections[label_id]
+                    if view.may_see(label):
+                        names.append(str(CollectionName(label.team, label.project, label.collection).alias(alias)))
+        return sorted(names), count
+
+
+def _group(token_: str) -> list[int]:
+    """What the token of a group says. Raises InvalidArgument."""
+    try:
+        if place := Page(token=token_).position(GROUP, of=(int,) * 4):
+            return place
+    except InvalidPageToken:
+        pass
+    raise InvalidArgument("group is not the token of a group; take it from an answer of StreamLineage", field="group")
+
+
+def _groups(view: View, root: Node, labels: Collection[Label], counts: Counter[int]) -> tuple[Group, ...]:
+    """The counts by label, the largest first; those that the caller may not read are one for each kind."""
+    shown: list[Group] = []
+    hidden: Counter[NodeKind] = Counter()
+    for label in labels:
+        if view.may_see(label):
+            fan = Fan(root.id, Direction.DOWNSTREAM, label.id)
+            shown.append(Group(fan, label, counts[label.id], 0, is_hidden=False, token=""))
+        else:
+            hidden[label.kind] += counts[label.id]
+    for kind, count in hidden.items():
+        nothing = Label(0, kind, "", "", "", "")
+        shown.append(Group(Fan(root.id, Direction.DOWNSTREAM, 0), nothing, count, 0, is_hidden=True, token=""))
+    return tuple(sorted(shown, key=lambda group: (-group.node_count, group.label.id))[:MOST_GROUPS])

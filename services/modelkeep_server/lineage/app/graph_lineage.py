@@ -1,0 +1,127 @@
+"""StreamLineage: a walk from a run or a version, breadth first, shown in parts.
+
+A continuation names a place in the walk. The walk is gone through again up to there, by ids alone, as of the moment of the
+first answer: so nothing comes twice and nothing is left out, whatever happened since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from modelkeep_server.database.paging import Page, token
+from modelkeep_server.lineage.app.graph_base import Questions, Start
+from modelkeep_server.lineage.app.graph_show import Moment, Parts, View
+from modelkeep_server.lineage.app.graph_walk import Walk
+from modelkeep_server.lineage.domain.graph import Fan, Part, Truncation
+from modelkeep_server.lineage.domain.graph_ask import LineageAsk
+from modelkeep_server.lineage.domain.graph_ids import FARTHEST, IdSet
+from modelkeep_server.lineage.domain.graph_walk import Batch
+from modelkeep_server.runtime.callers import Caller
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Cut:
+    """A place in a walk: the node of a batch that comes next."""
+
+    depth: int = 0
+    walk: int = 0
+    batch: int = 0
+    node: int = 0
+
+
+async def lineage(questions: Questions, caller: Caller, ask: LineageAsk) -> AsyncIterator[Part]:
+    """The parts of the answer."""
+    position = Page(token=ask.continuation).position(*ask.query(), of=(int,) * 5)
+    with questions.walking():
+        start = await questions.start(caller, ask.name, ask.as_of)
+        moment, cut = start.moment, Cut()
+        if position:
+            moment, cut = Moment(position[0], is_past=moment.is_past), Cut(*position[1:])
+        async for part in _Telling(questions, View(questions.graph, caller, ask.filter), ask, moment, cut).parts(start):
+            yield part
+
+
+class _Telling:
+    """One answer."""
+
+    def __init__(self, questions: Questions, view: View, ask: LineageAsk, moment: Moment, cut: Cut) -> None:
+        self._questions = questions
+        self._view = view
+        self._ask = ask
+        self._moment = moment
+        self._cut = cut
+        self._most = min(ask.max_nodes or questions.limits.max_nodes, questions.limits.max_nodes)
+        self._told = 0
+        self._parts = Parts(view, moment)
+        self._shown = IdSet()
+        self._end: Truncation | None = None
+
+    async def parts(self, start: Start) -> AsyncIterator[Part]:
+        """All parts; the last one tells how it ended."""
+        root = start.node
+        self._shown.add_new([root.id])
+        if self._cut == Cut():
+            self._parts.node(root.id, 0)
+            self._told = 1
+        walks = [self._questions.walk(root, way, self._moment, self._ask.group_from) for way in self._ask.directions]
+        async for index, batch in self._batches(walks):
+            newly = self._shown.add_new(await self._view.passing(batch.nodes, batch.labels))
+            for _ in self._tell(Cut(batch.depth, index, batch.number), batch, newly):
+                if self._parts.is_full:
+                    yield await self._parts.part()
+            if self._end:
+                break
+        last = await self._parts.part()
+        last.truncation, last.is_lagging = self._end, start.is_lagging
+        yield last
+
+    async def _batches(self, walks: list[Walk]) -> AsyncIterator[tuple[int, Batch]]:
+        """Level by level, in all directions."""
+        farthest = self._ask.max_depth or FARTHEST
+        for depth in range(farthest):
+            if all(walk.is_over for walk in walks):
+                return
+            for index, walk in enumerate(walks):
+                async for batch in walk.level(farthest - depth):
+                    yield index, batch
+                    if self._questions.is_spent(walk):
+                        self._end = Truncation(self._questions.spent_reason(), "")
+                        return
+
+    def _tell(self, place: Cut, batch: Batch, newly: Sequence[int]) -> Iterator[None]:
+        """Note what a batch found, from the node on where an earlier answer stopped; gives way after each thing.
+
+        First the edges to nodes that were shown before, then each new node with its edges, then the groups.
+        """
+        if place < replace(self._cut, node=0):
+            return
+        stopped_at = self._cut.node if place == replace(self._cut, node=0) else 0
+        edges: dict[int, list[int]] = {far: [] for far in newly}
+        for far, near in sorted((far, near) for near, _, far in batch.rows if near in self._shown and far in self._shown):
+            if far in edges:
+                edges[far].append(near)
+            elif not stopped_at:
+                self._parts.edge(*batch.ends((far, near)))
+                yield
+        for far, nears in edges.items():
+            if far < stopped_at:
+                continue
+            if self._told >= self._most:
+                self._end = self._truncation(replace(place, node=far))
+                return
+            self._parts.node(far, batch.depth)
+            self._told += 1
+            yield
+            for near in nears:
+                self._parts.edge(*batch.ends((far, near)))
+                yield
+        for near, label in batch.fans:
+            self._parts.fan(Fan(near, batch.direction, label), batch.depth)
+            self._told += 1
+            yield
+
+    def _truncation(self, cut: Cut) -> Truncation:
+        reason = f"{self._most:,} nodes and groups were told, which is the limit; go on with the continuation"
+        place = [self._moment.as_of, cut.depth, cut.walk, cut.batch, cut.node]
+        return Truncation(reason, token(place, *self._ask.query()))
