@@ -13,7 +13,7 @@ from modelkeep._node import Edge, Group, Link, Node
 from modelkeep._wire import pages
 from modelkeep.address import format_moment
 from modelkeep.api.lineage.v1 import lineage_service_pb2 as pb
-from modelkeep.errors import InternalError
+from modelkeep.errors import InternalError, LimitExceeded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -81,13 +81,17 @@ class Graph:
         return True
 
     def walk(self) -> Iterator[Node]:
-        """Every node, the root first, then by distance. Where the answer was truncated it goes on, a part at a time."""
+        """Every node, the root first, then by distance. Where the answer was truncated it goes on, a part at a time.
+
+        Raises LimitExceeded at the end when the server cannot go on to all of them.
+        """
         told = 0
         while True:
             for node in list(self._nodes.values())[told:]:
                 told += 1
                 yield node
             if told == len(self._nodes) and not self.more():
+                require_whole(self.truncation)
                 return
 
     def expand(self, group: Group) -> Iterator[Link]:
@@ -164,7 +168,14 @@ def answers(connection: Connection, method: str, request: Request) -> Iterator[A
         yield from parts
         request.continuation = parts[-1].truncation.continuation if parts else ""
         if not request.continuation:
+            require_whole(parts[-1].truncation.reason if parts else "")
             return
+
+
+def require_whole(truncation: str) -> None:
+    """Raise LimitExceeded where an answer ends before its end, and cannot be continued."""
+    if truncation:
+        raise LimitExceeded(f"this is not all, and the server does not go on: {truncation}", field="lineage")
 
 
 def node_dict(node: Node) -> dict[str, Any]:
@@ -209,6 +220,7 @@ def group_dict(group: Group) -> dict[str, Any]:
         "node_count": group.node_count,
         "depth": group.depth,
         "hidden": group.hidden,
+        "project": group.project,
     }
 
 

@@ -141,8 +141,25 @@ class _Tree:
     def line(self, guides: str, child: _Child, mark: str) -> Line:
         head = ((guides, "guide"), (f"{child.verb} ", "verb"))
         if isinstance(child.what, Group):
-            return Line.of(*head, *_group(child.what))
+            return Line.of(*head, *self.group(child.what))
         return Line.of(*head, *self.name(child.what), *self.notes(child.edge), (mark, "mark"))
+
+    def group(self, group: Group) -> list[tuple[str, str]]:
+        if group.hidden:
+            return [(f"{group.node_count:,} {group.kind or 'node'}s of a team that you may not read", "gone")]
+        elsewhere = self._elsewhere(group)
+        of = last(group.collection) if group.collection else ""
+        place = f" of {elsewhere}{'/' if elsewhere and of else ''}{of}" if elsewhere or of else ""
+        about = [(f"  ({group.type})", "note")] if group.type else []
+        return [(f"{group.node_count:,} {group.kind}s{place}", "group"), *about]
+
+    def _elsewhere(self, what: Node | Group, end: str = "") -> str:
+        """Team and project, where they are not those of the root."""
+        root_team, root_project = self._graph.root.place
+        team, project = what.place
+        if (team, project) in {(root_team, root_project), ("", "")}:
+            return ""
+        return (project if team == root_team else f"{team}/{project}") + end
 
     def notes(self, edge: Edge | None) -> list[tuple[str, str]]:
         if edge is None:
@@ -157,10 +174,9 @@ class _Tree:
             return [(f"a {node.kind or 'node'} of a team that you may not read", "gone")]
         if node.is_copy:
             return [("a copy", "run")]
-        root_team, root_project = self._graph.root.place
-        team, project = node.place
-        place = f"{team}/{project}/" if team != root_team else f"{project}/" if project != root_project else ""
-        parts = [(place + (node.name or last(node.resource_name)), "gone" if node.delete_time else node.kind)]
+        parts = [
+            (self._elsewhere(node, "/") + (node.name or last(node.resource_name)), "gone" if node.delete_time else node.kind)
+        ]
         about = [node.type] if node.type else []
         about += ["not recorded"] if node.external else []
         parts += [(f"  ({', '.join(about)})", "note")] if about else []
@@ -178,13 +194,6 @@ def _with_last(children: list[_Child]) -> list[tuple[_Child, bool]]:
 def _edge_kind(group: Group) -> str:
     """What the edges of a group say: of runs above, and of versions below, that they produced, or were."""
     return "produced" if (group.direction == "up") == (group.kind == "run") else "used"
-
-
-def _group(group: Group) -> tuple[tuple[str, str], ...]:
-    if group.hidden:
-        return ((f"{group.node_count:,} {group.kind or 'node'}s of a team that you may not read", "gone"),)
-    of = f" of {last(group.collection)}" if group.collection else ""
-    return ((f"{group.node_count:,} {group.kind}s{of}", "group"), (f"  ({group.type})" if group.type else "", "note"))
 
 
 def _when(moment: datetime | None) -> tuple[tuple[str, str], ...]:

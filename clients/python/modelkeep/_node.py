@@ -29,6 +29,11 @@ COPY: Final = "copy"
 """The type of a node that stands for a copy: a run that nobody began."""
 
 
+def _place(resource_name: str) -> tuple[str, str]:
+    parts = resource_name.split("/")
+    return (parts[1], parts[3]) if len(parts) >= 4 else ("", "")
+
+
 def parse_direction(text: str) -> graph_pb2.Direction:
     """`up`, `down` or `both`. Raises InvalidArgument."""
     if text not in DIRECTIONS:
@@ -91,8 +96,7 @@ class Node:
     @property
     def place(self) -> tuple[str, str]:
         """Team and project; empty texts where they are not known."""
-        parts = self.resource_name.split("/")
-        return (parts[1], parts[3]) if len(parts) > 4 else ("", "")
+        return _place(self.resource_name)
 
     def __repr__(self) -> str:
         return f"<Node {self.kind or 'hidden'} {self.name or self.id}{' (deleted)' if self.delete_time else ''}>"
@@ -164,6 +168,7 @@ class Group:
     """Many neighbours of one node that are of one collection or job type, told as one. `Graph.expand` tells them one by one."""
 
     token: str
+    """Empty in an `Impact`, whose groups are not beside one node."""
     node: int
     """The id of the node whose neighbours these are."""
     direction: str
@@ -178,6 +183,13 @@ class Group:
     depth: int
     hidden: bool
     """Of a team that you may not read: nothing but their number is told."""
+    project: str
+    """The resource name of the project of its nodes; empty for hidden ones."""
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Team and project; empty texts where they are not known."""
+        return _place(self.project)
 
     @classmethod
     def from_pb(cls, message: graph_pb2.Group) -> Group:
@@ -192,4 +204,5 @@ class Group:
             message.node_count,
             message.depth,
             message.hidden,
+            message.project,
         )

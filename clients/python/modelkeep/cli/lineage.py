@@ -204,7 +204,7 @@ def _check(call: Call, asked: list[str], chosen: Chosen, *, way: bool, dot: bool
 
 
 def _show(call: Call, graph: Graph, limit: int, *, dot: bool) -> None:
-    while (not limit or len(graph.nodes) < limit) and graph.more():
+    while (not limit or len(graph.nodes) + len(graph.groups) < limit) and graph.more():
         pass
     if dot:
         sys.stdout.write(graph.to_dot())
@@ -213,7 +213,7 @@ def _show(call: Call, graph: Graph, limit: int, *, dot: bool) -> None:
     else:
         _print_tree(graph)
     if graph.truncation:
-        call.out.note(f"there is more: {graph.truncation}; --limit 0 shows all, --depth, --type and --in show less")
+        call.out.note(f"there is more: {graph.truncation}; --limit 0 shows all that can be told, --depth goes less far")
     if graph.lagging and (dot or call.out.as_json):
         call.out.note("the newest events are not read yet; ask again")
     if graph.groups and not dot and not call.out.as_json:
