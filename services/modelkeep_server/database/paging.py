@@ -32,11 +32,11 @@ class Page:
     token: str = ""
 
     @classmethod
-    def asked(cls, size: int, token: str) -> Page:
-        """A page of `size` items: 0 means 50, more than 1,000 means 1,000. Raises InvalidArgument."""
+    def asked(cls, size: int, token: str, *, default: int = DEFAULT_SIZE, most: int = MAX_SIZE) -> Page:
+        """A page of `size` items: 0 means `default`, more than `most` means that. Raises InvalidArgument."""
         if size < 0:
             raise InvalidArgument(f"page_size is {size}; it must not be negative", field="page_size", value=size)
-        return cls(min(size or DEFAULT_SIZE, MAX_SIZE), token)
+        return cls(min(size or default, most), token)
 
     def position(self, *query: object, of: Sequence[type[int | str]] = (str,)) -> list[Any] | None:
         """Where the page begins: the values given to `token` for the same query, of the types `of`; None for the first page.

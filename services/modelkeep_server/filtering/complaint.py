@@ -7,7 +7,7 @@ from typing import Final
 
 from modelkeep.errors import InvalidFilter
 
-FIELDS: Final = {"filter": "filter", "order_by": "order"}
+FIELDS: Final = {"filter": "filter", "order_by": "order", "metric": "metric"}
 """How people call the fields of a request."""
 _BEFORE: Final = 60
 _AFTER: Final = 40

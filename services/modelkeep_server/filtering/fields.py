@@ -46,6 +46,8 @@ class Field:
     """Characters that its text never has, so that to ask for them is a mistake."""
     hint: str = ""
     """What to ask instead."""
+    is_finite: bool = True
+    """Of JSON: it holds no NaN and no infinity. Where it does, NaN is the text "NaN", and the infinities are numbers."""
 
 
 Fields: TypeAlias = Mapping[str, Field]

@@ -36,6 +36,8 @@ class JsonRows:
     table: FromClause
     owner: str
     """The column with that id."""
+    unordered: tuple[str, ...] = ()
+    """Texts that no order has a place for: they come last, like a value that is missing."""
 
     @property
     def entry(self) -> ColumnElement[str]:
@@ -58,6 +60,10 @@ class JsonRows:
     def present(self, keys: tuple[str, ...]) -> ColumnElement[bool]:
         """This is the row of a path; of any, without one."""
         return self._between(path_of(keys) + MARK, path_of(keys) + BEHIND) if keys else true()
+
+    def ordered(self, keys: tuple[str, ...]) -> ColumnElement[bool]:
+        """This is the row of a path, and its value has a place in an order."""
+        return and_(self.present(keys), *(self.entry != _text(path_of(keys) + MARK + key_of(text)) for text in self.unordered))
 
     def compares(self, keys: tuple[str, ...], operator: Operator, value: JsonScalar) -> ColumnElement[bool]:
         """This is the row of a path, and its value compares like that."""

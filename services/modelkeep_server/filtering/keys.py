@@ -10,7 +10,7 @@
 
 Elements of a list have the path of the list and "~e". Entries compare by code point (on PostgreSQL with the collation "C").
 A number is `o` for zero, else `p` or `n`, the exponent of two in 4 hexadecimal digits, and the digits of the mantissa after the
-leading one; of a negative number every digit is turned round, and `g` follows.
+leading one; of a negative number every digit is turned round, and `g` follows. The infinities have the exponent `ffff`.
 
 Path and key are one column, so that a database knows how often a value of one path occurs, and one index finds and sorts it.
 """
@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -122,6 +123,8 @@ def number_key(number: float) -> str:
     """A number as text that sorts like it."""
     if number == 0:
         return "o"
+    if isinstance(number, float) and math.isinf(number):
+        return "pffff" if number > 0 else "n0000g"
     numerator, denominator = abs(number).as_integer_ratio()  # of a double the denominator is a power of two
     bits = numerator.bit_length()
     exponent = bits - denominator.bit_length()

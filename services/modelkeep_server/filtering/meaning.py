@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Final
@@ -49,11 +50,11 @@ def meaning(restriction: Restriction, field: Field) -> Expression:
     if operator is None or value is None:
         raise AssertionError("a field by itself is read elsewhere")
     if field.kind is Kind.JSON:
-        return _json(restriction, operator, value)
+        return _json(restriction, field, operator, value)
     if value.is_star and operator is Operator.HAS:
         return _present(name, field)
     if not value.is_quoted and value.text == "null":
-        raise _bad(value, f"nothing is null but metadata; ask {name}:* whether {name} is there, or NOT {name}:*", name)
+        raise _bad(value, f"{name} is never null; ask {name}:* whether it is there, or NOT {name}:*", name)
     match field.kind:
         case Kind.TEXT | Kind.RESOURCE:
             return _text(restriction, field, operator, value)
@@ -168,13 +169,13 @@ def _integer(name: str, operator: Operator, number: Decimal) -> Expression:
     return Compare(name, operator, max(-_LARGEST, min(bound, _LARGEST)))
 
 
-def _json(restriction: Restriction, operator: Operator, value: Value) -> Expression:
+def _json(restriction: Restriction, field: Field, operator: Operator, value: Value) -> Expression:
     name, path = restriction.path.field, restriction.path.keys
     if operator is Operator.HAS:
-        return JsonPresent(name, path) if value.is_star else JsonHas(name, path, _json_operand(value))
+        return JsonPresent(name, path) if value.is_star else JsonHas(name, path, _json_operand(value, field, name))
     if not path:
         raise FilterError(f"say which value is compared: {name}.accuracy", restriction.path.position, field_name=name)
-    operand = _json_operand(value)
+    operand = _json_operand(value, field, name)
     if operator not in _EQUALITY and (operand is None or isinstance(operand, bool)):
         raise _bad(value, f"{value.text} has no larger and smaller; use = or !=", restriction.path.written)
     if isinstance(operand, Pattern):
@@ -184,7 +185,7 @@ def _json(restriction: Restriction, operator: Operator, value: Value) -> Express
     return JsonCompare(name, path, operator, operand)
 
 
-def _json_operand(value: Value) -> JsonScalar | Pattern:
+def _json_operand(value: Value, field: Field, name: str) -> JsonScalar | Pattern:
     """What a value of metadata is compared with: a JSON value by how it is written, text in quotes, or any other word."""
     text = value.text
     if not value.pattern.is_plain:
@@ -194,12 +195,14 @@ def _json_operand(value: Value) -> JsonScalar | Pattern:
     if text in _WORDS:
         return _WORDS[text]
     if is_not_finite(text):
-        message = "metadata holds no NaN, which became null, and no infinity; ask = null, or put the text into quotes"
-        raise _bad(value, message, "metadata")
+        if not field.is_finite:
+            return "NaN" if math.isnan(float(text)) else float(text)
+        message = f"{name} holds no NaN, which became null, and no infinity; ask = null, or put the text into quotes"
+        raise _bad(value, message, name)
     try:
         number = parse_number(text)
     except OverflowError:
-        raise _bad(value, "this number is beyond all that metadata can hold", "metadata") from None
+        raise _bad(value, f"this number is beyond all that {name} can hold", name) from None
     return text if number is None else number
 
 

@@ -130,7 +130,7 @@ def _beside(by: By, columns: Columns) -> _Beside | None:
     if by.field not in columns.json:
         return None
     rows = columns.json[by.field].again()
-    return _Beside(rows.table, and_(rows.theirs(), rows.present(by.path)), rows.entry, path_of(by.path) + MARK)
+    return _Beside(rows.table, and_(rows.theirs(), rows.ordered(by.path)), rows.entry, path_of(by.path) + MARK)
 
 
 def _key(by: By, join: _Beside | None, columns: Columns) -> Key:

@@ -22,6 +22,26 @@ def parse_query(filter_text: str, order_text: str, fields: Fields) -> Query:
     return Query(_parse_filter(filter_text, fields), _parse_order(order_text, fields), filter_text, order_text)
 
 
+def parse_path(text: str, field: str, called: str) -> tuple[str, ...]:
+    """The path of a value in the JSON object `field`, as a filter writes it after the dot. Raises InvalidFilter.
+
+    `called` is what the request calls the text.
+    """
+    before = f"{field}."
+    try:
+        return _path(before + text)
+    except FilterError as error:
+        error.position = max(0, error.position - len(before))
+        raise complain(error, text, called) from None
+
+
+def _path(text: str) -> tuple[str, ...]:
+    direction, *more = read_order(text)
+    if more or direction.descending or direction.path.written != text:
+        raise FilterError("keys with dots between them are expected here, and nothing else", 0)
+    return direction.path.keys
+
+
 def _parse_filter(text: str, fields: Fields) -> Expression:
     if not text.strip():
         return EVERYTHING

@@ -10,12 +10,15 @@ from modelkeep.api.lineage.v1 import lineage_service_pb2_grpc as rpc
 
 from modelkeep_server.database import migrate as migrations
 from modelkeep_server.database.engine import Database
+from modelkeep_server.lineage.app.best import BestApp, GraphProductions
 from modelkeep_server.lineage.app.graph import GraphApp
 from modelkeep_server.lineage.app.graph_base import Questions
 from modelkeep_server.lineage.app.graph_fresh import Freshness
 from modelkeep_server.lineage.app.graph_tail import Tail
+from modelkeep_server.lineage.app.metric import MetricApp
+from modelkeep_server.lineage.app.run import RunApp
 from modelkeep_server.lineage.domain.limits import Limits
-from modelkeep_server.lineage.peers import MetadataLogs
+from modelkeep_server.lineage.peers import MetadataLogs, MetadataProjects
 from modelkeep_server.lineage.servicer import LineageServicer
 from modelkeep_server.lineage.servicer.access import ACCESS
 from modelkeep_server.lineage.servicer.base import Apps
@@ -32,12 +35,20 @@ MIGRATIONS: Final = Path(__file__).parent / "store" / "migrations"
 async def build(settings: LineageSettings, wiring: Wiring) -> Service:
     """The service."""
     database = Database(settings.database_url, pool_size=settings.database_pool_size)
-    transactions = SqlTransactions(database, wiring.clock)
     limits = limits_of(settings)
-    logs, graph = MetadataLogs(wiring.channels.to("metadata")), SqlGraph(database)
+    transactions = SqlTransactions(database, wiring.clock, limits.heartbeat_timeout)
+    metadata = wiring.channels.to("metadata")
+    logs, graph = MetadataLogs(metadata), SqlGraph(database)
     tail = Tail(logs, SqlGraphLog(database, wiring.clock), settings.tail_seconds)
-    questions = Questions(graph, Freshness(logs, graph, tail, settings.fresh_seconds), limits)
-    servicer = LineageServicer(Apps(limits=limits, graph=GraphApp(questions)))  # type: ignore[abstract]
+    questions = GraphApp(Questions(graph, Freshness(logs, graph, tail, settings.fresh_seconds), limits))
+    apps = Apps(
+        limits=limits,
+        runs=RunApp(transactions, MetadataProjects(metadata), limits),
+        metrics=MetricApp(transactions, limits),
+        best=BestApp(transactions, GraphProductions(questions)),
+        graph=questions,
+    )
+    servicer = LineageServicer(apps)
     tail.start()
 
     async def check() -> None:

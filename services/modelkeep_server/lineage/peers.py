@@ -1,4 +1,4 @@
-"""How lineage reaches metadata: the port `EventLogs`, answered by the other service's stubs."""
+"""How lineage reaches metadata: the ports `Projects` and `EventLogs`, answered by the other service's stubs."""
 
 from __future__ import annotations
 
@@ -30,6 +30,17 @@ from modelkeep_server.runtime.moments import from_timestamp
 log = structlog.get_logger()
 
 HEADS_AT_ONCE: Final = 1000
+
+
+class MetadataProjects:
+    """The projects that the metadata service keeps."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._stub = rpc.MetadataServiceStub(channel)  # type: ignore[no-untyped-call,unused-ignore]
+
+    async def require(self, name: ProjectName) -> None:
+        """Raises TeamNotFound, ProjectNotFound, and what makes a call to metadata fail, such as ServiceUnavailable."""
+        await self._stub.GetProject(pb.GetProjectRequest(name=str(name)))
 
 
 class MetadataLogs:

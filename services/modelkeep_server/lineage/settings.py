@@ -16,7 +16,7 @@ class LineageSettings(BaseModel):
     """Most connections to the database; each transaction takes one, and further ones wait."""
     heartbeat_seconds: int = Field(default=300, ge=3, le=7 * 86_400)
     """How long a run may be silent before it counts as crashed."""
-    max_json_bytes: int = Field(default=1 << 20, ge=1024, le=2 << 20)
+    max_json_bytes: int = Field(default=1 << 20, ge=1024, le=3 << 19)
     """Most bytes of the config of a run, and of its summary, serialised."""
     max_points: int = Field(default=50_000, ge=1, le=100_000)
     """Most points of metrics in one call."""

@@ -181,7 +181,7 @@ def test_the_beginning_of_a_digest() -> None:
         ("digest = sha256:xyz", 9, "64 hexadecimal digits"),
         ("digest = abcd", 9, "64 hexadecimal digits"),
         ("digest > abcd", 7, "no larger and smaller"),
-        ("name = null", 7, "nothing is null but metadata"),
+        ("name = null", 7, "name is never null"),
         ("metadata.x = NaN", 13, "ask = null"),
         ("metadata.x < -Infinity", 13, "ask = null"),
         ("metadata.x < 1e999", 13, "beyond all"),

@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Protocol, TypeVar
 
+from modelkeep_server.lineage.ports.metric import Metrics
+from modelkeep_server.lineage.ports.run import Runs
 from modelkeep_server.runtime.calls import Call
 
 T = TypeVar("T")
@@ -16,6 +18,16 @@ class Work(Protocol):
 
     async def now(self) -> datetime:
         """The present moment by the database's clock; the same one for the whole transaction once asked."""
+        ...
+
+    @property
+    def runs(self) -> Runs:
+        """All runs."""
+        ...
+
+    @property
+    def metrics(self) -> Metrics:
+        """The metrics of all runs, and their points."""
         ...
 
 

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 from google.protobuf.message import Message
 
+from modelkeep_server.lineage.app.best import BestApp
 from modelkeep_server.lineage.app.graph import GraphApp
+from modelkeep_server.lineage.app.metric import MetricApp
+from modelkeep_server.lineage.app.run import RunApp
 from modelkeep_server.lineage.domain.limits import Limits
 from modelkeep_server.runtime.callers import current
 from modelkeep_server.runtime.calls import Call
@@ -18,6 +21,9 @@ class Apps:
     """All use cases of the service, by noun."""
 
     limits: Limits
+    runs: RunApp
+    metrics: MetricApp
+    best: BestApp
     graph: GraphApp
 
 

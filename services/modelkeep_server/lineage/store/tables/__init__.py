@@ -16,17 +16,25 @@ from modelkeep_server.lineage.store.tables.graph import (
     OwnerRow,
     UnsettledRow,
 )
+from modelkeep_server.lineage.store.tables.metric import MetricRow, PointRow
 from modelkeep_server.lineage.store.tables.request import RequestRow
+from modelkeep_server.lineage.store.tables.run import ConfigValueRow, RunRow, RunTagRow, SummaryValueRow
 
 __all__ = [
+    "ConfigValueRow",
     "CursorRow",
     "EdgeRow",
     "FanRow",
     "GraphAliasRow",
     "LabelRow",
+    "MetricRow",
     "NodeRow",
     "OwnerRow",
+    "PointRow",
     "RequestRow",
+    "RunRow",
+    "RunTagRow",
+    "SummaryValueRow",
     "Table",
     "UnsettledRow",
     "metadata",
