@@ -43,6 +43,7 @@ SAMPLES = {
     "modelkeep/Alias": "/projects/p/collections/c/aliases/a",
     "modelkeep/Draft": f"/projects/p/drafts/{UUID}",
     "modelkeep/ApiKey": "/apiKeys/abcd1234",
+    "modelkeep/Run": "/projects/p/runs/r",
     "modelkeep/Lease": f"/leases/{UUID}",
 }
 GIVEN: dict[str, dict[str, Any]] = {
@@ -66,6 +67,10 @@ GIVEN: dict[str, dict[str, Any]] = {
     "MoveAliases": {"moves": [{"alias": "a", "version": f"teams/{OWN}/projects/p/collections/c/versions/v7"}]},
     "EditTags": {"add": ["t"]},
     "AddSignature": {"signature": {"algorithm": 1, "public_key": bytes(32), "value": bytes(64)}},
+    "CreateRun": {"run_id": "r", "run": {}},
+    "GetBestRun": {"metric": "acc"},
+    "UpdateRun": {"run": {"name": f"teams/{OWN}/projects/p/runs/r"}, "update_mask": {"paths": ["notes"]}},
+    "ListMetricPoints": {"key": "acc"},
     "RecordUse": {"run": f"teams/{OWN}/projects/p/runs/r"},
 }
 """What a request needs besides its resource names and its request id, to be well formed."""
