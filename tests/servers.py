@@ -31,7 +31,8 @@ from uuid import uuid4
 import asyncpg
 from minio import Minio
 
-START_SECONDS = 60
+START_SECONDS = 180
+"""Patient: a start waits for a core like everything else on a busy machine."""
 # Below the range from which the kernel hands out ports, so that a port we found free is not given to an outgoing connection.
 _PORTS = iter(range(20_000 + (hash(tempfile.mkdtemp()) % 1000) * 10, 32_000))
 

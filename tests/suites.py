@@ -15,13 +15,12 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tests.servers import free_port, postgres_url, seaweedfs, wait_until
+from tests.house.repository import rpcs
+from tests.servers import START_SECONDS, free_port, postgres_url, seaweedfs, wait_until
 
 BIN = Path(sys.executable).parent
 SERVER = str(BIN / "modelkeep-server")
 TEAM = "default"
-START_SECONDS = 180
-"""Patient: a start waits for a core like everything else on a busy machine."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,9 @@ class Suite:
         kind = tuple(options)
         if kind not in self._keys:
             command = [SERVER, "api-key", "create", *options]
-            done = subprocess.run(command, env=dict(self.operator), capture_output=True, text=True, check=False, timeout=120)
+            done = subprocess.run(
+                command, env=dict(self.operator), capture_output=True, text=True, check=False, timeout=START_SECONDS
+            )
             assert done.returncode == 0, done.stderr
             self._keys[kind] = done.stdout.strip().splitlines()[-1]
         return self._keys[kind]
@@ -112,7 +113,7 @@ def _split(folder: Path) -> Iterator[Suite]:
         MODELKEEP_BLOB__S3_SECRET_KEY=store.secret_key,
     )
     for command in (["signing-key", "init"], ["migrate"]):
-        subprocess.run([SERVER, *command], env=common, check=True, capture_output=True, timeout=120)
+        subprocess.run([SERVER, *command], env=common, check=True, capture_output=True, timeout=START_SECONDS)
     with contextlib.ExitStack() as stack:
         for name, port in ports.items():
             env = common | {"MODELKEEP_RUNTIME__DATA_DIR": str(folder / name)}
@@ -120,6 +121,18 @@ def _split(folder: Path) -> Iterator[Suite]:
             stack.enter_context(_process(command, env, folder / f"{name}.log", lambda port=port: _serves(port)))
         suite = Suite("split", f"grpc://127.0.0.1:{ports['metadata']}", "", f"grpc://127.0.0.1:{ports['blob']}", common)
         yield Suite(suite.topology, suite.url, suite.key(), suite.blob_url, common)
+
+
+def unlisted_errors(folder: Path) -> set[str]:
+    """How calls to the servers that ran in a folder failed, where the comments of the contract do not list it."""
+    reasons = {rpc.path: rpc.reasons for rpc in rpcs()}
+    found = set()
+    for line in (line for log in folder.glob("*log") for line in log.read_text(errors="replace").splitlines()):
+        call = json.loads(line) if line.startswith("{") else {}
+        reason, path = call.get("reason"), call.get("method")
+        if reason and path in reasons and reason not in reasons[path]:
+            found.add(f"{path} {call['code']} {reason}")
+    return found
 
 
 def _environment(folder: Path, **settings: str) -> dict[str, str]:
@@ -147,7 +160,7 @@ def _process(command: list[str], env: Mapping[str, str], log: Path, ready: Calla
         return ready()
 
     try:
-        wait_until(up, f"the start of `modelkeep-server {' '.join(command)}`", START_SECONDS)
+        wait_until(up, f"the start of `modelkeep-server {' '.join(command)}`")
         yield
     finally:
         process.terminate()
