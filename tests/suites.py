@@ -135,9 +135,13 @@ def unlisted_errors(folder: Path) -> set[str]:
     return found
 
 
+def clean_environment(**settings: str) -> dict[str, str]:
+    """The environment of this process without settings of ours, but for these."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("MODELKEEP_")} | settings
+
+
 def _environment(folder: Path, **settings: str) -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MODELKEEP_")}
-    return inherited | {"MODELKEEP_CONFIG_HOME": str(folder / "config")} | settings
+    return clean_environment(MODELKEEP_CONFIG_HOME=str(folder / "config"), **settings)
 
 
 def _serves(port: int) -> bool:

@@ -20,7 +20,7 @@ from modelkeep_server.runtime.callers import Access
 from modelkeep_server.runtime.channels import MAX_MESSAGE_BYTES
 from modelkeep_server.runtime.interceptors import Interceptor
 from modelkeep_server.runtime.lifecycle import CannotStart
-from modelkeep_server.runtime.listening import Address, refuse_exposure, server_credentials
+from modelkeep_server.runtime.listening import Address, refuse_exposure, refuse_taken, server_credentials
 from modelkeep_server.runtime.metrics import Metrics
 from modelkeep_server.runtime.settings import RuntimeSettings
 from modelkeep_server.runtime.tokens import Verifier
@@ -81,13 +81,14 @@ class Server:
         return self._bind(Address("127.0.0.1"), None).url(tls=False)
 
     def _bind(self, address: Address, credentials: grpc.ServerCredentials | None) -> Address:
+        refuse_taken(address)
         try:
             if credentials:
                 port = self._server.add_secure_port(str(address), credentials)
             else:
                 port = self._server.add_insecure_port(str(address))
         except RuntimeError as error:
-            message = f"cannot listen on {address}: it is taken or not an address of this machine; choose another with --port"
+            message = f"cannot listen on {address}: it is taken or cannot be used; choose another with --listen or --port"
             raise CannotStart(message) from error
         return Address(address.host, 0 if address.is_unix else port, address.is_unix)
 
