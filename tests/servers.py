@@ -32,7 +32,7 @@ import asyncpg
 from minio import Minio
 
 START_SECONDS = 180
-"""Patient: a start waits for a core like everything else on a busy machine."""
+"""The most that a process may take to start or to end. Patient: on a busy machine it waits for a core like everything else."""
 # Below the range from which the kernel hands out ports, so that a port we found free is not given to an outgoing connection.
 _PORTS = iter(range(20_000 + (hash(tempfile.mkdtemp()) % 1000) * 10, 32_000))
 
