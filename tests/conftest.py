@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from tests import servers
-from tests.suites import Suite, running
+from tests.suites import Suite, running, unlisted_errors
 
 CLUSTER_KEY = os.environ.get("MODELKEEP_API_KEY", "")
 
@@ -54,8 +54,10 @@ def _nothing_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
 @pytest.fixture(scope="session")
 def suite(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
     """The product, as real processes; one per topology and worker, shared by all tests."""
-    with running(request.param, tmp_path_factory.mktemp("suite"), CLUSTER_KEY) as running_suite:
+    folder = tmp_path_factory.mktemp("suite")
+    with running(request.param, folder, CLUSTER_KEY) as running_suite:
         yield running_suite
+    assert not unlisted_errors(folder), "an RPC lists in its comment how it may fail"
 
 
 @pytest.fixture

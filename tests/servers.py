@@ -31,7 +31,8 @@ from uuid import uuid4
 import asyncpg
 from minio import Minio
 
-START_SECONDS = 60
+START_SECONDS = 180
+"""The most that a process may take to start or to end. Patient: on a busy machine it waits for a core like everything else."""
 # Below the range from which the kernel hands out ports, so that a port we found free is not given to an outgoing connection.
 _PORTS = iter(range(20_000 + (hash(tempfile.mkdtemp()) % 1000) * 10, 32_000))
 

@@ -15,13 +15,12 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tests.servers import free_port, postgres_url, seaweedfs, wait_until
+from tests.house.repository import rpcs
+from tests.servers import START_SECONDS, free_port, postgres_url, seaweedfs, wait_until
 
 BIN = Path(sys.executable).parent
 SERVER = str(BIN / "modelkeep-server")
 TEAM = "default"
-START_SECONDS = 180
-"""Patient: a start waits for a core like everything else on a busy machine."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,9 @@ class Suite:
         kind = tuple(options)
         if kind not in self._keys:
             command = [SERVER, "api-key", "create", *options]
-            done = subprocess.run(command, env=dict(self.operator), capture_output=True, text=True, check=False, timeout=120)
+            done = subprocess.run(
+                command, env=dict(self.operator), capture_output=True, text=True, check=False, timeout=START_SECONDS
+            )
             assert done.returncode == 0, done.stderr
             self._keys[kind] = done.stdout.strip().splitlines()[-1]
         return self._keys[kind]
@@ -118,9 +119,9 @@ def _split(folder: Path) -> Iterator[Suite]:
         MODELKEEP_BLOB__S3_SECRET_KEY=store.secret_key,
     )
     for command in (["signing-key", "init"], ["migrate"]):
-        subprocess.run([SERVER, *command], env=common, check=True, capture_output=True, timeout=120)
+        subprocess.run([SERVER, *command], env=common, check=True, capture_output=True, timeout=START_SECONDS)
     command = [SERVER, "api-key", "create", "--service", "lineage"]
-    key = subprocess.run(command, env=common, check=True, capture_output=True, text=True, timeout=120).stdout.strip()
+    key = subprocess.run(command, env=common, check=True, capture_output=True, text=True, timeout=START_SECONDS).stdout.strip()
     with contextlib.ExitStack() as stack:
         for name, port in ports.items():
             env = common | {"MODELKEEP_RUNTIME__DATA_DIR": str(folder / name)}
@@ -131,9 +132,25 @@ def _split(folder: Path) -> Iterator[Suite]:
         yield replace(suite, api_key=suite.key())
 
 
+def unlisted_errors(folder: Path) -> set[str]:
+    """How calls to the servers that ran in a folder failed, where the comments of the contract do not list it."""
+    reasons = {rpc.path: rpc.reasons for rpc in rpcs()}
+    found = set()
+    for line in (line for log in folder.glob("*log") for line in log.read_text(errors="replace").splitlines()):
+        call = json.loads(line) if line.startswith("{") else {}
+        reason, path = call.get("reason"), call.get("method")
+        if reason and path in reasons and reason not in reasons[path]:
+            found.add(f"{path} {call['code']} {reason}")
+    return found
+
+
+def clean_environment(**settings: str) -> dict[str, str]:
+    """The environment of this process without settings of ours, but for these."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("MODELKEEP_")} | settings
+
+
 def _environment(folder: Path, **settings: str) -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MODELKEEP_")}
-    return inherited | {"MODELKEEP_CONFIG_HOME": str(folder / "config")} | settings
+    return clean_environment(MODELKEEP_CONFIG_HOME=str(folder / "config"), **settings)
 
 
 def _serves(port: int) -> bool:
@@ -156,7 +173,7 @@ def _process(command: list[str], env: Mapping[str, str], log: Path, ready: Calla
         return ready()
 
     try:
-        wait_until(up, f"the start of `modelkeep-server {' '.join(command)}`", START_SECONDS)
+        wait_until(up, f"the start of `modelkeep-server {' '.join(command)}`")
         yield
     finally:
         process.terminate()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import statistics
 import struct
 import tempfile
 from pathlib import Path
@@ -76,17 +77,24 @@ def p7_p9(folder: Path, count: int, rounds: int) -> list[Result]:
 
 def p13(folder: Path, count: int, rounds: int) -> list[Result]:
     """Commit a version of very many entries on PostgreSQL, against a binary COPY of as many rows."""
+    whole: list[float] = []
 
     def ours(_round: int) -> float:
         with modelkeep_server(folder, databases=postgres_url) as server:
-            return client("commit", str(count), env=server.env).seconds
+            cost = client("commit", str(count), env=server.env)
+            whole.append(float(str(cost.output["all_seconds"])))
+            return cost.seconds
 
     rows, peer = folder / "rows.pgcopy", postgres_url()
     _write_rows(rows, count)
     mine, theirs = interleave(rounds, ours, lambda _: asyncio.run(_copy(peer, rows)))
     rows.unlink()
     work = f"commit {count:,} entries, PostgreSQL"
-    return [Result("P13", work, mine, theirs, "s COPY", "s", mine / theirs, "≤ 8", mine / theirs <= 8)]
+    every = statistics.median(whole)
+    return [
+        Result("P13", work, mine, theirs, "s COPY", "s", mine / theirs, "≤ 8", mine / theirs <= 8),
+        Result("P13", "  with all entries that went ahead", every, theirs, "s COPY", "s", every / theirs, "–", None),
+    ]
 
 
 def _write_rows(path: Path, count: int) -> None:

@@ -17,6 +17,7 @@ from modelkeep_server.database.paging import Page as PageOf
 from modelkeep_server.metadata.domain.draft import Draft, NewDraft
 from modelkeep_server.metadata.domain.manifest import Manifest, Sealer
 from modelkeep_server.metadata.domain.page import Line, Page
+from modelkeep_server.metadata.domain.stretch import Stretch
 from modelkeep_server.metadata.ports.transactions import Transactions, Work
 
 T = TypeVar("T")
@@ -38,7 +39,7 @@ def lines(*paths: str, content: bytes = b"1") -> dict[bytes, bytes]:
 def sealed(some: dict[bytes, bytes]) -> tuple[Manifest, list[Page], Sealer]:
     """The manifest of lines, and its pages."""
     sealer = Sealer()
-    pages = sealer.add(sorted(some.items()))
+    pages = sealer.add(Stretch.of(sorted(some.items())))
     if rest := sealer.rest():
         pages.append(rest)
     return sealer.manifest(), pages, sealer

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -16,6 +16,7 @@ import grpc
 import pytest
 from google.api import resource_pb2
 from google.protobuf import descriptor_pool, message_factory
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from modelkeep._status import from_rpc_error
 from modelkeep.api.blob.v1 import blob_maintenance_service_pb2, blob_service_pb2
@@ -74,6 +75,10 @@ GIVEN: dict[str, dict[str, Any]] = {
     "RecordUse": {"run": f"teams/{OWN}/projects/p/runs/r"},
 }
 """What a request needs besides its resource names and its request id, to be well formed."""
+
+JUNK = ("", "x", "..", "teams/../projects/p", "a\0b", "é" * 40, "x" * 10_000, "latest")
+"""Texts that no name is, or that some name may not be."""
+NUMBERS = (-1, 0, 2**31 - 1)
 
 READ = {"own read", "own write", "own admin", "other that may read", "service"}
 MAY = {
@@ -152,6 +157,41 @@ def message(rpc: Rpc, fields: dict[str, Any]) -> Message:
     return types(rpc)[0](**fields)
 
 
+def attacked(rpc: Rpc) -> Iterator[Message]:
+    """The request once for every junk value in every text and number of it, nested ones too; the rest stays well formed."""
+    sound = message(rpc, request_of(rpc))
+    for path, field in places(sound):
+        numbers = NUMBERS if field.cpp_type in {field.CPPTYPE_INT32, field.CPPTYPE_INT64} else ()
+        texts = (*JUNK, f"{getattr(at(sound, path), field.name)}?") if field.type == field.TYPE_STRING else ()
+        for value in texts or numbers:
+            request = message(rpc, request_of(rpc))
+            target = at(request, path)
+            if field.is_repeated:
+                getattr(target, field.name).append(value)
+            else:
+                setattr(target, field.name, value)
+            yield request
+
+
+def at(request: Message, path: tuple[str | int, ...]) -> Any:
+    """The message within the request that a path leads to."""
+    target: Any = request
+    for step in path:
+        target = target[step] if isinstance(step, int) else getattr(target, step)
+    return target
+
+
+def places(sound: Message, above: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], FieldDescriptor]]:
+    """Every field of a message and of the messages in it, with the way to it."""
+    for field in sound.DESCRIPTOR.fields:
+        yield above, field
+        inner = getattr(sound, field.name) if field.message_type else ()
+        for number, item in enumerate(inner if isinstance(inner, Sequence) else ()):
+            yield from places(item, (*above, field.name, number))
+        if isinstance(inner, Message) and sound.HasField(field.name):
+            yield from places(inner, (*above, field.name))
+
+
 def types(rpc: Rpc) -> list[type[Message]]:
     pool = descriptor_pool.Default()
     names = (rpc.method.input_type, rpc.method.output_type)
@@ -208,6 +248,21 @@ def test_a_stream_that_says_nothing_ends_by_its_deadline(rpc: Rpc, channel_of, c
         started(channel_of(rpc), rpc, requests(), callers[who], 0.5)
     over.set()
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+@pytest.mark.peer("M-DOS-1")
+@pytest.mark.one_topology
+@every_rpc
+def test_bad_values_are_refused_in_the_words_of_the_contract(rpc: Rpc, channel_of, callers: dict[str, Metadata]):
+    """Whatever stands in one field: an answer, or an error that the comment of the RPC lists; never a fault of the server."""
+    who = "service" if rpc.needs == "a service token" else "own admin"
+    for request in attacked(rpc):
+        try:
+            started(channel_of(rpc), rpc, iter([request]), callers[who], 30)
+        except grpc.RpcError as failed:
+            error = from_rpc_error(failed)
+            assert error.reason in rpc.reasons, f"{error.reason}: {error}\n{str(request)[:500]}"
+            assert len(error.message) < 2000
 
 
 @every_rpc

@@ -7,6 +7,7 @@ import importlib.util
 import io
 import json
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -212,6 +213,33 @@ def test_what_is_no_safetensors_file_is_refused(tmp_path: Path) -> None:
     for path in ("text", "empty", "lying"):
         with pytest.raises(modelkeep.InvalidSafetensors):
             version.load_safetensors(path)
+
+
+class Bomb:
+    """Its pickle makes a file where it is read."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.mark),)
+
+
+@pytest.mark.peer("M-PKL-2")
+@pytest.mark.parametrize("name", ["model.pkl", "model.safetensors"])
+def test_a_pickle_is_a_file_like_any_other(tmp_path: Path, name: str) -> None:
+    """Logged, fetched, opened and asked for tensors, whatever it calls itself: it is handed out, and never read as a pickle."""
+    mark = tmp_path / "went-off"
+    bomb = pickle.dumps(Bomb(mark))
+    version = log(tmp_path / "1", {name: bomb})
+    with version.open(name) as file:
+        assert file.read() == bomb
+    assert (version.download(tmp_path / "out") / name).read_bytes() == bomb
+    with pytest.raises(modelkeep.InvalidSafetensors):
+        version.load_safetensors(name)
+    assert not mark.exists()
+    pickle.loads(bomb)
+    assert mark.exists(), "the bomb is one"
 
 
 def half_precision(root: Path) -> modelkeep.Version:

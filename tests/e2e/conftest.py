@@ -14,7 +14,7 @@ import pytest
 from tests.suites import BIN
 
 PROGRAM = str(BIN / "modelkeep")
-SECONDS = 120
+SECONDS = 300
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def test_a_node_follows_and_tells(cli: Cli, tmp_path: Path):
         cli.put("m", "--alias", "production", f="two")
         node.until_loaded("v1")
         assert node.content() == {"f": b"two"}
-        wait_until(lambda: (tmp_path / "told").read_text().count("\n") == 2, "the command", 60)
+        wait_until(lambda: (tmp_path / "told").read_text().count("\n") == 2, "the command")
         assert (tmp_path / "told").read_text() == "v0 one one\nv1 two two\n"
         node.until(lambda status: "on_change" in status["errors"], "the failure of the command to be told")
         status = node.status

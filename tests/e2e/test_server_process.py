@@ -16,7 +16,7 @@ import pytest
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
 from modelkeep.api.metadata.v1 import metadata_service_pb2_grpc as rpc
 
-from tests.servers import wait_until
+from tests.servers import START_SECONDS, wait_until
 from tests.unit.test_embedded import create_project, projects
 
 SERVER = str(Path(sys.executable).with_name("modelkeep-server"))
@@ -42,7 +42,7 @@ class Process:
 
     def end(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
-        return self.process.wait(60)
+        return self.process.wait(START_SECONDS)
 
 
 @contextmanager

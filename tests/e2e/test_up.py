@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import PROGRAM, Cli
-from tests.servers import wait_until
+from tests.servers import START_SECONDS, wait_until
 from tests.suites import Suite
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +58,7 @@ def test_up_is_found_from_anywhere_and_leaves_nothing_behind(up: tuple[subproces
     cli.put("m", f="x")
     assert [collection["name"] for collection in cli("ls", "--json").json] == ["m"]
     process.send_signal(signal.SIGINT)
-    assert process.wait(60) in {0, 130}
+    assert process.wait(START_SECONDS) in {0, 130}
     assert not found.exists()
     done = cli("ls", "--json")
     assert (done.code, done.error["reason"]) == (5, "NOT_CONFIGURED")

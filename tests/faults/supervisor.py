@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.servers import free_port, wait_until
+from tests.servers import START_SECONDS, free_port, wait_until
 
 BIN = Path(sys.executable).parent
 
@@ -73,7 +73,7 @@ class Supervised:
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(how)
-            code = self._process.wait(60)
+            code = self._process.wait(START_SECONDS)
             self._process = None
         return code
 

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 PRODUCT = ("clients/python/modelkeep", "clients/python/examples", "services/modelkeep_server", "protos")
 _SERVICE = descriptor_pb2.FileDescriptorProto.SERVICE_FIELD_NUMBER
 _METHOD = descriptor_pb2.ServiceDescriptorProto.METHOD_FIELD_NUMBER
+_SYNTAX = descriptor_pb2.FileDescriptorProto.SYNTAX_FIELD_NUMBER
 
 
 @cache
@@ -67,6 +68,8 @@ class Rpc:
     """As on the wire: `modelkeep.api.blob.v1.BlobService`."""
     method: descriptor_pb2.MethodDescriptorProto
     comment: str
+    errors_of_all: str
+    """The comment at the head of its file: how every RPC there may fail."""
     request: descriptor_pb2.DescriptorProto
     response: descriptor_pb2.DescriptorProto
 
@@ -87,6 +90,11 @@ class Rpc:
         """What the comment says that a caller needs, to the full stop."""
         match = re.search(r"Needs: ([^.]*)\.", self.comment)
         return match[1] if match else ""
+
+    @property
+    def reasons(self) -> frozenset[str]:
+        """The codes and reasons that it may fail with, as the contract says."""
+        return frozenset(re.findall(r"[A-Z]+(?:_[A-Z]+)*", f"{self.errors_of_all} {self.comment}"))
 
 
 @cache
@@ -110,9 +118,12 @@ def rpcs() -> tuple[Rpc, ...]:
     found = []
     for file in contract().file:
         comments = {tuple(place.path): " ".join(place.leading_comments.split()) for place in file.source_code_info.location}
+        head = next(
+            " ".join(place.leading_detached_comments) for place in file.source_code_info.location if place.path == [_SYNTAX]
+        )
         for s, service in enumerate(file.service):
             for m, method in enumerate(service.method):
                 request, response = messages()[method.input_type], messages()[method.output_type]
                 comment = comments[_SERVICE, s, _METHOD, m]
-                found.append(Rpc(f"{file.package}.{service.name}", method, comment, request, response))
+                found.append(Rpc(f"{file.package}.{service.name}", method, comment, head, request, response))
     return tuple(found)

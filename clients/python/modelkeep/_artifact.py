@@ -124,7 +124,7 @@ class Artifact:
             self._add(prefix + relative, origin)
         if empty:
             shown = ", ".join(empty[:5]) + (", …" if len(empty) > 5 else "")
-            _log.warning("left out %d empty folders of %s: %s", len(empty), local, shown)
+            _log.warning("left out %d empty folder%s of %s: %s", len(empty), "s" * (len(empty) > 1), local, shown)
 
     @contextmanager
     def new_file(self, name: str, mode: str = "w") -> Iterator[IO[Any]]:
@@ -146,7 +146,9 @@ class Artifact:
     def seal(self) -> None:
         """Take no more files: the artifact is being logged. Raises InvalidArgument when it has none."""
         if not self._files:
-            raise InvalidArgument(f"there is nothing to log: the artifact {self.name!r} has no files", field="artifact")
+            raise InvalidArgument(
+                f"there is nothing to log: the artifact {self.name!r} has no files; add at least one", field="artifact"
+            )
         self._sealed = True
 
     def sources(self) -> Iterable[Source]:

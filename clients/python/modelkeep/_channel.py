@@ -273,7 +273,12 @@ class Connection:
             self._token.discard(token)
         elif isinstance(error, ServiceUnavailable) and not answered:
             why = error.message[:300]
-            message = f"{self.config.url} cannot be reached ({why}); check that it runs and that the address is right"
+            tls = (
+                ", MODELKEEP_CA_FILE, and MODELKEEP_CERT_FILE if it asks for one"
+                if self.config.url.startswith("grpcs:")
+                else ""
+            )
+            message = f"{self.config.url} cannot be reached ({why}); check that it runs, and the address{tls}"
             error = ServiceUnavailable(message, url=self.config.url)
         elif isinstance(error, DeadlineExceeded) and not answered:
             error = DeadlineExceeded(f"{self.config.url} did not answer {method} in time", url=self.config.url, method=method)

@@ -66,13 +66,23 @@ class Spool:
             self.file_bytes += max(message.size_bytes, 0)
 
     def __iter__(self) -> Iterator[entry_pb2.Entry]:
-        """The messages, from the beginning. Raises DiskFull.
+        """The messages, from the beginning. Raises DiskFull."""
+        return self.between(0, None)
+
+    @property
+    def end(self) -> int:
+        """Where the next message will stand."""
+        with self._moving:
+            return self._end + len(self._waiting)
+
+    def between(self, position: int, last: int | None) -> Iterator[entry_pb2.Entry]:
+        """The messages from one place on, up to another one or to the last. Raises DiskFull.
 
         Each iterator has a place of its own: when a stream breaks, gRPC may still be reading from the old one while the next
         try reads from another.
         """
-        position, wanted = 0, _BLOCK_BYTES
-        while data := self._read(position, wanted):
+        wanted = _BLOCK_BYTES
+        while data := self._read(position, wanted if last is None else min(wanted, last - position)):
             begin, length = 0, 0
             while begin + _LENGTH.size <= len(data):
                 (length,) = _LENGTH.unpack_from(data, begin)

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from modelkeep import _progress
+from modelkeep._ahead import Ahead
 from modelkeep._channel import retrying
 from modelkeep._entries import requests
 from modelkeep._upload import Upload
@@ -111,11 +112,18 @@ def log_artifact(
     collection = CollectionName(project.team, project.project, artifact.name)
     _check_type(connection, collection, artifact.type)
     total = sum(os.path.getsize(source.path) for source in artifact.sources()) if _progress.wanted() else None
-    with _progress.bar(f"{artifact.name} ↑", total) as advance, Upload(connection, TeamName(project.team), advance) as upload:
+    with (
+        _progress.bar(f"{artifact.name} ↑", total) as advance,
+        Upload(connection, TeamName(project.team), advance) as upload,
+        Ahead(connection, lambda: open_draft(connection, collection, artifact.type)) as ahead,
+    ):
+        if not draft and accept is None:
+            upload.noted = ahead.noted
         upload.send(artifact.sources(), stamps)
         if accept is not None:
             accept(upload.entries)
-        answer = _commit(connection, collection, artifact, words, upload, given=draft)
+        filled = ahead.finish(upload.entries)
+        answer = _commit(connection, collection, artifact, words, upload, given=draft, filled=filled)
         version = Version.from_pb(
             answer.version,
             connection,
@@ -141,17 +149,32 @@ def _check_type(connection: Connection, collection: CollectionName, type_: str) 
 
 
 def _commit(
-    connection: Connection, collection: CollectionName, artifact: Artifact, words: Words, upload: Upload, *, given: str
+    connection: Connection,
+    collection: CollectionName,
+    artifact: Artifact,
+    words: Words,
+    upload: Upload,
+    *,
+    given: str,
+    filled: str,
 ) -> pb.CommitDraftResponse:
-    draft = given or connection.metadata.CreateDraft(draft_request(collection, artifact.type)).name
+    """Commit a draft that is given, or one that is filled already, or a new one."""
+    draft = given or filled or open_draft(connection, collection, artifact.type)
     try:
-        add_entries(connection, draft, upload)
+        if not filled:
+            add_entries(connection, draft, upload)
         return _commit_draft(partial(connection.metadata.CommitDraft, commit_request(draft, words)), artifact, upload)
     except BaseException:
         if not given:
             with suppress(ModelkeepError):  # it ends by itself too
                 connection.metadata.AbortDraft(pb.AbortDraftRequest(name=draft), timeout=5)
         raise
+
+
+def open_draft(connection: Connection, collection: CollectionName, type_: str) -> str:
+    """The name of a new draft of a version of a collection."""
+    name: str = connection.metadata.CreateDraft(draft_request(collection, type_)).name
+    return name
 
 
 def draft_request(collection: CollectionName, type_: str) -> pb.CreateDraftRequest:

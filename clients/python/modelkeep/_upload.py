@@ -51,6 +51,8 @@ class Upload:
         self._cache = open_stat_cache(self._rules.key)
         self.entries = Spool()
         """What the files are, as it is known after `send`."""
+        self.noted: Callable[[Spool], None] = _nothing
+        """Called with the entries whenever there is one more."""
 
     def __enter__(self) -> Self:
         return self
@@ -128,8 +130,13 @@ class Upload:
         )
         for message in messages:
             self.entries.add(message)
+        self.noted(self.entries)
         if cache is not None and file.settled and not file.cached:
             cache.add(file.identity, file.sha256, b"" if file.size_bytes <= self._rules.member_bytes else file.segments)
+
+
+def _nothing(_entries: Spool) -> None:
+    pass
 
 
 def _ahead(items: Iterable[Item]) -> Iterator[Item]:

@@ -18,6 +18,7 @@ _KINDS: Final = {
     stat.S_IFBLK: "a device",
     stat.S_IFDIR: "a folder",
 }
+_BROKEN: Final = "is a broken or looping symbolic link; remove it, or point it to a file"
 
 
 def unreadable(path: str, error: OSError) -> FileUnreadable:
@@ -30,7 +31,7 @@ def check_file(path: str) -> None:
     try:
         mode = os.stat(path).st_mode
     except OSError as error:
-        what = "is a broken or looping symbolic link" if os.path.islink(path) else f"cannot be read: {error.strerror}"
+        what = _BROKEN if os.path.islink(path) else f"cannot be read: {error.strerror}"
         raise FileUnreadable(f"{path!r} {what}", path=path) from None
     if not stat.S_ISREG(mode):
         kind = _KINDS.get(stat.S_IFMT(mode), "no file")
@@ -59,7 +60,9 @@ def files_under(root: str, empty_folders: list[str]) -> Iterator[str]:
             raise unreadable(where, error) from None
         identity = (found.st_dev, found.st_ino)
         if identity in above:
-            raise FileUnreadable(f"{where!r} is a symbolic link to a folder that it lies in", path=where)
+            raise FileUnreadable(
+                f"{where!r} is a symbolic link to a folder that it lies in; remove it, or add other folders", path=where
+            )
         if not children and folder:
             empty_folders.append(folder)
         for child in children:
@@ -77,7 +80,7 @@ def _check_link(link: str, real_root: str) -> None:
     try:
         target = os.path.realpath(link, strict=True)
     except OSError:
-        raise FileUnreadable(f"{link!r} is a broken or looping symbolic link", path=link) from None
+        raise FileUnreadable(f"{link!r} {_BROKEN}", path=link) from None
     if target != real_root and not target.startswith(real_root.rstrip("/") + "/"):
         message = f"{link!r} is a symbolic link that leads out of the folder being added; add its target by itself"
         raise FileUnreadable(message, path=link)
@@ -86,5 +89,5 @@ def _check_link(link: str, real_root: str) -> None:
 def check_folder(path: str) -> None:
     """Raise FileUnreadable unless `path` is a folder."""
     if not os.path.isdir(path):
-        what = "is no folder; use add_file" if os.path.exists(path) else "does not exist"
+        what = "is no folder; use add_file" if os.path.exists(path) else "does not exist; is the path right?"
         raise FileUnreadable(f"{path!r} {what}", path=path)

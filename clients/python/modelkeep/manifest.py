@@ -256,7 +256,7 @@ class ManifestHasher:
         self.entry_count += 1
         self._hash.update(encoded)
 
-    def add_many(self, paths: Sequence[bytes], encoded: Iterable[bytes]) -> None:
+    def add_many(self, paths: Sequence[bytes], encoded: Sequence[bytes]) -> None:
         """Take the next entries in their canonical form. Raises InvalidPath when one comes twice or out of order."""
         if not paths:
             return
@@ -299,6 +299,9 @@ class CollisionCheck:
         if not paths:
             return
         self.add_encoded(paths[0])
+        if len(self._files) == 1 and not any(map(bytes.startswith, paths[1:], paths)):
+            self._files[0] = paths[-1]  # as nearly always: none of them begins as the one before it does
+            return
         # A path can lie under a file only if it begins as the one before it does, or if that one did.
         for before, path in pairwise(paths):
             if path.startswith(before) or len(self._files) > 1:

@@ -12,13 +12,10 @@ import grpc
 from grpc_health.v1 import health_pb2 as pb
 from grpc_health.v1 import health_pb2_grpc as rpc
 
-from modelkeep_server.runtime.callers import Access
-
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 SERVICE: Final = "grpc.health.v1.Health"
-ACCESS: Final = {f"/{SERVICE}/{method}": Access.ANONYMOUS for method in ("Check", "Watch")}
 
 _SERVING = pb.HealthCheckResponse.SERVING
 _NOT_SERVING = pb.HealthCheckResponse.NOT_SERVING
@@ -58,6 +55,11 @@ class Health(rpc.HealthServicer):  # type: ignore[misc,unused-ignore]
         if request.service not in self._serving:
             await context.abort(grpc.StatusCode.NOT_FOUND, "no such service here")
         return pb.HealthCheckResponse(status=self._status(request.service))
+
+    async def List(self, _request: Any, _context: Any) -> Any:
+        """The present state of every service; versions of the library that do not know this call never make it."""
+        states = {service: pb.HealthCheckResponse(status=self._status(service)) for service in self._serving}
+        return pb.HealthListResponse(statuses=states)  # type: ignore[attr-defined,unused-ignore]
 
     async def Watch(self, request: pb.HealthCheckRequest, _context: Any) -> AsyncIterator[pb.HealthCheckResponse]:
         """The state of one service, now and whenever it changes, until the server drains."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -55,6 +57,27 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+def refuse_taken(address: Address) -> None:
+    """Raises CannotStart when nothing can listen there, with the reason, which gRPC would not tell."""
+    if address.is_unix or not address.port:
+        return
+    advice = "choose another address with --listen, or another port with --port"
+    try:
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise CannotStart(f"cannot listen on {address}: {error.strerror}; {advice}") from error
+    reason: OSError | None = None
+    for family, kind, protocol, _name, where in found:
+        try:
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(where)
+                return
+        except OSError as error:
+            reason = error
+    raise CannotStart(f"cannot listen on {address}: {reason.strerror if reason else 'no such address'}; {advice}") from reason
+
+
 def refuse_exposure(settings: RuntimeSettings) -> None:
     """Raises CannotStart when keys and content would travel in the clear beyond this machine, and nobody said they may."""
     if settings.insecure or Address.parse(settings.listen).is_local or settings.tls_certificate_file:
@@ -77,7 +100,26 @@ def server_credentials(settings: RuntimeSettings) -> grpc.ServerCredentials | No
         raise CannotStart("TLS needs both runtime.tls_certificate_file and runtime.tls_key_file")
     pair = (read(settings.tls_key_file, "tls_key_file"), read(settings.tls_certificate_file, "tls_certificate_file"))
     authorities = read(settings.tls_client_ca_file, "tls_client_ca_file") if settings.tls_client_ca_file else None
+    _refuse_unusable(settings.tls_certificate_file, settings.tls_key_file, settings.tls_client_ca_file)
     return grpc.ssl_server_credentials([pair], authorities, require_client_auth=authorities is not None)
+
+
+def _refuse_unusable(certificate: Path, key: Path, authorities: Path | None) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate, key, password="")  # of a key with a password nobody is asked for it
+    except ssl.SSLError as error:
+        message = (
+            f"runtime.tls_certificate_file = {certificate} and runtime.tls_key_file = {key} are no pair ({error.reason}); "
+            "expected a certificate chain and its private key without a password, both PEM"
+        )
+        raise CannotStart(message) from error
+    try:
+        if authorities:
+            context.load_verify_locations(authorities)
+    except ssl.SSLError as error:
+        message = f"there is no certificate (PEM) in runtime.tls_client_ca_file = {authorities} ({error.reason})"
+        raise CannotStart(message) from error
 
 
 def peer_credentials(settings: RuntimeSettings) -> grpc.ChannelCredentials:

@@ -20,7 +20,7 @@ from modelkeep_server.runtime.callers import Access
 from modelkeep_server.runtime.channels import MAX_MESSAGE_BYTES
 from modelkeep_server.runtime.interceptors import Interceptor
 from modelkeep_server.runtime.lifecycle import CannotStart
-from modelkeep_server.runtime.listening import Address, refuse_exposure, server_credentials
+from modelkeep_server.runtime.listening import Address, refuse_exposure, refuse_taken, server_credentials
 from modelkeep_server.runtime.metrics import Metrics
 from modelkeep_server.runtime.settings import RuntimeSettings
 from modelkeep_server.runtime.tokens import Verifier
@@ -81,13 +81,14 @@ class Server:
         return self._bind(Address("127.0.0.1"), None).url(tls=False)
 
     def _bind(self, address: Address, credentials: grpc.ServerCredentials | None) -> Address:
+        refuse_taken(address)
         try:
             if credentials:
                 port = self._server.add_secure_port(str(address), credentials)
             else:
                 port = self._server.add_insecure_port(str(address))
         except RuntimeError as error:
-            message = f"cannot listen on {address}: it is taken or not an address of this machine; choose another with --port"
+            message = f"cannot listen on {address}: it is taken or cannot be used; choose another with --listen or --port"
             raise CannotStart(message) from error
         return Address(address.host, 0 if address.is_unix else port, address.is_unix)
 
@@ -104,7 +105,7 @@ class Server:
     def _mount(
         self, door: _Door, access: Mapping[str, Access], *, is_probe: bool = False, watches: frozenset[str] = frozenset()
     ) -> None:
-        paths = {f"/{name}/{method}" for name, methods in door.handlers.items() for method in methods}
+        paths = door.paths
         if unruled := sorted(paths - access.keys()):
             raise CannotStart(f"no access rule says who may call {', '.join(unruled)}; add one to the service's ACCESS table")
         if unknown := sorted(access.keys() - paths):
@@ -128,13 +129,13 @@ class Server:
     def _mount_own(self) -> None:
         door = _Door()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, door)
-        self._mount(door, health.ACCESS, is_probe=True)
+        self._mount(door, door.for_anyone(), is_probe=True)
         if self._settings.reflection:
             door = _Door()
             names = [name for names in self._mounted.values() for name in names]
             servicer = ReflectionServicer((*names, health.SERVICE, _REFLECTION))
             reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, door)
-            self._mount(door, {f"/{_REFLECTION}/ServerReflectionInfo": Access.ANONYMOUS})
+            self._mount(door, door.for_anyone())
 
     async def drain(self) -> None:
         """End well: say NOT_SERVING, take no new calls, let those under way finish, cancel what is left, close the services."""
@@ -188,6 +189,15 @@ class _Door:
 
     def add_generic_rpc_handlers(self, handlers: object) -> None:
         """The same handlers once more, in a form that hides their methods."""
+
+    @property
+    def paths(self) -> frozenset[str]:
+        """The full path of each RPC."""
+        return frozenset(f"/{name}/{method}" for name, methods in self.handlers.items() for method in methods)
+
+    def for_anyone(self) -> Mapping[str, Access]:
+        """Rules by which anyone may call: for services of gRPC itself, which get new RPCs when their library is updated."""
+        return dict.fromkeys(self.paths, Access.ANONYMOUS)
 
 
 def _options(settings: RuntimeSettings) -> list[tuple[str, int]]:

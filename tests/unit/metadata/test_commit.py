@@ -16,6 +16,7 @@ from modelkeep.errors import (
 )
 from modelkeep.manifest import Entry, Reference, Segment, manifest_digest
 from modelkeep.names import DraftName, RunName
+from modelkeep_server.metadata.app.lines import PAGES_AT_ONCE
 from modelkeep_server.metadata.domain.draft import Commit, DraftState
 from modelkeep_server.metadata.domain.event import CollectionCreated, VersionCommitted
 from modelkeep_server.metadata.domain.version import VersionState
@@ -255,6 +256,17 @@ async def test_limits_of_a_commit(rig: Rig) -> None:
     for field in ("aliases", "tags"):
         with pytest.raises(LimitExceeded):
             await rig.commit(draft, **{field: tuple(f"x{i}" for i in range(101))})
+
+
+async def test_a_commit_reads_each_page_once(rig: Rig) -> None:
+    """P13: it is sealed and confirmed in one pass; pages that stand as they are are not written again."""
+    draft = await rig.draft([rig.file(f"f{i:05}", b"same") for i in range(3000)])
+    runs = await rig.count(DraftPageRow)
+    with rig.statements() as statements:
+        await rig.commit(draft)
+    assert sum("FROM page" in statement for statement in statements) == -(-runs // PAGES_AT_ONCE)
+    assert sum(statement.startswith("INSERT INTO page ") for statement in statements) == 0
+    assert rig.chunks.batches == [1]
 
 
 async def test_one_statement_more_or_less_does_not_depend_on_the_size(rig: Rig) -> None:

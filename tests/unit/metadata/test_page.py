@@ -33,6 +33,7 @@ from modelkeep_server.metadata.domain.page import (
     read_segment_page,
     split_page,
 )
+from modelkeep_server.metadata.domain.stretch import Stretch
 
 from tests.unit.metadata.rig import more, part
 from tests.vectors import load
@@ -70,7 +71,7 @@ def sealed(entries: Sequence[Entry]) -> tuple[Manifest, list[Page], dict[Digest,
     assembler.end()
     batch = assembler.take()
     sealer = Sealer()
-    pages = sealer.add(sorted(batch.lines.items()))
+    pages = sealer.add(Stretch.of(sorted(batch.lines.items())))
     rest = sealer.rest()
     return sealer.manifest(), pages + [rest] * (rest is not None), {page.digest: page.data for page in batch.pages}  # type: ignore[list-item]
 

@@ -1,11 +1,14 @@
 """Where a server listens, and what it refuses to expose."""
 
+import socket
 from pathlib import Path
 
 import pytest
 from modelkeep_server.runtime.lifecycle import CannotStart
-from modelkeep_server.runtime.listening import Address, refuse_exposure, server_credentials
+from modelkeep_server.runtime.listening import Address, refuse_exposure, refuse_taken, server_credentials
 from modelkeep_server.runtime.settings import RuntimeSettings
+
+from tests.unit.runtime.certificates import Authority
 
 GOOD = {
     "127.0.0.1:7460": ("grpc://127.0.0.1:7460", True),
@@ -56,3 +59,35 @@ def test_a_certificate_that_is_not_there_is_named(tmp_path: Path):
     settings = RuntimeSettings(tls_certificate_file=tmp_path / "gone.pem", tls_key_file=tmp_path / "key.pem")
     with pytest.raises(CannotStart, match=r"tls_key_file.*key\.pem"):
         server_credentials(settings)
+
+
+@pytest.mark.parametrize("wrong", ["tls_certificate_file", "tls_key_file", "tls_client_ca_file"])
+@pytest.mark.parametrize("content", [b"", b"no PEM"])
+def test_a_file_of_tls_that_is_none_is_named(wrong: str, content: bytes, tmp_path: Path):
+    """An empty list of authorities is none at all, not one that lets anybody in."""
+    authority = Authority(tmp_path)
+    certificate, key = authority.issue("server")
+    files = {"tls_certificate_file": certificate, "tls_key_file": key, "tls_client_ca_file": authority.file}
+    server_credentials(RuntimeSettings(**files))
+    (tmp_path / "wrong.pem").write_bytes(content)
+    with pytest.raises(CannotStart, match=rf"{wrong}.*wrong\.pem"):
+        server_credentials(RuntimeSettings(**files | {wrong: tmp_path / "wrong.pem"}))
+
+
+def test_a_key_of_another_certificate_is_refused(tmp_path: Path):
+    authority = Authority(tmp_path)
+    settings = RuntimeSettings(tls_certificate_file=authority.issue("a")[0], tls_key_file=authority.issue("b")[1])
+    with pytest.raises(CannotStart, match="no pair"):
+        server_credentials(settings)
+
+
+def test_a_taken_address_is_told_apart_from_one_that_is_elsewhere():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = Address("127.0.0.1", taken.getsockname()[1])
+        with pytest.raises(CannotStart, match=r"in use.*--port"):
+            refuse_taken(address)
+    refuse_taken(address)
+    with pytest.raises(CannotStart, match=r"192\.0\.2\.1:1234.*--listen"):
+        refuse_taken(Address("192.0.2.1", 1234))
+    with pytest.raises(CannotStart, match=r"no-such-host\.invalid"):
+        refuse_taken(Address("no-such-host.invalid", 1234))

@@ -101,6 +101,25 @@ async def test_health_of_an_unknown_service(rig: Rig):
     await health_becomes(rig, health_pb2.HealthCheckResponse.SERVICE_UNKNOWN, "nobody")
 
 
+async def test_a_newer_health_service_with_more_calls_is_no_obstacle(start: Start, monkeypatch: pytest.MonkeyPatch):
+    """The library of the health service adds calls to it (it did: List); installed fresh, a server must start with them."""
+    add = health_pb2_grpc.add_HealthServicer_to_server
+    unary = grpc.unary_unary_rpc_method_handler
+
+    def add_newer(servicer: health_pb2_grpc.HealthServicer, server: Any) -> None:
+        add(servicer, server)
+        known = server.handlers["grpc.health.v1.Health"]
+        server.add_registered_method_handlers("grpc.health.v1.Health", {"Census": unary(census), **known})
+
+    async def census(request: bytes, _context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+        return request
+
+    monkeypatch.setattr(health_pb2_grpc, "add_HealthServicer_to_server", add_newer)
+    rig = await start()
+    assert await rig.channel.unary_unary("/grpc.health.v1.Health/Census")(b"all") == b"all"
+    assert await status(rig) == SERVING
+
+
 async def test_health_answers_when_the_server_is_full(start: Start):
     """A probe that failed under load would have the server restarted, which makes the load worse."""
     rig = await start(max_concurrent_calls=1)

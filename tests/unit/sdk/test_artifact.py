@@ -210,7 +210,7 @@ def test_empty_folders_are_left_out_with_a_note(folder: Path, caplog: pytest.Log
     with caplog.at_level(logging.WARNING):
         made.add_dir(folder)
     assert names(made) == ["a/two.txt", "one.txt"]
-    assert "left out 1 empty folders" in caplog.text
+    assert "left out 1 empty folder of" in caplog.text
     assert "empty" in caplog.records[0].getMessage()
 
 

@@ -23,7 +23,7 @@ class Full:
         self._after = after
 
     def put(self, data: memoryview, at: int, *, proven: bool) -> None:
-        assert self._after.wait(10)
+        assert self._after.wait(60)
         raise DiskFull("the disk is full")
 
 
@@ -35,7 +35,7 @@ class Slow:
 
     def put(self, data: memoryview, at: int, *, proven: bool) -> None:
         self.begun.set()
-        assert self.let_go.wait(10)
+        assert self.let_go.wait(60)
         self.written = True
 
 
@@ -60,7 +60,7 @@ def test_a_batch_that_fails_waits_for_what_is_being_written(wire: Wire, connecti
 
     fetching = threading.Thread(target=fetch)
     fetching.start()
-    assert slow.begun.wait(10)
+    assert slow.begun.wait(60)
     fetching.join(0.3)  # time enough for a batch that does not wait
     slow.let_go.set()
     fetching.join(10)

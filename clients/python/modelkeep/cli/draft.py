@@ -9,7 +9,7 @@ import typer
 
 from modelkeep.cli import values
 from modelkeep.cli.call import Call, command
-from modelkeep.cli.output import shown_when, size
+from modelkeep.cli.output import files, shown_when, size
 from modelkeep.cli.version import Metadata, read_metadata
 
 Draft = Annotated[
@@ -74,7 +74,7 @@ def rm(
     """Take files out of a draft, and folders with all that lies under them: all or none."""
     opened = call.api.open_draft(draft)
     count = opened.remove(*paths)
-    call.out.answer(values.draft_json(opened) | {"removed": count}, f"{count:,} files removed from the draft")
+    call.out.answer(values.draft_json(opened) | {"removed": count}, f"{files(count)} removed from the draft")
 
 
 def ls(

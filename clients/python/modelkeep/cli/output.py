@@ -117,6 +117,11 @@ def shown_when(moment: datetime | None) -> str:
     return "" if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
+def files(count: int) -> str:
+    """A number of files for people: `1 file`, `1,200 files`."""
+    return f"{count:,} file{'' if count == 1 else 's'}"
+
+
 def size(count: float) -> str:
     """A number of bytes for people: `1.5 MiB`."""
     for unit in ("B", "KiB", "MiB", "GiB", "TiB"):

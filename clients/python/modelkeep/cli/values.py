@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from modelkeep.cli.output import shown_when, size, when
+from modelkeep.cli.output import files, shown_when, size, when
 
 if TYPE_CHECKING:
     from modelkeep import (
@@ -76,7 +76,7 @@ def version_details(version: Version) -> dict[str, str]:
         "digest": str(version.digest),
         "aliases": ", ".join(version.aliases),
         "tags": ", ".join(version.tags),
-        "content": f"{version.entry_count:,} files, {size(version.stored_bytes)}{referenced}",
+        "content": f"{files(version.entry_count)}, {size(version.stored_bytes)}{referenced}",
         "created": f"{shown_when(version.create_time)} by {version.creator}",
         "run": version.run_display_name or version.run,
         "copied from": version.origin,

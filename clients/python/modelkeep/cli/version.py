@@ -10,7 +10,7 @@ import typer
 
 from modelkeep.cli import values
 from modelkeep.cli.call import Call, command
-from modelkeep.cli.output import size
+from modelkeep.cli.output import files, size
 from modelkeep.errors import InvalidArgument, NotFound, VerificationFailed
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def put(
     logged = call.api.log_artifact(artifact, aliases=alias or [], tags=tag or [])
     what = "was there already" if logged.deduplicated else "logged"
     call.out.answer(
-        values.logged_json(logged), f"{logged.name} {what}: {logged.entry_count:,} files, {size(logged.stored_bytes)}"
+        values.logged_json(logged), f"{logged.name} {what}: {files(logged.entry_count)}, {size(logged.stored_bytes)}"
     )
 
 

@@ -13,10 +13,11 @@ from modelkeep.errors import InternalError, InvalidPath
 from modelkeep.names import TeamName
 
 from modelkeep_server.metadata.app.confirm import read_claims
-from modelkeep_server.metadata.domain.confirmation import BATCH_CHUNKS, Claim
+from modelkeep_server.metadata.domain.confirmation import BATCH_CHUNKS
 from modelkeep_server.metadata.domain.manifest import Manifest, PageSlot, Sealer
 from modelkeep_server.metadata.domain.page import Line, layout_of, read_page
 from modelkeep_server.metadata.domain.problem import Problem, ProblemKind
+from modelkeep_server.metadata.domain.stretch import Claim, Stretch
 from modelkeep_server.metadata.ports.transactions import Transactions, Work
 
 Sizes = Callable[[TeamName, Sequence[Digest]], Awaitable[Sequence[int]]]
@@ -81,7 +82,7 @@ class Inspection:
                     break
                 slot, data = read
                 lines = _lines(slot, data)
-                sealer.add([(line.path, line.encode()) for line in lines])
+                sealer.add(Stretch.of([(line.path, line.encode()) for line in lines]))
                 for line in lines:
                     await self._segment_pages(line)
             except (InternalError, InvalidPath, ValueError) as error:
@@ -104,14 +105,15 @@ class Inspection:
         """Whether the team holds the chunks of a manifest, and whether they are as large as it says (I2)."""
         waiting: dict[bytes, Claim] = {}
         async with aclosing(read_claims(self._transactions, layout)) as claims:
-            async for claim in claims:
-                known = waiting.get(claim.chunk)
-                if known is None or claim.offset + claim.length > known.offset + known.length:
-                    waiting[claim.chunk] = claim
-                if len(waiting) == BATCH_CHUNKS:
-                    async for problem in self._held(team, waiting):
-                        yield problem
-                    waiting = {}
+            async for some in claims:
+                for claim in some:
+                    known = waiting.get(claim[1])
+                    if known is None or _needed(claim) > _needed(known):
+                        waiting[claim[1]] = claim
+                    if len(waiting) == BATCH_CHUNKS:
+                        async for problem in self._held(team, waiting):
+                            yield problem
+                        waiting = {}
         async for problem in self._held(team, waiting):
             yield problem
 
@@ -120,12 +122,17 @@ class Inspection:
             return
         sizes = await self._sizes(team, [Digest(chunk) for chunk in claims])
         for claim, size in zip(claims.values(), sizes, strict=True):
-            chunk, needed = str(Digest(claim.chunk)), claim.offset + claim.length
-            where = f"{claim.path.decode()!r} of a version of {team} needs it"
+            chunk, needed = str(Digest(claim[1])), _needed(claim)
+            where = f"{claim[0].decode()!r} of a version of {team} needs it"
             if size < 0:
                 yield Problem(ProblemKind.CHUNK_MISSING, chunk, where)
             elif size < needed:
                 yield Problem(ProblemKind.CHUNK_TOO_SMALL, chunk, f"it has {size} bytes; {where} up to byte {needed}")
+
+
+def _needed(claim: Claim) -> int:
+    """How large the chunk has to be at least."""
+    return claim[2] + claim[3]
 
 
 def _lines(slot: PageSlot, data: bytes) -> list[Line]:

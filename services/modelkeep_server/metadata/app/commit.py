@@ -6,13 +6,21 @@ from dataclasses import dataclass, replace
 from typing import Final
 from uuid import uuid4
 
-from modelkeep.errors import DraftNotOpen, LimitExceeded, TooBusy
+from modelkeep.errors import (
+    ChunksMissing,
+    DigestMismatch,
+    DraftNotOpen,
+    InvalidEntry,
+    InvalidPath,
+    LimitExceeded,
+    TooBusy,
+)
 from modelkeep.names import CollectionName, DraftName, VersionName
 
 from modelkeep_server.metadata.app.alias import apply_moves
 from modelkeep_server.metadata.app.confirm import adopt, confirm
 from modelkeep_server.metadata.app.draft import require_base, sweep
-from modelkeep_server.metadata.app.seal import seal
+from modelkeep_server.metadata.app.seal import Sealing
 from modelkeep_server.metadata.domain.alias import AliasMove
 from modelkeep_server.metadata.domain.collection import Locked
 from modelkeep_server.metadata.domain.draft import Commit, Committed, Draft, NewVersion, Outcome
@@ -72,15 +80,20 @@ class CommitApp:
         if outcome := draft.answer_to(commit):
             return await self._transactions.read(lambda work: _recall(work, outcome))
         draft.require_open()
-        try:
-            manifest = await seal(self._transactions, draft, self._limits.draft_lifetime)
-        except DraftNotOpen:
-            return None  # it ended meanwhile, perhaps by a commit like this one: looking again tells
-        if manifest is None:
-            return None
         epoch = await self._transactions.read(lambda work: work.fence.epoch())
         await self._adopt(caller, draft, epoch)
-        is_verified = await confirm(self._transactions, self._chunks, name.team, epoch, manifest)
+        sealing = Sealing(self._transactions, draft, self._limits.draft_lifetime)
+        try:
+            is_verified = await confirm(self._transactions, self._chunks, name.team, epoch, sealing.lines())
+        except DraftNotOpen:
+            return None  # it ended meanwhile, perhaps by a commit like this one: looking again tells
+        except (InvalidPath, InvalidEntry, DigestMismatch, ChunksMissing):
+            now = await self._transactions.read(lambda work: work.drafts.get(name))
+            if now.revision != draft.revision:
+                return None  # what is wrong was perhaps never there at once
+            raise
+        if (manifest := sealing.manifest) is None:
+            return None
         attempt = _Attempt(draft.name, commit, caller.actor, manifest, epoch, is_verified)
         return await self._transactions.write(lambda work: _commit(work, attempt))
 

@@ -12,6 +12,7 @@ from modelkeep.names import CollectionName, VersionName
 from modelkeep_server.metadata.app.collection import ensure_collection
 from modelkeep_server.metadata.app.commit import Making, make, require_few
 from modelkeep_server.metadata.app.confirm import adopt, confirm, require_whole
+from modelkeep_server.metadata.app.lines import read_manifest
 from modelkeep_server.metadata.domain.draft import Base, Commit, Committed
 from modelkeep_server.metadata.domain.limits import Limits
 from modelkeep_server.metadata.domain.manifest import Manifest
@@ -70,7 +71,8 @@ class CopyApp:
     async def _confirm(self, team: str, epoch: int, version: Version, manifest: Manifest) -> bool:
         """See to it that the team holds the chunks; whether the digests of the files are proven. Raises ChunksMissing."""
         if team == version.name.team:
-            proven = await confirm(self._transactions, self._chunks, team, epoch, manifest)
+            lines = read_manifest(self._transactions, manifest.layout)
+            proven = await confirm(self._transactions, self._chunks, team, epoch, lines)
             return proven or version.verified_time is not None
         missing = 0
         if manifest.stored_bytes:

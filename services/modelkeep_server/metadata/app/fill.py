@@ -187,8 +187,8 @@ async def in_manifest(transactions: Transactions, draft: Draft, pages: Sequence[
     paths = set(wanted)
     slots = read_slots(transactions, find, wanted[0], end, lambda slot: _has_any(wanted, slot))
     async with aclosing(slots) as read:
-        async for _slot, lines in read:
-            found.update(keyed for keyed in lines if keyed[0] in paths)
+        async for stretch in read:
+            found.update(keyed for keyed in stretch.lines if keyed[0] in paths)
     return found
 
 

@@ -13,7 +13,8 @@ from modelkeep.digest import Digest
 
 from modelkeep_server.metadata.domain.entry import path_ranges
 from modelkeep_server.metadata.domain.manifest import PageSlot
-from modelkeep_server.metadata.domain.page import Keyed, Line, read_segment_page, split_page
+from modelkeep_server.metadata.domain.page import Keyed, Line, read_segment_page
+from modelkeep_server.metadata.domain.stretch import Stretch
 from modelkeep_server.metadata.ports.transactions import Transactions, Work
 
 PAGES_AT_ONCE: Final = 8
@@ -40,18 +41,18 @@ async def read_lines(
 
 async def read_some_lines(
     transactions: Transactions, layout: Digest, prefix: str, after: bytes | None
-) -> AsyncGenerator[list[Keyed]]:
+) -> AsyncGenerator[Sequence[Keyed]]:
     """The same, some at a time and as they stand in their pages."""
     for first, end in path_ranges(prefix):
         begin = first if after is None else max(first, after + b"\x00")
         async with aclosing(read_manifest(transactions, layout, begin, end)) as pages:
-            async for _slot, lines in pages:
-                yield lines
+            async for stretch in pages:
+                yield stretch.lines
 
 
 def read_manifest(
     transactions: Transactions, layout: Digest, first: bytes = b"", end: bytes | None = None
-) -> AsyncGenerator[tuple[PageSlot, list[Keyed]]]:
+) -> AsyncGenerator[Stretch]:
     """The lines of a manifest from a path on and before another one, page by page."""
 
     async def find(work: Work, begin: bytes, ordinal: int) -> Sequence[PageSlot]:
@@ -66,14 +67,14 @@ async def read_slots(
     first: bytes,
     end: bytes | None,
     wanted: Callable[[PageSlot], bool] | None = None,
-) -> AsyncGenerator[tuple[PageSlot, list[Keyed]]]:
+) -> AsyncGenerator[Stretch]:
     """The lines of pages that are found by their slots, if they are wanted, read a few at a time in short transactions."""
     begin, ordinal = first, 0
     while True:
         slots, pages = await transactions.read(partial(_read, find, begin, ordinal, wanted))
         for slot in slots:
             if slot.page in pages:
-                yield slot, within(split_page(pages[slot.page]), first, end)
+                yield _within(slot, pages[slot.page], first, end)
         if len(slots) < PAGES_AT_ONCE:
             return
         begin, ordinal = slots[-1].last_path + b"\x00", slots[-1].ordinal + 1
@@ -87,12 +88,14 @@ async def _read(
     return slots, await work.manifests.pages(digests) if digests else {}
 
 
-def within(lines: list[Keyed], first: bytes, end: bytes | None) -> list[Keyed]:
-    """Those of sorted lines whose path is `first` or later, and before `end`."""
-    if not lines or (lines[0][0] >= first and (end is None or lines[-1][0] < end)):
-        return lines
+def _within(slot: PageSlot, data: bytes, first: bytes, end: bytes | None) -> Stretch:
+    """Of a page the lines whose path is `first` or later, and before `end`: the whole of it, if they all are."""
+    page = Stretch.of_page(data, slot.first_path, slot.last_path, slot.entry_count, slot.page)
+    if slot.first_path >= first and (end is None or slot.last_path < end):
+        return page
+    lines = page.lines
     stop = len(lines) if end is None else bisect_left(lines, end, key=by_path)
-    return lines[bisect_left(lines, first, key=by_path) : stop]
+    return Stretch.of(lines[bisect_left(lines, first, key=by_path) : stop])
 
 
 async def read_segments(transactions: Transactions, segment_pages: bytes) -> AsyncGenerator[bytes]:

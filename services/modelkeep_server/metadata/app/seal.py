@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from datetime import timedelta
 from functools import partial
 from typing import Final
 
-from modelkeep.errors import InvalidPath
 from modelkeep.names import DraftName
 
+from modelkeep_server.metadata.app.lines import read_manifest
 from modelkeep_server.metadata.app.merge import DraftLines
 from modelkeep_server.metadata.domain.draft import Draft
 from modelkeep_server.metadata.domain.manifest import Manifest, Sealer
 from modelkeep_server.metadata.domain.page import Page
+from modelkeep_server.metadata.domain.stretch import Stretch
 from modelkeep_server.metadata.ports.transactions import Transactions, Work
 
 WRITE_BYTES: Final = 4 << 20
@@ -23,42 +24,52 @@ WRITE_ROWS: Final = 500
 """How many places of pages one transaction writes."""
 
 
-async def seal(transactions: Transactions, draft: Draft, life: timedelta) -> Manifest | None:
-    """The manifest of an open draft, written page by page; None when its entries changed meanwhile.
+class Sealing:
+    """One sealing of an open draft, whose lines are written page by page while somebody else reads them too.
 
     Pages that its base and its runs have are not written again. Whatever it writes gives the draft `life` from then on.
-    Writing it again is harmless: pages and manifests are named by their content. Raises InvalidPath when paths collide, and
-    DraftNotOpen when the draft ended meanwhile.
+    Writing it again is harmless: pages and manifests are named by their content.
     """
-    if (layout := draft.layout) is not None:
-        return await transactions.read(lambda work: work.manifests.get(layout))
-    sealer = Sealer()
-    try:
-        pages = await _write_all_but_last(transactions, draft, life, sealer)
-    except InvalidPath:
-        now = await transactions.read(lambda work: work.drafts.get(draft.name))
-        if now.revision != draft.revision:
-            return None  # what collided was never there at once
-        raise
-    return await _write_manifest(transactions, draft, life, sealer, pages)
 
+    def __init__(self, transactions: Transactions, draft: Draft, life: timedelta) -> None:
+        self.manifest: Manifest | None = None
+        """Once all lines were read; None when they changed meanwhile."""
+        self._transactions = transactions
+        self._draft = draft
+        self._life = life
 
-async def _write_all_but_last(transactions: Transactions, draft: Draft, life: timedelta, sealer: Sealer) -> Sequence[Page]:
-    """Seal all lines, and write all pages but the last ones, which are the answer."""
-    entries = DraftLines(transactions, draft)
-    pages: list[Page] = []
-    size = 0
-    async with aclosing(entries.read()) as some:
-        async for lines in some:
-            for page in sealer.add(lines):
-                if page.digest not in entries.pages:
-                    pages.append(page)
-                    size += len(page.data)
-            if size >= WRITE_BYTES:
-                await transactions.write(partial(_write_pages, draft.name, life, pages))
-                pages, size = [], 0
-    last = sealer.rest()
-    return [*pages, last] if last and last.digest not in entries.pages else pages
+    async def lines(self) -> AsyncGenerator[Stretch]:
+        """All lines. Once they were read, the manifest is written.
+
+        Raises InvalidPath when paths collide, and DraftNotOpen when the draft ended meanwhile.
+        """
+        if (layout := self._draft.layout) is not None:
+            self.manifest = await self._transactions.read(lambda work: work.manifests.get(layout))
+            lines = read_manifest(self._transactions, layout)
+        else:
+            lines = self._sealed()
+        async with aclosing(lines):
+            async for stretch in lines:
+                yield stretch
+
+    async def _sealed(self) -> AsyncGenerator[Stretch]:
+        entries, sealer = DraftLines(self._transactions, self._draft), Sealer()
+        pages: list[Page] = []
+        size = 0
+        async with aclosing(entries.read()) as some:
+            async for stretch in some:
+                for page in sealer.add(stretch):
+                    if page.digest not in entries.pages:
+                        pages.append(page)
+                        size += len(page.data)
+                if size >= WRITE_BYTES:
+                    await self._transactions.write(partial(_write_pages, self._draft.name, self._life, pages))
+                    pages, size = [], 0
+                yield stretch
+        last = sealer.rest()
+        if last and last.digest not in entries.pages:
+            pages.append(last)
+        self.manifest = await _write_manifest(self._transactions, self._draft, self._life, sealer, pages)
 
 
 async def _write_pages(name: DraftName, life: timedelta, pages: Sequence[Page], work: Work) -> None:

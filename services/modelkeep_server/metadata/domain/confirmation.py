@@ -2,49 +2,31 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable, Sequence
-from itertools import islice
-from typing import Final, NamedTuple
+from itertools import groupby, islice
+from operator import itemgetter
+from typing import Final
 
 from modelkeep.digest import Digest
 from modelkeep.errors import ChunksMissing, DigestMismatch, InvalidEntry
 
-from modelkeep_server.metadata.domain.page import FILE_BYTES, SEGMENT_BYTES, Keyed, digest_hex, stored_segments
+from modelkeep_server.metadata.domain.stretch import Claim
 
 BATCH_CHUNKS: Final = 1000
 """How many chunks are asked for at once."""
 BATCH_CLAIMS: Final = 8000
-"""How many claims wait for one answer: many small files may lie in one chunk."""
+"""How many claims wait for one answer."""
+TELLING: Final = 4
+"""Of more claims on one chunk in a row, only those wait that can tell something."""
 WINDOW: Final = 1 << 16
 """How many answers are remembered, so that a chunk that many entries name is asked for once."""
 NAMED: Final = 40
 """How many missing chunks an error names: as many as fit into the details of a status."""
 
-
-_SEGMENT: Final = struct.Struct(">32sIQ")
-_LENGTH: Final = struct.Struct(">I")
-_LENGTHS: Final = struct.Struct(">II")
-_ONE_SEGMENT: Final = (0, SEGMENT_BYTES)
-"""What follows the entry of a file in its line: nothing that was checked, and one segment."""
-
-
-class Claim(NamedTuple):
-    """An entry says that a chunk has certain bytes."""
-
-    path: bytes
-    chunk: bytes
-    """Its SHA-256."""
-    offset: int
-    length: int
-    only: bytes
-    """The digest of the file, in hex, when this is its only segment."""
-
-
-_Claim = tuple[bytes, bytes, int, int, bytes]
-"""The same, while a million of them are checked."""
-Asked = dict[bytes, list[_Claim]]
+Asked = dict[bytes, list[Claim]]
 """Chunks to ask for, and what is claimed of them."""
+
+_by_chunk: Final = itemgetter(1)
 
 
 class Confirmation:
@@ -59,42 +41,32 @@ class Confirmation:
         self._missing: list[Digest] = []
         self._missing_count = 0
 
-    def add(self, lines: Iterable[Keyed]) -> list[tuple[bytes, bytes]]:
-        """Take what lines claim; the paths and segment pages of those whose segments are not in them."""
-        length, lengths, segment = _LENGTH.unpack_from, _LENGTHS.unpack_from, _SEGMENT.unpack_from
-        known, waiting, check = self._known.get, self._waiting, self._check
-        long: list[tuple[bytes, bytes]] = []
-        for path, line in lines:
-            end = len(path) + FILE_BYTES
-            # Nearly all are files of one segment, whose line has the same form but for the path.
-            if length(line)[0] + 4 != end or lengths(line, end) != _ONE_SEGMENT:
-                segments, segment_pages = stored_segments(line)
-                self.add_segments(path, segments, digest_hex(path, line) if len(segments) == SEGMENT_BYTES else b"")
-                if segment_pages:
-                    long.append((path, segment_pages))
-                continue
-            chunk, offset, size = segment(line, end + 8)
-            only = line[end - FILE_BYTES + 19 : end - FILE_BYTES + 83]
-            stored = known(chunk)
-            if stored is not None:
-                check(path, chunk, offset, size, only, stored)
-            elif chunk in waiting:
-                waiting[chunk].append((path, chunk, offset, size, only))
-                self._claims += 1
-            else:
-                waiting[chunk] = [(path, chunk, offset, size, only)]
-                self._claims += 1
-        return long
-
-    def add_segments(self, path: bytes, segments: bytes, only: bytes) -> None:
-        """Take what an entry claims: segments in their stored form, and its digest in hex if it has one segment in all."""
-        for chunk, offset, length in _SEGMENT.iter_unpack(segments):
+    def add(self, claims: Iterable[Claim]) -> None:
+        """Take what entries claim, in their order."""
+        for chunk, group in groupby(claims, _by_chunk):
+            telling = self._telling(chunk, list(group))
             size = self._known.get(chunk)
             if size is None:
-                self._waiting.setdefault(chunk, []).append((path, chunk, offset, length, only))
-                self._claims += 1
+                self._waiting.setdefault(chunk, []).extend(telling)
+                self._claims += len(telling)
             else:
-                self._check(path, chunk, offset, length, only, size)
+                self._check(telling, size)
+
+    def _telling(self, chunk: bytes, claims: list[Claim]) -> list[Claim]:
+        """Those of some claims on a chunk that can be wrong, or prove a file, where the others are neither.
+
+        It is the one that reads furthest; those that read from the first byte on, which may be all of the chunk; and those of
+        a file that has the digest of the chunk. So of a chunk full of small files two or three claims wait for the answer.
+        """
+        if len(claims) <= TELLING:
+            return claims
+        ends = [offset + length for _, _, offset, length, _ in claims]
+        digest = chunk.hex().encode()
+        telling = [claim for claim in claims if not claim[2] or claim[4] == digest]
+        if len(telling) < len(claims):
+            self.is_proven = False
+        furthest = claims[ends.index(max(ends))]
+        return [furthest, *telling]
 
     @property
     def is_full(self) -> bool:
@@ -118,8 +90,7 @@ class Confirmation:
                 self._missing_count += 1
                 if len(self._missing) < NAMED:
                     self._missing.append(Digest(chunk))
-            for claim in claims:
-                self._check(*claim, size)
+            self._check(claims, size)
 
     def end(self) -> None:
         """All chunks were asked for. Raises ChunksMissing."""
@@ -130,20 +101,21 @@ class Confirmation:
                 f"{message}; upload them and commit again", digests=",".join(map(str, self._missing)), count=count
             )
 
-    def _check(self, path: bytes, chunk: bytes, offset: int, length: int, only: bytes, size: int) -> None:  # noqa: PLR0917
+    def _check(self, claims: Iterable[Claim], size: int) -> None:
         if size < 0:
             return
-        if offset + length > size:
-            where, end, name = path.decode(), offset + length, Digest(chunk)
-            message = f"{where!r} reads up to byte {end:,} of the chunk {name}, which has {size:,}; cut the file again"
-            raise InvalidEntry(message, path=where, chunk=str(name), size_bytes=size)
-        is_whole = bool(only) and length == size
-        if only and is_whole != (only == chunk.hex().encode()):
-            part, where, digest = "exactly" if is_whole else "a part of", path.decode(), f"sha256:{only.decode()}"
-            message = f"{where!r} is {part} the chunk {Digest(chunk)}, so its digest cannot be {digest}"
-            raise DigestMismatch(message, path=where, digest=digest, chunk=str(Digest(chunk)))
-        if not is_whole:
-            self.is_proven = False
+        for path, chunk, offset, length, only in claims:
+            if offset + length > size:
+                where, end, name = path.decode(), offset + length, Digest(chunk)
+                message = f"{where!r} reads up to byte {end:,} of the chunk {name}, which has {size:,}; cut the file again"
+                raise InvalidEntry(message, path=where, chunk=str(name), size_bytes=size)
+            is_whole = bool(only) and length == size
+            if only and is_whole != (only == chunk.hex().encode()):
+                part, where, digest = "exactly" if is_whole else "a part of", path.decode(), f"sha256:{only.decode()}"
+                message = f"{where!r} is {part} the chunk {Digest(chunk)}, so its digest cannot be {digest}"
+                raise DigestMismatch(message, path=where, digest=digest, chunk=str(Digest(chunk)))
+            if not is_whole:
+                self.is_proven = False
 
 
 class Named:
@@ -153,11 +125,9 @@ class Named:
         self._seen: set[bytes] = set()
         self._waiting: dict[bytes, None] = {}
 
-    def add(self, segments: bytes) -> None:
-        """Take segments in their stored form."""
-        for chunk, _offset, _length in _SEGMENT.iter_unpack(segments):
-            if chunk not in self._seen:
-                self._waiting[chunk] = None
+    def add(self, claims: Iterable[Claim]) -> None:
+        """Take what entries claim."""
+        self._waiting.update((claim[1], None) for claim in claims if claim[1] not in self._seen)
 
     @property
     def is_full(self) -> bool:

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import struct
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from modelkeep.digest import Digest
-from modelkeep.manifest import CollisionCheck, ManifestHasher, join_fields, split_fields
+from modelkeep.manifest import CollisionCheck, ManifestHasher
 
-from modelkeep_server.metadata.domain.page import FILE_BYTES, FILE_TAIL, SIZE_AT, Keyed, Line, Page, PageCutter, layout_of
-
-_SIZE_BYTES: Final = 8
-_EMPTY: Final = (0, 0, 0, 0)
+from modelkeep_server.metadata.domain.page import Page, PageCutter, layout_of, split_digests
+from modelkeep_server.metadata.domain.stretch import Stretch
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,46 +53,20 @@ class Sealer:
         self._segments = hashlib.sha256()
         self._stored = self._referenced = 0
 
-    def add(self, lines: Sequence[Keyed]) -> list[Page]:
-        """Take the next lines; the pages that they end. Raises InvalidPath when paths collide (SEM-7)."""
-        if not lines:
+    def add(self, stretch: Stretch) -> list[Page]:
+        """Take the next lines; the pages that they end, but for a page that stays as it is. Raises InvalidPath (SEM-7)."""
+        columns = stretch.columns
+        self._collisions.add_many(columns.paths)
+        self._hasher.add_many(columns.paths, columns.entries)
+        self._segments.update(b"".join(columns.segments))
+        for _path, pages in columns.long:
+            self.segment_pages.update(split_digests(pages))
+        self._stored += columns.stored_bytes
+        self._referenced += columns.referenced_bytes
+        if stretch.page and self._cutter.passes(stretch.last_path, len(stretch), stretch.size_bytes):
+            self._place(stretch.page, stretch.first_path, stretch.last_path, len(stretch))
             return []
-        self._collisions.add_many([path for path, _ in lines])
-        if not self._add_files(lines):
-            for path, line in lines:
-                self._add(path, line)
-        pages = self._cutter.extend(lines)
-        for page in pages:
-            self._keep(page)
-        return pages
-
-    def _add_files(self, lines: Sequence[Keyed]) -> bool:
-        """Hash and count lines that are all plain files with few segments, and say whether they are: a step for all at once."""
-        try:
-            tails = [FILE_TAIL.unpack_from(line, len(path) + SIZE_AT) for path, line in lines]
-        except struct.error:
-            return False
-        if any(tail[0] != _SIZE_BYTES or tail[4:8] != _EMPTY for tail in tails):
-            return False
-        segments = [line[len(path) + FILE_BYTES + 4 :] for path, line in lines]
-        if any(len(rest) != 8 + tail[8] for rest, tail in zip(segments, tails, strict=True)):
-            return False
-        entries = [line[4 : len(path) + FILE_BYTES] for path, line in lines]
-        self._hasher.add_many([path for path, _ in lines], entries)
-        self._segments.update(b"".join(segments))
-        self._stored += sum([tail[1] for tail in tails])
-        return True
-
-    def _add(self, path: bytes, data: bytes) -> None:
-        line = Line.decode(data)
-        self._hasher.add_encoded(path, line.entry)
-        self._segments.update(join_fields((line.segments, line.segment_pages)))
-        self.segment_pages.update(line.page_digests())
-        _path, _digest, size, _executable, uri, *_ = split_fields(line.entry)
-        if uri:
-            self._referenced += int.from_bytes(size)
-        else:
-            self._stored += int.from_bytes(size)
+        return [self._keep(page) for page in self._cutter.extend(stretch.lines)]
 
     def rest(self) -> Page | None:
         """The last page, if anything is left for it."""
@@ -111,5 +80,8 @@ class Sealer:
         return Manifest(layout, self._hasher.digest(), segments, self._hasher.entry_count, self._stored, self._referenced)
 
     def _keep(self, page: Page) -> Page:
-        self.slots.append(PageSlot(len(self.slots), page.digest, page.first_path, page.last_path, page.entry_count))
+        self._place(page.digest, page.first_path, page.last_path, page.entry_count)
         return page
+
+    def _place(self, page: Digest, first: bytes, last: bytes, count: int) -> None:
+        self.slots.append(PageSlot(len(self.slots), page, first, last, count))

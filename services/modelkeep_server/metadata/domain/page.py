@@ -99,7 +99,7 @@ class Line:
 
     def page_digests(self) -> list[Digest]:
         """The digests of its segment pages, in order."""
-        return [Digest(self.segment_pages[i : i + _DIGEST_BYTES]) for i in range(0, len(self.segment_pages), _DIGEST_BYTES)]
+        return split_digests(self.segment_pages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +142,14 @@ class PageCutter:
         count = len(self._lines) - 1
         full = count >= MIN_LINES and (self._bytes >= MAX_BYTES or zlib.crc32(path) % BOUNDARY == 0)
         return self._cut() if full or count == MAX_LINES else None
+
+    def passes(self, last: bytes, count: int, size_bytes: int) -> bool:
+        """Whether a whole page, of which the last path is given, is one here too, without being cut again.
+
+        It is when nothing waits before it, and when it ended by the rule and not because no more lines came.
+        """
+        ended = count >= MIN_LINES and (size_bytes >= MAX_BYTES or zlib.crc32(last) % BOUNDARY == 0)
+        return len(self._lines) == 1 and (ended or count == MAX_LINES)
 
     def extend(self, lines: Sequence[Keyed]) -> list[Page]:
         """Take the next lines; the pages that they end. The same pages as `add` makes."""
@@ -234,6 +242,11 @@ def split_segments(segments: bytes) -> Iterator[tuple[bytes, int, int]]:
 def digest_hex(path: bytes, line: bytes) -> bytes:
     """The digest of the whole file in hex, of its path and line."""
     return line[len(path) + 19 : len(path) + 83]
+
+
+def split_digests(digests: bytes) -> list[Digest]:
+    """Digests that stand one after the other."""
+    return [Digest(digests[i : i + _DIGEST_BYTES]) for i in range(0, len(digests), _DIGEST_BYTES)]
 
 
 def segment_page(segments: bytes) -> SegmentPage:

@@ -4,7 +4,8 @@ isort:skip_file
 What other services ask of the blob service. Takes a service token only, and is routed by neither ingress nor gateway.
 
 Every RPC may also fail with UNAUTHENTICATED (ACCESS_TOKEN_INVALID), PERMISSION_DENIED (PERMISSION_DENIED: a user's
-token), INVALID_ARGUMENT (INVALID_ARGUMENT, LIMIT_EXCEEDED) and UNAVAILABLE (SERVICE_UNAVAILABLE).
+token), INVALID_ARGUMENT (INVALID_ARGUMENT, INVALID_NAME, LIMIT_EXCEEDED), RESOURCE_EXHAUSTED (TOO_BUSY, with
+google.rpc.RetryInfo), UNAVAILABLE (SERVICE_UNAVAILABLE), DEADLINE_EXCEEDED and INTERNAL (INTERNAL_ERROR: a fault of ours).
 """
 
 from collections import abc as _abc

@@ -511,7 +511,7 @@ class MetadataServiceServicer(object):
         """Finds the version behind an address, `[[team/]project/]name[:ref][@pin]` (SEM-3): by alias, number, `latest`, digest,
         or an alias as of a moment. Needs: read on the team.
 
-        Errors: INVALID_ARGUMENT INVALID_ADDRESS; NOT_FOUND VERSION_NOT_FOUND, ALIAS_NOT_FOUND (both name what exists and what is
+        Errors: INVALID_ARGUMENT INVALID_ADDRESS, INVALID_ALIAS; NOT_FOUND VERSION_NOT_FOUND, ALIAS_NOT_FOUND (both name what exists and what is
         nearest); FAILED_PRECONDITION VERSION_DELETED (with its tombstone), DIGEST_AMBIGUOUS (the prefix fits several).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -611,7 +611,7 @@ class MetadataServiceServicer(object):
     def GetAlias(self, request, context):
         """Shows an alias. Needs: read on the team.
 
-        Errors: NOT_FOUND ALIAS_NOT_FOUND (names those that exist and the nearest).
+        Errors: NOT_FOUND ALIAS_NOT_FOUND (names those that exist and the nearest); INVALID_ARGUMENT INVALID_ALIAS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -626,6 +626,8 @@ class MetadataServiceServicer(object):
 
     def ListAliasHistory(self, request, context):
         """Lists the changes of the aliases of a collection, newest first. Needs: read on the team.
+
+        Errors: NOT_FOUND ALIAS_NOT_FOUND (the collection never had it); INVALID_ARGUMENT INVALID_ALIAS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -637,7 +639,7 @@ class MetadataServiceServicer(object):
         the stream with OK: watch again. The stream outlives the access token that began it. Needs: read on the team.
 
         Errors: NOT_FOUND COLLECTION_NOT_FOUND (also later, when the collection gets another name); RESOURCE_EXHAUSTED TOO_BUSY (too
-        many streams); UNAVAILABLE SERVICE_UNAVAILABLE (the server stops, or cannot look: watch again after a random time).
+        many streams); INVALID_ARGUMENT INVALID_ALIAS; UNAVAILABLE SERVICE_UNAVAILABLE (the server stops, or cannot look: watch again after a random time).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

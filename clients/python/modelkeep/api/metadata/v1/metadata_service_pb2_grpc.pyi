@@ -5,8 +5,8 @@ Names, versions and what people say of them: the service that all others ask wha
 
 Every RPC may also fail with UNAUTHENTICATED (ACCESS_TOKEN_INVALID), PERMISSION_DENIED (PERMISSION_DENIED),
 INVALID_ARGUMENT (INVALID_ARGUMENT, INVALID_NAME, LIMIT_EXCEEDED; of a list, PAGE_TOKEN_INVALID), RESOURCE_EXHAUSTED
-(TOO_BUSY, with google.rpc.RetryInfo), UNAVAILABLE (SERVICE_UNAVAILABLE) and DEADLINE_EXCEEDED. Every RPC that takes a
-`request_id` may fail with ALREADY_EXISTS (REQUEST_ID_REUSED): the same id came with another body (SEM-14). A name of a
+(TOO_BUSY, with google.rpc.RetryInfo), UNAVAILABLE (SERVICE_UNAVAILABLE), DEADLINE_EXCEEDED and INTERNAL (INTERNAL_ERROR: a
+fault of ours). Every RPC that takes a `request_id` may fail with ALREADY_EXISTS (REQUEST_ID_REUSED): the same id came with another body (SEM-14). A name of a
 team, project or collection that does not exist is NOT_FOUND (TEAM_NOT_FOUND, PROJECT_NOT_FOUND, COLLECTION_NOT_FOUND).
 """
 
@@ -177,7 +177,7 @@ class MetadataServiceStub:
     """Finds the version behind an address, `[[team/]project/]name[:ref][@pin]` (SEM-3): by alias, number, `latest`, digest,
     or an alias as of a moment. Needs: read on the team.
 
-    Errors: INVALID_ARGUMENT INVALID_ADDRESS; NOT_FOUND VERSION_NOT_FOUND, ALIAS_NOT_FOUND (both name what exists and what is
+    Errors: INVALID_ARGUMENT INVALID_ADDRESS, INVALID_ALIAS; NOT_FOUND VERSION_NOT_FOUND, ALIAS_NOT_FOUND (both name what exists and what is
     nearest); FAILED_PRECONDITION VERSION_DELETED (with its tombstone), DIGEST_AMBIGUOUS (the prefix fits several).
     """
     GetVersion: _grpc.UnaryUnaryMultiCallable[_metadata_service_pb2.GetVersionRequest, _version_pb2.Version]
@@ -237,19 +237,22 @@ class MetadataServiceStub:
     GetAlias: _grpc.UnaryUnaryMultiCallable[_metadata_service_pb2.GetAliasRequest, _alias_pb2.Alias]
     """Shows an alias. Needs: read on the team.
 
-    Errors: NOT_FOUND ALIAS_NOT_FOUND (names those that exist and the nearest).
+    Errors: NOT_FOUND ALIAS_NOT_FOUND (names those that exist and the nearest); INVALID_ARGUMENT INVALID_ALIAS.
     """
     ListAliases: _grpc.UnaryUnaryMultiCallable[_metadata_service_pb2.ListAliasesRequest, _metadata_service_pb2.ListAliasesResponse]
     """Lists the aliases of a collection by name. Needs: read on the team."""
     ListAliasHistory: _grpc.UnaryUnaryMultiCallable[_metadata_service_pb2.ListAliasHistoryRequest, _metadata_service_pb2.ListAliasHistoryResponse]
-    """Lists the changes of the aliases of a collection, newest first. Needs: read on the team."""
+    """Lists the changes of the aliases of a collection, newest first. Needs: read on the team.
+
+    Errors: NOT_FOUND ALIAS_NOT_FOUND (the collection never had it); INVALID_ARGUMENT INVALID_ALIAS.
+    """
     WatchAlias: _grpc.UnaryStreamMultiCallable[_metadata_service_pb2.WatchAliasRequest, _metadata_service_pb2.WatchAliasResponse]
     """Streams where an alias points: the present state first, then each newer one; states in between may be left out. `latest` can
     be watched too. A heartbeat comes every 20 s at most, and says that the state was looked at; within an hour the server ends
     the stream with OK: watch again. The stream outlives the access token that began it. Needs: read on the team.
 
     Errors: NOT_FOUND COLLECTION_NOT_FOUND (also later, when the collection gets another name); RESOURCE_EXHAUSTED TOO_BUSY (too
-    many streams); UNAVAILABLE SERVICE_UNAVAILABLE (the server stops, or cannot look: watch again after a random time).
+    many streams); INVALID_ARGUMENT INVALID_ALIAS; UNAVAILABLE SERVICE_UNAVAILABLE (the server stops, or cannot look: watch again after a random time).
     """
     AddSignature: _grpc.UnaryUnaryMultiCallable[_metadata_service_pb2.AddSignatureRequest, _signature_pb2.Signature]
     """Adds a signature to a version. The server checks that it is one, and trusts no key: who verifies decides which keys count.
@@ -409,7 +412,7 @@ class MetadataServiceAsyncStub(MetadataServiceStub):
     """Finds the version behind an address, `[[team/]project/]name[:ref][@pin]` (SEM-3): by alias, number, `latest`, digest,
     or an alias as of a moment. Needs: read on the team.
 
-    Errors: INVALID_ARGUMENT INVALID_ADDRESS; NOT_FOUND VERSION_NOT_FOUND, ALIAS_NOT_FOUND (both name what exists and what is
+    Errors: INVALID_ARGUMENT INVALID_ADDRESS, INVALID_ALIAS; NOT_FOUND VERSION_NOT_FOUND, ALIAS_NOT_FOUND (both name what exists and what is
     nearest); FAILED_PRECONDITION VERSION_DELETED (with its tombstone), DIGEST_AMBIGUOUS (the prefix fits several).
     """
     GetVersion: _aio.UnaryUnaryMultiCallable[_metadata_service_pb2.GetVersionRequest, _version_pb2.Version]  # type: ignore[assignment]
@@ -469,19 +472,22 @@ class MetadataServiceAsyncStub(MetadataServiceStub):
     GetAlias: _aio.UnaryUnaryMultiCallable[_metadata_service_pb2.GetAliasRequest, _alias_pb2.Alias]  # type: ignore[assignment]
     """Shows an alias. Needs: read on the team.
 
-    Errors: NOT_FOUND ALIAS_NOT_FOUND (names those that exist and the nearest).
+    Errors: NOT_FOUND ALIAS_NOT_FOUND (names those that exist and the nearest); INVALID_ARGUMENT INVALID_ALIAS.
     """
     ListAliases: _aio.UnaryUnaryMultiCallable[_metadata_service_pb2.ListAliasesRequest, _metadata_service_pb2.ListAliasesResponse]  # type: ignore[assignment]
     """Lists the aliases of a collection by name. Needs: read on the team."""
     ListAliasHistory: _aio.UnaryUnaryMultiCallable[_metadata_service_pb2.ListAliasHistoryRequest, _metadata_service_pb2.ListAliasHistoryResponse]  # type: ignore[assignment]
-    """Lists the changes of the aliases of a collection, newest first. Needs: read on the team."""
+    """Lists the changes of the aliases of a collection, newest first. Needs: read on the team.
+
+    Errors: NOT_FOUND ALIAS_NOT_FOUND (the collection never had it); INVALID_ARGUMENT INVALID_ALIAS.
+    """
     WatchAlias: _aio.UnaryStreamMultiCallable[_metadata_service_pb2.WatchAliasRequest, _metadata_service_pb2.WatchAliasResponse]  # type: ignore[assignment]
     """Streams where an alias points: the present state first, then each newer one; states in between may be left out. `latest` can
     be watched too. A heartbeat comes every 20 s at most, and says that the state was looked at; within an hour the server ends
     the stream with OK: watch again. The stream outlives the access token that began it. Needs: read on the team.
 
     Errors: NOT_FOUND COLLECTION_NOT_FOUND (also later, when the collection gets another name); RESOURCE_EXHAUSTED TOO_BUSY (too
-    many streams); UNAVAILABLE SERVICE_UNAVAILABLE (the server stops, or cannot look: watch again after a random time).
+    many streams); INVALID_ARGUMENT INVALID_ALIAS; UNAVAILABLE SERVICE_UNAVAILABLE (the server stops, or cannot look: watch again after a random time).
     """
     AddSignature: _aio.UnaryUnaryMultiCallable[_metadata_service_pb2.AddSignatureRequest, _signature_pb2.Signature]  # type: ignore[assignment]
     """Adds a signature to a version. The server checks that it is one, and trusts no key: who verifies decides which keys count.
@@ -800,7 +806,7 @@ class MetadataServiceServicer(metaclass=_abc_1.ABCMeta):
         """Finds the version behind an address, `[[team/]project/]name[:ref][@pin]` (SEM-3): by alias, number, `latest`, digest,
         or an alias as of a moment. Needs: read on the team.
 
-        Errors: INVALID_ARGUMENT INVALID_ADDRESS; NOT_FOUND VERSION_NOT_FOUND, ALIAS_NOT_FOUND (both name what exists and what is
+        Errors: INVALID_ARGUMENT INVALID_ADDRESS, INVALID_ALIAS; NOT_FOUND VERSION_NOT_FOUND, ALIAS_NOT_FOUND (both name what exists and what is
         nearest); FAILED_PRECONDITION VERSION_DELETED (with its tombstone), DIGEST_AMBIGUOUS (the prefix fits several).
         """
 
@@ -920,7 +926,7 @@ class MetadataServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_alias_pb2.Alias, _abc.Awaitable[_alias_pb2.Alias]]:
         """Shows an alias. Needs: read on the team.
 
-        Errors: NOT_FOUND ALIAS_NOT_FOUND (names those that exist and the nearest).
+        Errors: NOT_FOUND ALIAS_NOT_FOUND (names those that exist and the nearest); INVALID_ARGUMENT INVALID_ALIAS.
         """
 
     @_abc_1.abstractmethod
@@ -937,7 +943,10 @@ class MetadataServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _metadata_service_pb2.ListAliasHistoryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_metadata_service_pb2.ListAliasHistoryResponse, _abc.Awaitable[_metadata_service_pb2.ListAliasHistoryResponse]]:
-        """Lists the changes of the aliases of a collection, newest first. Needs: read on the team."""
+        """Lists the changes of the aliases of a collection, newest first. Needs: read on the team.
+
+        Errors: NOT_FOUND ALIAS_NOT_FOUND (the collection never had it); INVALID_ARGUMENT INVALID_ALIAS.
+        """
 
     @_abc_1.abstractmethod
     def WatchAlias(
@@ -950,7 +959,7 @@ class MetadataServiceServicer(metaclass=_abc_1.ABCMeta):
         the stream with OK: watch again. The stream outlives the access token that began it. Needs: read on the team.
 
         Errors: NOT_FOUND COLLECTION_NOT_FOUND (also later, when the collection gets another name); RESOURCE_EXHAUSTED TOO_BUSY (too
-        many streams); UNAVAILABLE SERVICE_UNAVAILABLE (the server stops, or cannot look: watch again after a random time).
+        many streams); INVALID_ARGUMENT INVALID_ALIAS; UNAVAILABLE SERVICE_UNAVAILABLE (the server stops, or cannot look: watch again after a random time).
         """
 
     @_abc_1.abstractmethod
