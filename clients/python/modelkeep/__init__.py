@@ -26,12 +26,13 @@ if TYPE_CHECKING:
     from modelkeep._file import File, Folder
     from modelkeep._follow import Follower, follow
     from modelkeep._graph import Graph
+    from modelkeep._init import init
     from modelkeep._key import ApiKey, NewKey
     from modelkeep._lineage import Impact
     from modelkeep._metric import Metric, Point
     from modelkeep._node import Edge, Group, Link, Node
     from modelkeep._recorded_run import RecordedRun, RunEnvironment, RunSource
-    from modelkeep._run import PendingVersion, Run, init
+    from modelkeep._run import PendingVersion, Run
     from modelkeep._signing import Signature
     from modelkeep._version import Tombstone, Uses, Version
     from modelkeep.errors import *  # noqa: F403
@@ -70,7 +71,7 @@ _HOMES = {
     "Uses": "_version",
     "Version": "_version",
     "follow": "_follow",
-    "init": "_run",
+    "init": "_init",
 }
 
 __all__ = [

@@ -111,7 +111,8 @@ def log_artifact(
     collection = CollectionName(project.team, project.project, artifact.name)
     _check_type(connection, collection, artifact.type)
     total = sum(os.path.getsize(source.path) for source in artifact.sources()) if _progress.wanted() else None
-    with _progress.bar(f"{artifact.name} ↑", total) as advance, Upload(connection, TeamName(project.team), advance) as upload:
+    label = "" if artifact.is_silent else f"{artifact.name} ↑"
+    with _progress.bar(label, total) as advance, Upload(connection, TeamName(project.team), advance) as upload:
         upload.send(artifact.sources(), stamps)
         if accept is not None:
             accept(upload.entries)

@@ -14,6 +14,7 @@ from modelkeep._artifact import Artifact, Source, Sources
 from modelkeep._log import Words, commit_request, draft_request, ignored_fields, log_artifact
 from modelkeep._offline_journal import Journal
 from modelkeep._offline_store import Snapshots
+from modelkeep._sync_run import KINDS, RunReplay
 from modelkeep._version import Version
 from modelkeep.api.metadata.v1 import draft_pb2
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
@@ -58,6 +59,10 @@ class Notes:
     """The first record that is not replayed yet."""
     drafts: dict[int, list[str]] = field(default_factory=dict)
     logged: dict[int, dict[str, Any]] = field(default_factory=dict)
+    begun: bool = False
+    """Whether the server was told that the run began, …"""
+    is_kept: bool = True
+    """… and keeps it."""
 
     def __post_init__(self) -> None:
         self._journal = Journal(os.path.join(self.folder, NOTES))
@@ -77,6 +82,8 @@ class Notes:
                 self.drafts.setdefault(values["record"], []).append(values["draft"])
             case "logged":
                 self.logged[values["record"]] = values
+            case "begun":
+                self.begun, self.is_kept = True, values["kept"]
             case "done":
                 self.next = values["record"] + 1
 
@@ -91,19 +98,28 @@ class Replay:
         self._project = ProjectName(head.values["team"] or connection.team, head.values["project"])
         self._run = RunName(self._project.team, self._project.project, head.values["run"])
         self._display_name = head.values["name"]
+        self._head = head
+        self._itself = RunReplay(connection, self._run, notes, self._id)
         self.step = "server"
         """What is being done, for who has to tell that it failed."""
 
+    def begin(self) -> None:
+        """Note the server, and begin the run there, unless that was done. Raises as `replay`."""
+        self._settle()
+        self.step = "run"
+        self._itself.begin(self._head)
+
     def replay(self, record: Record) -> Step:
         """Do what a record says, unless it was done. Raises ModelkeepError; then it may simply be tried again."""
-        self._settle()
         match record.kind:
             case "log":
                 done = self._log(record)
             case "use":
                 done = self._use(record)
-            case "finish":
-                done = Step(record.number, record.kind, "")
+            case kind if kind in KINDS:
+                self.step = kind
+                self._itself.replay(record)
+                done = Step(record.number, kind, "")
             case _:
                 message = (
                     f"records of the kind {record.kind!r} are not known here; a newer modelkeep wrote it, so sync with that"

@@ -85,6 +85,10 @@ def _given(folders: list[Path] | None) -> list[Path]:
 def _tell(call: Call, outcome: Outcome) -> None:
     if outcome.torn and outcome.steps:
         call.out.note(f"{outcome.folder}: its last record was never completed, so it was left out")
+    if not outcome.is_kept:
+        call.out.note_each(
+            "this server keeps no runs: what was logged and used is synced, and metrics, config and code are not"
+        )
     for step in outcome.steps:
         if step.ignored_fields:
             call.out.note(f"{step.version} had this content already; not applied to it: {', '.join(step.ignored_fields)}")
