@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from modelkeep._metric import Metric, Point
     from modelkeep._node import Edge, Group, Link, Node
     from modelkeep._recorded_run import RecordedRun, RunEnvironment, RunSource
+    from modelkeep._rule import AliasRule, Comparison
     from modelkeep._run import PendingVersion, Run
     from modelkeep._signing import Signature
     from modelkeep._version import Tombstone, Uses, Version
@@ -42,11 +43,13 @@ if TYPE_CHECKING:
 _HOMES = {
     "Alias": "_alias",
     "AliasChange": "_alias",
+    "AliasRule": "_rule",
     "Api": "_api",
     "ApiKey": "_key",
     "Artifact": "_artifact",
     "Collection": "_collection",
     "CollectionChange": "_collection",
+    "Comparison": "_rule",
     "Draft": "_draft",
     "Edge": "_node",
     "File": "_file",
@@ -77,11 +80,13 @@ _HOMES = {
 __all__ = [
     "Alias",
     "AliasChange",
+    "AliasRule",
     "Api",
     "ApiKey",
     "Artifact",
     "Collection",
     "CollectionChange",
+    "Comparison",
     "Draft",
     "Edge",
     "File",

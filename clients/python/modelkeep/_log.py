@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from modelkeep import _progress
 from modelkeep._channel import retrying
 from modelkeep._entries import requests
+from modelkeep._rule import Comparison, condition
 from modelkeep._upload import Upload
 from modelkeep._version import Version
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
@@ -55,6 +56,8 @@ class Words:
     metadata_json: str
     run: RunName | None = None
     run_display_name: str = ""
+    only_if_better: tuple[str, str] | None = None
+    """By which number it has to be better than every version."""
 
     @classmethod
     def of(
@@ -64,8 +67,11 @@ class Words:
         tags: Iterable[str] = (),
         run: RunName | None = None,
         run_display_name: str = "",
+        *,
+        only_if_better: tuple[str, str] | None = None,
     ) -> Words:
-        """Take them as they are now. Raises InvalidAlias, InvalidTag, InvalidMetadata."""
+        """Take them as they are now. Raises InvalidAlias, InvalidTag, InvalidMetadata, InvalidArgument."""
+        condition(only_if_better)
         return cls(
             parse_aliases(aliases),
             parse_tags(tags),
@@ -74,6 +80,7 @@ class Words:
             artifact.metadata_json(),
             run,
             run_display_name,
+            only_if_better,
         )
 
 
@@ -101,7 +108,7 @@ def log_artifact(
     draft: str = "",
     accept: Callable[[Spool], None] | None = None,
 ) -> Version:
-    """Make a version of an artifact; content that is there already answers with its version.
+    """Make a version of an artifact; content that is there already answers with its version, what is not better with the best.
 
     `stamps` says what the files must still be. `draft` is an open draft to commit, else a new one is opened; it stays as it is
     when something fails. `accept` sees the entries before they are committed, and may raise.
@@ -117,13 +124,7 @@ def log_artifact(
         if accept is not None:
             accept(upload.entries)
         answer = _commit(connection, collection, artifact, words, upload, given=draft)
-        version = Version.from_pb(
-            answer.version,
-            connection,
-            deduplicated=answer.deduplicated,
-            ignored_fields=ignored_fields(answer),
-            sent_bytes=upload.sent_bytes,
-        )
+        version = committed(answer, connection, sent_bytes=upload.sent_bytes)
     if version.ignored_fields and not draft:
         ignored = ", ".join(version.ignored_fields)
         _log.warning("%s had this content already; not applied to it: %s", version.name, ignored)
@@ -186,9 +187,16 @@ def _commit_draft(commit: partial[pb.CommitDraftResponse], artifact: Artifact, u
     return commit(timeout=COMMIT_SECONDS)
 
 
-def ignored_fields(answer: pb.CommitDraftResponse) -> tuple[str, ...]:
-    """What a version that was there already did not take over, in the words of the SDK."""
-    return tuple(name.removesuffix("_json") for name in answer.ignored_fields)
+def committed(answer: pb.CommitDraftResponse, connection: Connection, *, sent_bytes: int = 0) -> Version:
+    """The version of the answer to a commit, and what that says of it, in the words of the SDK."""
+    return Version.from_pb(
+        answer.version,
+        connection,
+        deduplicated=answer.deduplicated,
+        ignored_fields=tuple(name.removesuffix("_json") for name in answer.ignored_fields),
+        sent_bytes=sent_bytes,
+        comparison=Comparison.from_pb(answer.comparison) if answer.HasField("comparison") else None,
+    )
 
 
 def commit_request(draft: str, words: Words) -> pb.CommitDraftRequest:
@@ -202,4 +210,5 @@ def commit_request(draft: str, words: Words) -> pb.CommitDraftRequest:
         metadata_json=words.metadata_json,
         run=str(words.run) if words.run else "",
         run_display_name=words.run_display_name,
+        only_if_better=condition(words.only_if_better),
     )

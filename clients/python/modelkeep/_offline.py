@@ -157,6 +157,7 @@ class OfflineRun(Run):
                 description=words.description,
                 notes=words.notes,
                 metadata=json.loads(words.metadata_json),
+                only_if_better=words.only_if_better,
             )
         return OfflineVersion.of(self.folder, self._head, record)
 
@@ -171,10 +172,16 @@ class OfflineRun(Run):
         raise needs_server(f"building {artifact.name!r} in several runs under the id {distributed_id[:100]!r}")
 
     def finish_artifact(
-        self, artifact: Artifact | str, *, distributed_id: str, aliases: Iterable[str] = (), tags: Iterable[str] = ()
+        self,
+        artifact: Artifact | str,
+        *,
+        distributed_id: str,
+        aliases: Iterable[str] = (),
+        tags: Iterable[str] = (),
+        only_if_better: tuple[str, str] | None = None,
     ) -> NoReturn:
         """Not possible: see `upsert_artifact`."""
-        del artifact, aliases, tags
+        del artifact, aliases, tags, only_if_better
         raise needs_server(f"finishing what several runs built under the id {distributed_id[:100]!r}")
 
     def _find(self, address: str) -> Version:

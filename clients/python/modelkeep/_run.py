@@ -112,6 +112,7 @@ class Run(RunRecord):
         *,
         aliases: Iterable[str] = (),
         tags: Iterable[str] = (),
+        only_if_better: tuple[str, str] | None = None,
         wait: Literal[True] = True,
     ) -> Version: ...
 
@@ -124,6 +125,7 @@ class Run(RunRecord):
         *,
         aliases: Iterable[str] = (),
         tags: Iterable[str] = (),
+        only_if_better: tuple[str, str] | None = None,
         wait: Literal[False],
     ) -> PendingVersion: ...
 
@@ -135,11 +137,14 @@ class Run(RunRecord):
         *,
         aliases: Iterable[str] = (),
         tags: Iterable[str] = (),
+        only_if_better: tuple[str, str] | None = None,
         wait: bool = True,
     ) -> Version | PendingVersion:
         """Make a version of an artifact, or of a file or folder with a `name` and a `type`.
 
         Content that the collection has already makes no new version: `deduplicated` says so, and only the aliases are applied.
+        With `only_if_better=("acc", "max")` the server makes a version only if that number of the metadata is better than in
+        every version; else the best one is the answer, and `comparison` says what was compared.
         With `wait=False` it goes up in the background, and `finish` raises what fails; files that are written to before they
         were read make it fail.
 
@@ -148,7 +153,7 @@ class Run(RunRecord):
         self._require_open()
         artifact = _as_artifact(artifact, name, type)
         artifact.seal()
-        words = Words.of(artifact, aliases, tags, self._run, self.name)
+        words = Words.of(artifact, aliases, tags, self._run, self.name, only_if_better=only_if_better)
         return self._log_now(artifact, words) if wait else self._log_later(artifact, words)
 
     def _log_now(self, artifact: Artifact, words: Words) -> Version:
@@ -202,6 +207,7 @@ class Run(RunRecord):
         distributed_id: str,
         aliases: Iterable[str] = (),
         tags: Iterable[str] = (),
+        only_if_better: tuple[str, str] | None = None,
     ) -> Version:
         """Make a version of all that was added under an id. From then on nothing can be added to it.
 
@@ -214,7 +220,8 @@ class Run(RunRecord):
         name = artifact.name if isinstance(artifact, Artifact) else artifact
         collection = CollectionName(self.team, self.project, name)
         draft = find_shared(self._connection, collection, _shared_id(distributed_id))
-        words = Words.of(about or Artifact(name, draft.type), aliases, tags, self._run, self.name)
+        said = about or Artifact(name, draft.type)
+        words = Words.of(said, aliases, tags, self._run, self.name, only_if_better=only_if_better)
         if about is not None and (not about.is_sealed or about in self._unsent):
             self._add(draft, about)
         try:
