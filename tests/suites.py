@@ -61,7 +61,7 @@ class Suite:
         env = {name: value for name, value in os.environ.items() if not name.startswith("MODELKEEP_")}
         env |= {"MODELKEEP_URL": self.url, "MODELKEEP_API_KEY": api_key or self.api_key, "MODELKEEP_PROJECT": project}
         env |= {name: os.environ[name] for name in ("MODELKEEP_CONFIG_HOME", "MODELKEEP_CACHE_DIR")}
-        env["MODELKEEP_PROGRESS"] = "0"
+        env |= {"MODELKEEP_PROGRESS": "0", "MODELKEEP_CAPTURE": "none"}
         apart = {"MODELKEEP_BLOB_URL": self.blob_url, "MODELKEEP_LINEAGE_URL": self.lineage_url}
         return env | {name: url for name, url in apart.items() if url} | more
 

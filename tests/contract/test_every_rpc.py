@@ -66,6 +66,7 @@ GIVEN: dict[str, dict[str, Any]] = {
     },
     "CreateApiKey": {"api_key": {"role": 1}},
     "MoveAliases": {"moves": [{"alias": "a", "version": f"teams/{OWN}/projects/p/collections/c/versions/v7"}]},
+    "SetAliasRule": {"expression": "argmax(metadata.acc)"},
     "EditTags": {"add": ["t"]},
     "AddSignature": {"signature": {"algorithm": 1, "public_key": bytes(32), "value": bytes(64)}},
     "CreateRun": {"run_id": "r", "run": {}},

@@ -34,6 +34,26 @@ def test_an_alias_moves_by_compare_and_set_and_remembers(cli: Cli):
     assert "eval 142" in cli("history", "m").out
 
 
+def test_a_rule_keeps_an_alias_and_what_is_not_better_is_not_logged(cli: Cli):
+    cli.put("m", "--metadata", '{"acc": 0.5}', f="one")
+    assert cli("alias", "rule", "set", "m", "best", "argmax(metadata.acc)", "--json").json["version"] == "v0"
+    better = cli.put("m", "--metadata", '{"acc": 0.9}', "--only-if-better", "acc:max", f="two")
+    assert (better["name"], better["comparison"]["best_value"], better["comparison"]["is_better"]) == ("m:v1", 0.5, True)
+    worse = cli.put("m", "--metadata", '{"acc": 0.7}', "--only-if-better", "acc:max", f="three")
+    assert (worse["name"], worse["comparison"]["best_version"], worse["comparison"]["is_better"]) == ("m:v1", "v1", False)
+    refused = cli("alias", "set", "m:v0", "best", "--json")
+    assert (refused.code, refused.error["reason"]) == (1, "ALIAS_RULED")
+    (rule,) = cli("alias", "rule", "ls", "m", "--json").json
+    assert (rule["alias"], rule["expression"], rule["version"]) == ("best", "argmax(metadata.acc)", "v1")
+    assert "argmax(metadata.acc)" in cli("alias", "rule", "ls", "m").out
+    assert "rule: argmax(metadata.acc)" in cli("history", "m", "best").out
+    assert cli("alias", "rule", "rm", "m", "best", "--json").json["version"] == "v1"
+    assert cli("alias", "set", "m:v0", "best").code == 0
+    assert cli("alias", "rule", "ls", "m").out == ""
+    wrong = cli("alias", "rule", "set", "m", "best", "argmax(acc)", "--json")
+    assert (wrong.code, wrong.error["reason"]) == (2, "INVALID_FILTER")
+
+
 def test_tags(cli: Cli):
     """SEM-19."""
     cli.put("m")

@@ -12,11 +12,13 @@ from modelkeep import errors
 NAMES = {
     "Alias",
     "AliasChange",
+    "AliasRule",
     "Api",
     "ApiKey",
     "Artifact",
     "Collection",
     "CollectionChange",
+    "Comparison",
     "Draft",
     "Edge",
     "File",

@@ -26,12 +26,14 @@ if TYPE_CHECKING:
     from modelkeep._file import File, Folder
     from modelkeep._follow import Follower, follow
     from modelkeep._graph import Graph
+    from modelkeep._init import init
     from modelkeep._key import ApiKey, NewKey
     from modelkeep._lineage import Impact
     from modelkeep._metric import Metric, Point
     from modelkeep._node import Edge, Group, Link, Node
     from modelkeep._recorded_run import RecordedRun, RunEnvironment, RunSource
-    from modelkeep._run import PendingVersion, Run, init
+    from modelkeep._rule import AliasRule, Comparison
+    from modelkeep._run import PendingVersion, Run
     from modelkeep._signing import Signature
     from modelkeep._version import Tombstone, Uses, Version
     from modelkeep.errors import *  # noqa: F403
@@ -41,11 +43,13 @@ if TYPE_CHECKING:
 _HOMES = {
     "Alias": "_alias",
     "AliasChange": "_alias",
+    "AliasRule": "_rule",
     "Api": "_api",
     "ApiKey": "_key",
     "Artifact": "_artifact",
     "Collection": "_collection",
     "CollectionChange": "_collection",
+    "Comparison": "_rule",
     "Draft": "_draft",
     "Edge": "_node",
     "File": "_file",
@@ -70,17 +74,19 @@ _HOMES = {
     "Uses": "_version",
     "Version": "_version",
     "follow": "_follow",
-    "init": "_run",
+    "init": "_init",
 }
 
 __all__ = [
     "Alias",
     "AliasChange",
+    "AliasRule",
     "Api",
     "ApiKey",
     "Artifact",
     "Collection",
     "CollectionChange",
+    "Comparison",
     "Draft",
     "Edge",
     "File",

@@ -14,6 +14,7 @@ from modelkeep._draft import Draft, find_draft, list_drafts, open_draft
 from modelkeep._key import ApiKey, NewKey, parse_role
 from modelkeep._log import COMMIT_SECONDS, Words, log_artifact, parse_aliases, parse_tags
 from modelkeep._resolve import resolve
+from modelkeep._rule import AliasRule
 from modelkeep._version import Version
 from modelkeep._wire import pages
 from modelkeep.address import Address
@@ -71,9 +72,16 @@ class Api(RunsApi, LineageApi):
         """
         return resolve(self._connection, self._address(address), address)
 
-    def log_artifact(self, artifact: Artifact, *, aliases: Iterable[str] = (), tags: Iterable[str] = ()) -> Version:
-        """Make a version of an artifact, of no run. Raises as `Run.log_artifact` does."""
-        words = Words.of(artifact, aliases, tags)
+    def log_artifact(
+        self,
+        artifact: Artifact,
+        *,
+        aliases: Iterable[str] = (),
+        tags: Iterable[str] = (),
+        only_if_better: tuple[str, str] | None = None,
+    ) -> Version:
+        """Make a version of an artifact, of no run. All is as in `Run.log_artifact`."""
+        words = Words.of(artifact, aliases, tags, only_if_better=only_if_better)
         return log_artifact(self._connection, self._connection.project, artifact, words)
 
     def versions(
@@ -251,6 +259,26 @@ class Api(RunsApi, LineageApi):
         """The changes of the aliases of a collection, newest first; only of one alias, if given."""
         request = pb.ListAliasHistoryRequest(parent=str(self._collection(collection)), alias=alias or "")
         return map(AliasChange.from_pb, pages(self._connection.metadata.ListAliasHistory, request, lambda page: page.changes))
+
+    def set_alias_rule(self, collection: str, alias: str, expression: str) -> AliasRule:
+        """Keep an alias on the best version, by `argmax(metadata.acc)` or `argmin(metadata.loss)`; it moves at once.
+
+        From then on the server moves it, and nobody else does (AliasRuled). It replaces the rule that the alias had. Raises
+        InvalidFilter (points at the character), CollectionNotFound, LimitExceeded.
+        """
+        name = self._collection(collection).alias(parse_alias(alias))
+        request = pb.SetAliasRuleRequest(alias=str(name), expression=expression)
+        return AliasRule.from_pb(self._connection.metadata.SetAliasRule(request))
+
+    def delete_alias_rule(self, collection: str, alias: str) -> AliasRule:
+        """Take the rule of an alias away; the alias stays where it is. Raises AliasNotFound when it has none."""
+        name = self._collection(collection).alias(parse_alias(alias))
+        return AliasRule.from_pb(self._connection.metadata.DeleteAliasRule(pb.DeleteAliasRuleRequest(alias=str(name))))
+
+    def alias_rules(self, collection: str) -> Iterator[AliasRule]:
+        """The rules of a collection, by alias."""
+        request = pb.ListAliasRulesRequest(parent=str(self._collection(collection)))
+        return map(AliasRule.from_pb, pages(self._connection.metadata.ListAliasRules, request, lambda page: page.rules))
 
     def restore(self, address: str) -> Version:
         """Bring a deleted version back under its number: `name:vN`. Raises VersionPurged, DigestLive, VersionNotFound."""

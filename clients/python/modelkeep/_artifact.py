@@ -80,6 +80,8 @@ class Artifact:
         self._folders: set[str] = set()
         self._sealed = False
         self._staging = ""
+        self.is_silent = False
+        """Whether it is logged without a progress bar: nobody asked for it to be."""
 
     def __repr__(self) -> str:
         return f"<Artifact {self.name!r} type={self.type!r} files={len(self._files)}>"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from modelkeep import _progress
 from modelkeep._artifact import Artifact
-from modelkeep._log import COMMIT_SECONDS, COMMIT_TIMES, Words, add_entries, commit_request, draft_request, ignored_fields
+from modelkeep._log import COMMIT_SECONDS, COMMIT_TIMES, Words, add_entries, commit_request, committed, draft_request
 from modelkeep._upload import Upload
 from modelkeep._version import Version
 from modelkeep._wire import last, moment, pages
@@ -120,21 +120,23 @@ class Draft:
         description: str = "",
         notes: str = "",
         metadata: Mapping[str, Any] | None = None,
+        only_if_better: tuple[str, str] | None = None,
     ) -> Version:
         """Make the draft a version; content that the collection has already answers with its version.
+
+        `only_if_better` as in `Run.log_artifact`: a draft that was not better has ended too, and `version` is the best one.
 
         The same commit again answers the same. Raises DraftNotOpen (aborted or expired), DraftCommitted (it was committed with
         other words), InvalidPath (a path is a file and a folder), InvalidAlias, InvalidTag, InvalidMetadata.
         """
         about = Artifact(self.collection, self.type, metadata=metadata, description=description, notes=notes)
-        return self.commit_words(Words.of(about, aliases, tags))
+        return self.commit_words(Words.of(about, aliases, tags, only_if_better=only_if_better))
 
     def commit_words(self, words: Words) -> Version:
         """As `commit`, with all that is said about the version in one."""
         self.flush()
         answer = self._commit(commit_request(self.resource_name, words))
-        about = {"deduplicated": answer.deduplicated, "ignored_fields": ignored_fields(answer), "sent_bytes": self.sent_bytes}
-        version = Version.from_pb(answer.version, self._connection, **about)
+        version = committed(answer, self._connection, sent_bytes=self.sent_bytes)
         self.state, self.version = "COMMITTED", version.version
         return version
 

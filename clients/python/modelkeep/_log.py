@@ -13,6 +13,7 @@ from modelkeep import _progress
 from modelkeep._ahead import Ahead
 from modelkeep._channel import retrying
 from modelkeep._entries import requests
+from modelkeep._rule import Comparison, condition
 from modelkeep._upload import Upload
 from modelkeep._version import Version
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
@@ -56,6 +57,8 @@ class Words:
     metadata_json: str
     run: RunName | None = None
     run_display_name: str = ""
+    only_if_better: tuple[str, str] | None = None
+    """By which number it has to be better than every version."""
 
     @classmethod
     def of(
@@ -65,8 +68,11 @@ class Words:
         tags: Iterable[str] = (),
         run: RunName | None = None,
         run_display_name: str = "",
+        *,
+        only_if_better: tuple[str, str] | None = None,
     ) -> Words:
-        """Take them as they are now. Raises InvalidAlias, InvalidTag, InvalidMetadata."""
+        """Take them as they are now. Raises InvalidAlias, InvalidTag, InvalidMetadata, InvalidArgument."""
+        condition(only_if_better)
         return cls(
             parse_aliases(aliases),
             parse_tags(tags),
@@ -75,6 +81,7 @@ class Words:
             artifact.metadata_json(),
             run,
             run_display_name,
+            only_if_better,
         )
 
 
@@ -102,7 +109,7 @@ def log_artifact(
     draft: str = "",
     accept: Callable[[Spool], None] | None = None,
 ) -> Version:
-    """Make a version of an artifact; content that is there already answers with its version.
+    """Make a version of an artifact; content that is there already answers with its version, what is not better with the best.
 
     `stamps` says what the files must still be. `draft` is an open draft to commit, else a new one is opened; it stays as it is
     when something fails. `accept` sees the entries before they are committed, and may raise.
@@ -112,8 +119,9 @@ def log_artifact(
     collection = CollectionName(project.team, project.project, artifact.name)
     _check_type(connection, collection, artifact.type)
     total = sum(os.path.getsize(source.path) for source in artifact.sources()) if _progress.wanted() else None
+    label = "" if artifact.is_silent else f"{artifact.name} ↑"
     with (
-        _progress.bar(f"{artifact.name} ↑", total) as advance,
+        _progress.bar(label, total) as advance,
         Upload(connection, TeamName(project.team), advance) as upload,
         Ahead(connection, lambda: open_draft(connection, collection, artifact.type)) as ahead,
     ):
@@ -124,13 +132,7 @@ def log_artifact(
             accept(upload.entries)
         filled = ahead.finish(upload.entries)
         answer = _commit(connection, collection, artifact, words, upload, given=draft, filled=filled)
-        version = Version.from_pb(
-            answer.version,
-            connection,
-            deduplicated=answer.deduplicated,
-            ignored_fields=ignored_fields(answer),
-            sent_bytes=upload.sent_bytes,
-        )
+        version = committed(answer, connection, sent_bytes=upload.sent_bytes)
     if version.ignored_fields and not draft:
         ignored = ", ".join(version.ignored_fields)
         _log.warning("%s had this content already; not applied to it: %s", version.name, ignored)
@@ -208,9 +210,16 @@ def _commit_draft(commit: partial[pb.CommitDraftResponse], artifact: Artifact, u
     return commit(timeout=COMMIT_SECONDS)
 
 
-def ignored_fields(answer: pb.CommitDraftResponse) -> tuple[str, ...]:
-    """What a version that was there already did not take over, in the words of the SDK."""
-    return tuple(name.removesuffix("_json") for name in answer.ignored_fields)
+def committed(answer: pb.CommitDraftResponse, connection: Connection, *, sent_bytes: int = 0) -> Version:
+    """The version of the answer to a commit, and what that says of it, in the words of the SDK."""
+    return Version.from_pb(
+        answer.version,
+        connection,
+        deduplicated=answer.deduplicated,
+        ignored_fields=tuple(name.removesuffix("_json") for name in answer.ignored_fields),
+        sent_bytes=sent_bytes,
+        comparison=Comparison.from_pb(answer.comparison) if answer.HasField("comparison") else None,
+    )
 
 
 def commit_request(draft: str, words: Words) -> pb.CommitDraftRequest:
@@ -224,4 +233,5 @@ def commit_request(draft: str, words: Words) -> pb.CommitDraftRequest:
         metadata_json=words.metadata_json,
         run=str(words.run) if words.run else "",
         run_display_name=words.run_display_name,
+        only_if_better=condition(words.only_if_better),
     )

@@ -5,29 +5,36 @@ from __future__ import annotations
 import json
 import logging
 import os
+import secrets
 import threading
 from concurrent.futures import Future
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
-from modelkeep._log import Words
+from modelkeep._ledger import Begun
 from modelkeep._offline_cached import known_version
 from modelkeep._offline_find import FORMAT, find
 from modelkeep._offline_journal import Journal, cannot_record
+from modelkeep._offline_ledger import OfflineLedger, as_json
 from modelkeep._offline_store import Snapshots
 from modelkeep._offline_version import JOURNAL, UNKNOWN_TEAM, OfflineConnection, OfflineVersion, needs_server
 from modelkeep._run import PendingVersion, Run
 from modelkeep.address import Address, format_moment
-from modelkeep.errors import CollectionTypeMismatch, InvalidArgument
-from modelkeep.names import ProjectName
+from modelkeep.errors import CollectionTypeMismatch
+from modelkeep.names import RunName
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from modelkeep._artifact import Artifact
     from modelkeep._channel import Connection
+    from modelkeep._log import Words
+    from modelkeep._offline_journal import Record
+    from modelkeep._redact import Redactor
     from modelkeep._version import Version
+    from modelkeep.api.lineage.v1 import run_pb2
 
 _log: Final = logging.getLogger("modelkeep")
 
@@ -35,42 +42,82 @@ ALIVE: Final = "alive.lock"
 """Locked as long as the run's process, or a child that it forked, lives."""
 
 
+def begin_offline(
+    above: str,
+    place: tuple[str, str],
+    message: run_pb2.Run,
+    *,
+    run_id: str,
+    resume: str,
+    config: dict[str, Any],
+    redactor: Redactor,
+) -> OfflineRun:
+    """Begin a run in a folder of its own under `above`. Raises TargetUnusable, DiskFull."""
+    above = os.path.abspath(above)
+    team, project = place
+    now = datetime.now(UTC)
+    name = RunName(team or UNKNOWN_TEAM, project, run_id or secrets.token_hex(8))
+    folder = os.path.join(above, f"{now:%Y%m%dT%H%M%SZ}-{name.run}" + (f"-{secrets.token_hex(3)}" if run_id else ""))
+    try:
+        os.makedirs(folder)
+        alive = _hold(os.path.join(folder, ALIVE))
+    except OSError as error:
+        raise cannot_record(folder, error) from None
+    journal = Journal(os.path.join(folder, JOURNAL))
+    head = journal.append("run", **_head(name, team, message), time=format_moment(now), resume=resume if run_id else "")
+    _make_durable(folder, above)
+    _log.info("offline: recording to %s", folder)
+    recording = Recording(folder, alive, journal, head)
+    return OfflineRun(recording, name, Begun(message, resumed=False), config=config, redactor=redactor)
+
+
+def _head(name: RunName, team: str, message: run_pb2.Run) -> dict[str, Any]:
+    """What the first record says of a run."""
+    return {
+        "format": FORMAT,
+        "run": name.run,
+        "name": message.display_name,
+        "job_type": message.job_type,
+        "team": team,
+        "project": name.project,
+        "config": json.loads(message.config_json),
+        "group": message.group,
+        "tags": list(message.tags),
+        "notes": message.notes,
+        "source": as_json(message.source),
+        "environment": as_json(message.environment),
+        "modelkeep": installed_version("modelkeep"),
+    }
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A folder that a run records into."""
+
+    folder: str
+    alive: int
+    """The descriptor of a file that is locked as long as the run lives."""
+    journal: Journal
+    head: Record
+
+
 class OfflineRun(Run):
     """A run that records to disk. Its team may be empty: then it will be that of the key that syncs."""
 
     def __init__(
-        self, above: str, team: str, project: str, *, display_name: str, job_type: str, config: dict[str, Any]
+        self, recording: Recording, name: RunName, begun: Begun, *, config: dict[str, Any], redactor: Redactor
     ) -> None:
-        """Use `modelkeep.init(mode="offline")`. Raises TargetUnusable, DiskFull."""
-        parent = ProjectName(team or UNKNOWN_TEAM, project)
-        connection = OfflineConnection(parent.team, parent.project)
-        super().__init__(cast("Connection", connection), parent, display_name, job_type, config)
-        now, recorded = datetime.now(UTC), _as_json(config)
-        self._above = os.path.abspath(above)
-        self.folder = os.path.join(self._above, f"{now:%Y%m%dT%H%M%SZ}-{self.id}")
+        """Use `modelkeep.init(mode="offline")`."""
+        self.folder = recording.folder
         """Where it records."""
+        self._above = os.path.dirname(self.folder)
+        self._alive = recording.alive
         self._types: dict[str, str] = {}
         self._snapshots = Snapshots(self.folder)
-        self._journal = Journal(os.path.join(self.folder, JOURNAL))
-        try:
-            os.makedirs(self.folder)
-            self._alive = _hold(os.path.join(self.folder, ALIVE))
-        except OSError as error:
-            raise cannot_record(self.folder, error) from None
-        self._head = self._journal.append(
-            "run",
-            format=FORMAT,
-            time=format_moment(now),
-            run=self.id,
-            name=display_name,
-            job_type=job_type,
-            team=team,
-            project=project,
-            config=recorded,
-            modelkeep=installed_version("modelkeep"),
-        )
-        _make_durable(self.folder, self._above)
-        _log.info("offline: recording to %s", self.folder)
+        self._journal = recording.journal
+        self._head = recording.head
+        connection = cast("Connection", OfflineConnection(name.team, name.project))
+        super().__init__(connection, name, OfflineLedger(self._journal), begun, config=config, redactor=redactor)
 
     @property
     def team(self) -> str:
@@ -83,11 +130,9 @@ class OfflineRun(Run):
         super().forget()
         self._recording = threading.Lock()
 
-    def finish(self) -> None:
-        """Note that the run ended."""
-        if not self._finished:
-            super().finish()
-            self._journal.append("finish", time=_now())
+    def _end(self, state: str) -> None:
+        super()._end(state)
+        if os.getpid() == self._owner:
             os.close(self._alive)
 
     def _log_now(self, artifact: Artifact, words: Words) -> Version:
@@ -112,6 +157,7 @@ class OfflineRun(Run):
                 description=words.description,
                 notes=words.notes,
                 metadata=json.loads(words.metadata_json),
+                only_if_better=words.only_if_better,
             )
         return OfflineVersion.of(self.folder, self._head, record)
 
@@ -126,10 +172,16 @@ class OfflineRun(Run):
         raise needs_server(f"building {artifact.name!r} in several runs under the id {distributed_id[:100]!r}")
 
     def finish_artifact(
-        self, artifact: Artifact | str, *, distributed_id: str, aliases: Iterable[str] = (), tags: Iterable[str] = ()
+        self,
+        artifact: Artifact | str,
+        *,
+        distributed_id: str,
+        aliases: Iterable[str] = (),
+        tags: Iterable[str] = (),
+        only_if_better: tuple[str, str] | None = None,
     ) -> NoReturn:
         """Not possible: see `upsert_artifact`."""
-        del artifact, aliases, tags
+        del artifact, aliases, tags, only_if_better
         raise needs_server(f"finishing what several runs built under the id {distributed_id[:100]!r}")
 
     def _find(self, address: str) -> Version:
@@ -159,14 +211,6 @@ def _hold(path: str) -> int:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     fcntl.flock(descriptor, fcntl.LOCK_SH)
     return descriptor
-
-
-def _as_json(config: dict[str, Any]) -> Any:
-    """What of a config is recorded: what JSON cannot hold, as text. Raises InvalidArgument."""
-    try:
-        return json.loads(json.dumps(config, default=str))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidArgument(f"the config cannot be recorded: {error}", field="config") from None
 
 
 def _make_durable(*folders: str) -> None:

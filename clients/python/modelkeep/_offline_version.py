@@ -120,6 +120,11 @@ class OfflineVersion(Version):
         """The folder of its run."""
         return self._place[0]
 
+    @property
+    def record(self) -> int:
+        """The number of the record that logged it."""
+        return self._place[1]
+
     def __repr__(self) -> str:
         return f"<OfflineVersion {self.name} type={self.type!r}>"
 

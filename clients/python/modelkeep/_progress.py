@@ -18,8 +18,8 @@ def wanted() -> bool:
 
 @contextmanager
 def bar(what: str, total_bytes: int | None) -> Iterator[Callable[[int], None]]:
-    """A bar of bytes, as a function to advance it by; it may be called from any thread."""
-    if not wanted():
+    """A bar of bytes, as a function to advance it by; it may be called from any thread. What has no name has no bar."""
+    if not what or not wanted():
         yield lambda _: None
         return
     from rich.console import Console  # noqa: PLC0415 - a script in a pipe needs none of it

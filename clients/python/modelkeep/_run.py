@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
-import secrets
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, overload
 
-from modelkeep import config as settings
+from modelkeep import _run_end
 from modelkeep._artifact import Artifact
-from modelkeep._channel import connect
 from modelkeep._chunks import stamps_of
 from modelkeep._draft import find_shared, open_draft
-from modelkeep._fork import gate
+from modelkeep._ledger import parse_state
 from modelkeep._log import Words, log_artifact
 from modelkeep._resolve import get_version, resolve
+from modelkeep._run_record import RunRecord
 from modelkeep._version import Version
 from modelkeep.address import Address
-from modelkeep.errors import DraftCommitted, InvalidArgument, PathConflict
-from modelkeep.names import CollectionName, RunName, parse_identifier
+from modelkeep.errors import DraftCommitted, InvalidArgument, ModelkeepError, PathConflict
+from modelkeep.names import CollectionName, ProjectName
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -31,82 +29,16 @@ if TYPE_CHECKING:
 
     from modelkeep._channel import Connection
     from modelkeep._draft import Draft
-    from modelkeep.names import ProjectName
+    from modelkeep._ledger import Begun, Ledger
+    from modelkeep._redact import Redactor
+    from modelkeep.names import RunName
 
 _log: Final = logging.getLogger("modelkeep")
 
 UPLOADS_AT_ONCE: Final = 2
 """How many artifacts of one run go up in the background at the same time."""
-_ADJECTIVES: Final = (
-    "amber bold brisk calm clear coral crisp dapper eager early fair fine gentle glad golden keen kind lively lucky mellow"
-    " merry mild noble proud quick quiet rapid sunny swift vivid warm witty"
-)
-_ANIMALS: Final = (
-    "badger bear bison crane dingo eagle egret falcon ferret finch fox gecko heron ibex jackal koala lark lemur lynx marten"
-    " moose newt otter owl panda puffin raven robin seal stork tapir wren"
-)
-
-
-_uploading: set[Run] = set()
-"""Runs that uploaded in the background and are not finished."""
-
-
-def _finish_forgotten() -> None:
-    """At the end of a script that forgot to: nothing that was to be logged is lost, and what failed is shown."""
-    for run in list(_uploading):
-        try:
-            run.finish()
-        except Exception:  # noqa: BLE001 - there is nobody to raise it to any more
-            _log.exception("the run %s was never finished, and an upload of it failed", run.name)
-
-
-# atexit comes too late: by then concurrent.futures takes no work any more, which an upload that goes on needs.
-getattr(threading, "_register_atexit", atexit.register)(_finish_forgotten)
-
-
-def init(
-    project: str | None = None,
-    *,
-    team: str | None = None,
-    name: str | None = None,
-    job_type: str | None = None,
-    config: Mapping[str, Any] | None = None,
-    url: str | None = None,
-    api_key: str | None = None,
-    mode: Literal["online", "offline"] | None = None,
-    dir: str | os.PathLike[str] | None = None,  # noqa: A002 - the word that users know
-) -> Run:
-    """Begin a run. Use it as a context manager, or call `finish` at its end.
-
-    `name` is what people call it; without one it gets one that is easy to remember, after `job_type` if that is given.
-    `config` stays on the run as `run.config`. What else is not given comes from the environment, from `modelkeep login`, or
-    from the server that runs here. The server is asked once, so that a wrong key shows now and not after hours of training.
-
-    With `mode="offline"`, or MODELKEEP_MODE=offline, no server is needed and none is asked: what the run logs and uses is
-    recorded in a folder of its own under `dir` (MODELKEEP_OFFLINE_DIR, else ./modelkeep-offline), for `modelkeep sync`.
-
-    Raises NotConfigured, ApiKeyInvalid, ApiKeyExpired, ServiceUnavailable; offline TargetUnusable, DiskFull.
-    """
-    kind = parse_identifier(job_type, "job type") if job_type is not None else ""
-    shown = name or memorable_name(kind)
-    if _is_offline(mode):
-        from modelkeep._offline import OfflineRun  # noqa: PLC0415 - only runs that need it
-
-        where = os.fspath(dir or settings.offline_dir())
-        team, project = settings.place(team or "", project or "")
-        return OfflineRun(where, team, project, display_name=shown, job_type=kind, config=dict(config or {}))
-    connection = connect(settings.load(url or "", api_key or "", team=team or "", project=project or ""))
-    return Run(connection, connection.project, shown, kind, dict(config or {}))
-
-
-def _is_offline(mode: str | None) -> bool:
-    mode = mode or os.environ.get("MODELKEEP_MODE", "") or "online"
-    if mode not in {"online", "offline"}:
-        message = (
-            f"{mode[:100]!r} is no mode of a run; use 'online', or 'offline' to record to disk (MODELKEEP_MODE is one too)"
-        )
-        raise InvalidArgument(message, field="mode", value=mode[:100])
-    return mode == "offline"
+CODE_SECONDS: Final = 60.0
+"""How long the end of a run waits for its code to be kept."""
 
 
 class PendingVersion:
@@ -130,45 +62,33 @@ class PendingVersion:
         return version
 
 
-class Run:
+class Run(RunRecord):
     """One execution of code. Any number of threads, and forked children, may log and use through it."""
 
     def __init__(
-        self, connection: Connection, project: ProjectName, display_name: str, job_type: str, config: dict[str, Any]
+        self,
+        connection: Connection,
+        name: RunName,
+        ledger: Ledger,
+        begun: Begun,
+        *,
+        config: Mapping[str, Any],
+        redactor: Redactor,
     ) -> None:
         """Use `modelkeep.init`."""
         self._connection = connection
-        self._project = project
-        self._run = RunName(project.team, project.project, secrets.token_hex(8))
-        self.name = display_name
-        self.job_type = job_type
-        self.config = config
-        self._finished = False
+        self._project = ProjectName(name.team, name.project)
         self._unsent: set[Artifact] = set()
         """What could not be added to a shared draft; `finish_artifact` tries again."""
-        self.forget()
-        gate.members.add(self)
+        super().__init__(name, ledger, begun, config=config, redactor=redactor)
 
     def forget(self) -> None:
         """Begin anew in a forked child: what its parent uploads in the background is its parent's business."""
-        _uploading.discard(self)
+        super().forget()
         self._lock = threading.Lock()
         self._uploads: ThreadPoolExecutor | None = None
         self._pending: list[PendingVersion] = []
-
-    def close_channels(self) -> bool:
-        """There are none here; they are the connection's."""
-        return False
-
-    @property
-    def id(self) -> str:
-        """Drawn at random; unique without asking anybody."""
-        return self._run.run
-
-    @property
-    def resource_name(self) -> str:
-        """`teams/{team}/projects/{project}/runs/{id}`."""
-        return str(self._run)
+        self._keeping: threading.Thread | None = None
 
     @property
     def team(self) -> str:
@@ -192,6 +112,7 @@ class Run:
         *,
         aliases: Iterable[str] = (),
         tags: Iterable[str] = (),
+        only_if_better: tuple[str, str] | None = None,
         wait: Literal[True] = True,
     ) -> Version: ...
 
@@ -204,6 +125,7 @@ class Run:
         *,
         aliases: Iterable[str] = (),
         tags: Iterable[str] = (),
+        only_if_better: tuple[str, str] | None = None,
         wait: Literal[False],
     ) -> PendingVersion: ...
 
@@ -215,11 +137,14 @@ class Run:
         *,
         aliases: Iterable[str] = (),
         tags: Iterable[str] = (),
+        only_if_better: tuple[str, str] | None = None,
         wait: bool = True,
     ) -> Version | PendingVersion:
         """Make a version of an artifact, or of a file or folder with a `name` and a `type`.
 
         Content that the collection has already makes no new version: `deduplicated` says so, and only the aliases are applied.
+        With `only_if_better=("acc", "max")` the server makes a version only if that number of the metadata is better than in
+        every version; else the best one is the answer, and `comparison` says what was compared.
         With `wait=False` it goes up in the background, and `finish` raises what fails; files that are written to before they
         were read make it fail.
 
@@ -228,7 +153,7 @@ class Run:
         self._require_open()
         artifact = _as_artifact(artifact, name, type)
         artifact.seal()
-        words = Words.of(artifact, aliases, tags, self._run, self.name)
+        words = Words.of(artifact, aliases, tags, self._run, self.name, only_if_better=only_if_better)
         return self._log_now(artifact, words) if wait else self._log_later(artifact, words)
 
     def _log_now(self, artifact: Artifact, words: Words) -> Version:
@@ -239,7 +164,7 @@ class Run:
         with self._lock:
             if self._uploads is None:
                 self._uploads = ThreadPoolExecutor(UPLOADS_AT_ONCE, "modelkeep-log")
-                _uploading.add(self)
+                _run_end.began(self)
             pending = PendingVersion(self._uploads.submit(log))
             self._pending.append(pending)
         return pending
@@ -282,6 +207,7 @@ class Run:
         distributed_id: str,
         aliases: Iterable[str] = (),
         tags: Iterable[str] = (),
+        only_if_better: tuple[str, str] | None = None,
     ) -> Version:
         """Make a version of all that was added under an id. From then on nothing can be added to it.
 
@@ -294,7 +220,8 @@ class Run:
         name = artifact.name if isinstance(artifact, Artifact) else artifact
         collection = CollectionName(self.team, self.project, name)
         draft = find_shared(self._connection, collection, _shared_id(distributed_id))
-        words = Words.of(about or Artifact(name, draft.type), aliases, tags, self._run, self.name)
+        said = about or Artifact(name, draft.type)
+        words = Words.of(said, aliases, tags, self._run, self.name, only_if_better=only_if_better)
         if about is not None and (not about.is_sealed or about in self._unsent):
             self._add(draft, about)
         try:
@@ -317,23 +244,47 @@ class Run:
     def _note_use(self, version: Version, alias_text: str) -> None:
         version.record_use(self.resource_name, self.name, alias_text)
 
-    def finish(self) -> None:
-        """Wait for what goes up in the background. Raises what failed there; of several failures the first, with notes."""
-        _uploading.discard(self)
+    def keep_code(self, items: frozenset[str], script: str) -> None:
+        """Find out, in the background, which code runs; keep it as a version that the run uses."""
+        self._keeping = threading.Thread(target=self._keep_code, args=(items, script), name="modelkeep-code", daemon=True)
+        self._keeping.start()
+
+    def _keep_code(self, items: frozenset[str], script: str) -> None:
+        from modelkeep import _code  # noqa: PLC0415
+
+        try:
+            code = _code.find_out(items, script, self._redactor)
+            if not self.resumed:
+                self._tell_code(code)
+            artifact = code.artifact()
+            if artifact is not None:
+                version = self._log_now(artifact, Words.of(artifact))
+                self._note_use(version, "")
+                if not self.resumed:
+                    self._ledger.keep_code(version)
+        except Exception as error:  # noqa: BLE001 - a run does not fail for it
+            _log.warning("the code of the run %r could not be kept: %s", self.name, error)
+
+    def finish(self, state: Literal["finished", "failed"] = "finished") -> None:
+        """End the run, once what it logged is kept and what goes up in the background is there.
+
+        Raises what failed there; of several failures the first, with notes; then the run has failed.
+        """
+        parse_state(state)
         with self._lock:
             pending, self._pending = self._pending, []
             uploads, self._uploads = self._uploads, None
-            self._finished = True
-        failures: list[Exception] = []
-        for one in pending:
-            seen = one.seen
-            try:
-                one.result()
-            except Exception as error:  # noqa: BLE001 - whatever it was, it is raised below
-                if not seen:
-                    failures.append(error)
+            was_finished, self._finished = self._finished, True
+        failures = _failures(pending)
         if uploads is not None:
             uploads.shutdown()
+        if self._keeping is not None:
+            self._keeping.join(CODE_SECONDS)
+        if not was_finished:
+            try:
+                self._end("failed" if failures else state)
+            except ModelkeepError as error:
+                failures.append(error)
         if failures:
             for other in failures[1:]:
                 failures[0].add_note(f"another upload failed too: {other}")
@@ -344,15 +295,24 @@ class Run:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         try:
-            self.finish()
+            self.finish("finished" if error is None or (isinstance(error, SystemExit) and not error.code) else "failed")
         except Exception as failed:
             if error is None:
                 raise
             error.add_note(f"an upload in the background failed too: {failed}")
 
-    def _require_open(self) -> None:
-        if self._finished:
-            raise InvalidArgument(f"the run {self.name!r} is finished; begin another one with modelkeep.init()", field="run")
+
+def _failures(pending: list[PendingVersion]) -> list[Exception]:
+    """What failed of what went up in the background, unless somebody was told."""
+    failures: list[Exception] = []
+    for one in pending:
+        seen = one.seen
+        try:
+            one.result()
+        except Exception as error:  # noqa: BLE001 - whatever it was, it is raised by who asks
+            if not seen:
+                failures.append(error)
+    return failures
 
 
 def _as_artifact(
@@ -376,11 +336,3 @@ def _shared_id(distributed_id: str) -> str:
     if not distributed_id:
         raise InvalidArgument("a distributed id has at least one character", field="distributed_id")
     return distributed_id
-
-
-def memorable_name(job_type: str = "") -> str:
-    """A display name for a run. Drawn by the operating system: a fork, or a seed, never gives one twice."""
-    words = [job_type] if job_type else []
-    return "-".join(
-        (*words, secrets.choice(_ADJECTIVES.split()), secrets.choice(_ANIMALS.split()), str(secrets.randbelow(900) + 100))
-    )

@@ -13,7 +13,8 @@ import os
 import shutil
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from modelkeep._offline import ALIVE
 from modelkeep._offline_find import REMOVING, head_of, is_run, time_of
@@ -31,10 +32,12 @@ from modelkeep.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from modelkeep._channel import Connection
     from modelkeep._offline_journal import Record
+
+T = TypeVar("T")
 
 LOCK: Final = "sync.lock"
 OF_THE_SERVER: Final = (Unavailable, DeadlineExceeded, Unauthenticated)
@@ -51,6 +54,10 @@ class Outcome:
     project: str = ""
     records: int = 0
     """How many records the run has so far."""
+    begun: bool = False
+    """Whether the server was told now that the run began."""
+    is_kept: bool = True
+    """Whether the server keeps runs; one that does not gets only what was logged and used."""
     steps: list[Step] = field(default_factory=list)
     """What was replayed now."""
     torn: bool = False
@@ -63,7 +70,7 @@ class Outcome:
         """`synced`, `failed`, or `unchanged` when there was nothing left to replay."""
         if self.error is not None:
             return "failed"
-        return "synced" if self.steps else "unchanged"
+        return "synced" if self.steps or self.begun else "unchanged"
 
 
 def sync(connection: Connection, folders: Iterable[str], *, clean: bool = False, skip: int | None = None) -> Iterator[Outcome]:
@@ -98,6 +105,9 @@ def _replay(connection: Connection, outcome: Outcome, skip: int | None) -> None:
     notes = Notes(outcome.folder)
     replay: Replay | None = None
     try:
+        if not notes.begun:
+            replay = _begin(connection, outcome, head, notes)
+            outcome.begun, outcome.is_kept = True, notes.is_kept
         for record in records:
             outcome.records += 1
             if record.number < notes.next:
@@ -107,7 +117,7 @@ def _replay(connection: Connection, outcome: Outcome, skip: int | None) -> None:
                 outcome.steps.append(Step(record.number, "skipped", ""))
             else:
                 replay = replay or _begin(connection, outcome, head, notes)
-                outcome.steps.append(_step(replay, record, outcome))
+                outcome.steps.append(_attempt(replay, partial(replay.replay, record), record, outcome))
     finally:
         with suppress(ModelkeepError):
             outcome.records += sum(1 for _ in records)
@@ -116,15 +126,17 @@ def _replay(connection: Connection, outcome: Outcome, skip: int | None) -> None:
 
 def _begin(connection: Connection, outcome: Outcome, head: Record, notes: Notes) -> Replay:
     try:
-        return Replay(connection, outcome.folder, head, notes)
+        replay = Replay(connection, outcome.folder, head, notes)
     except InvalidArgument as error:
         message = f"the run in {outcome.folder!r} cannot be replayed: {error.message}"
         raise SyncFailed(message, step="read", path=outcome.folder, record=0) from None
+    _attempt(replay, replay.begin, head, outcome)
+    return replay
 
 
-def _step(replay: Replay, record: Record, outcome: Outcome) -> Step:
+def _attempt(replay: Replay, step: Callable[[], T], record: Record, outcome: Outcome) -> T:
     try:
-        return replay.replay(record)
+        return step()
     except OF_THE_SERVER as error:
         message = f"the sync stopped at {_where(record, outcome)}: {error.message}; run it again to go on from there"
         raise rebuild(error.code, error.reason, message, error.metadata, error.request_id) from None
@@ -136,7 +148,8 @@ def _step(replay: Replay, record: Record, outcome: Outcome) -> Step:
 
 
 def _failed(step: str, record: Record, outcome: Outcome, error: Exception) -> SyncFailed:
-    rest = f"nothing after it was, to keep the order: mend it, or leave it out with --skip {record.number}"
+    rest = "nothing after it was, to keep the order: mend it"
+    rest += f", or leave it out with --skip {record.number}" if record.number else ", or begin it under another id"
     message = f"{_where(record, outcome)} cannot be replayed: {error} (step {step!r}); {rest}"
     about: dict[str, Any] = dict(error.metadata) if isinstance(error, ModelkeepError) else {}
     reason = getattr(error, "reason", type(error).__name__)

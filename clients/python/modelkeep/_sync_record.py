@@ -11,10 +11,10 @@ from uuid import UUID
 
 from modelkeep import metadata as json_metadata
 from modelkeep._artifact import Artifact, Source, Sources
-from modelkeep._log import Words, commit_request, draft_request, ignored_fields, log_artifact
+from modelkeep._log import Words, commit_request, committed, draft_request, log_artifact
 from modelkeep._offline_journal import Journal
 from modelkeep._offline_store import Snapshots
-from modelkeep._version import Version
+from modelkeep._sync_run import KINDS, RunReplay
 from modelkeep.api.metadata.v1 import draft_pb2
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
 from modelkeep.digest import Digest
@@ -43,6 +43,8 @@ class Step(NamedTuple):
     ignored_fields: tuple[str, ...] = ()
     """What the version that was there already did not take over."""
     sent_bytes: int = 0
+    not_better: str = ""
+    """What was compared, of a record that was to be better and was not: nothing was made, `version` is the best one."""
 
 
 @dataclass
@@ -58,6 +60,10 @@ class Notes:
     """The first record that is not replayed yet."""
     drafts: dict[int, list[str]] = field(default_factory=dict)
     logged: dict[int, dict[str, Any]] = field(default_factory=dict)
+    begun: bool = False
+    """Whether the server was told that the run began, …"""
+    is_kept: bool = True
+    """… and keeps it."""
 
     def __post_init__(self) -> None:
         self._journal = Journal(os.path.join(self.folder, NOTES))
@@ -77,6 +83,8 @@ class Notes:
                 self.drafts.setdefault(values["record"], []).append(values["draft"])
             case "logged":
                 self.logged[values["record"]] = values
+            case "begun":
+                self.begun, self.is_kept = True, values["kept"]
             case "done":
                 self.next = values["record"] + 1
 
@@ -91,19 +99,28 @@ class Replay:
         self._project = ProjectName(head.values["team"] or connection.team, head.values["project"])
         self._run = RunName(self._project.team, self._project.project, head.values["run"])
         self._display_name = head.values["name"]
+        self._head = head
+        self._itself = RunReplay(connection, self._run, notes, self._id)
         self.step = "server"
         """What is being done, for who has to tell that it failed."""
 
+    def begin(self) -> None:
+        """Note the server, and begin the run there, unless that was done. Raises as `replay`."""
+        self._settle()
+        self.step = "run"
+        self._itself.begin(self._head)
+
     def replay(self, record: Record) -> Step:
         """Do what a record says, unless it was done. Raises ModelkeepError; then it may simply be tried again."""
-        self._settle()
         match record.kind:
             case "log":
                 done = self._log(record)
             case "use":
                 done = self._use(record)
-            case "finish":
-                done = Step(record.number, record.kind, "")
+            case kind if kind in KINDS:
+                self.step = kind
+                self._itself.replay(record)
+                done = Step(record.number, kind, "")
             case _:
                 message = (
                     f"records of the kind {record.kind!r} are not known here; a newer modelkeep wrote it, so sync with that"
@@ -140,7 +157,8 @@ class Replay:
 
     def _log(self, record: Record) -> Step:
         logged = self._notes.logged.get(record.number) or self._commit(record)
-        aliases = sorted(set(record.values["aliases"]))
+        worse = logged.get("compared", "")  # a note of an older release says nothing about it
+        aliases = [] if worse else sorted(set(record.values["aliases"]))
         name = VersionName.parse(logged["version"])
         if aliases:
             self.step = "aliases"
@@ -150,7 +168,7 @@ class Replay:
                 request.moves.add(alias=alias, version=logged["version"])
             self._connection.metadata.MoveAliases(request)
         known = logged["deduplicated"], tuple(logged["ignored_fields"]), logged["sent_bytes"]
-        return Step(record.number, record.kind, name.short, tuple(aliases), *known)
+        return Step(record.number, record.kind, name.short, tuple(aliases), *known, worse)
 
     def _commit(self, record: Record) -> dict[str, Any]:
         values, words = record.values, self._words(record)
@@ -159,17 +177,18 @@ class Replay:
         if draft.state == draft_pb2.DRAFT_STATE_COMMITTED:
             self.step = "commit"
             answer = self._connection.metadata.CommitDraft(commit_request(draft.name, words))
-            known = {"deduplicated": answer.deduplicated, "ignored_fields": ignored_fields(answer)}
-            version = Version.from_pb(answer.version, self._connection, **known)
+            version = committed(answer, self._connection)
         else:
             self.step = "upload"
             recorded = Recorded(self._snapshots, values)
             version = log_artifact(
                 self._connection, self._project, recorded, words, draft=draft.name, accept=recorded.require_whole
             )
+        compared = version.comparison
         ignored = [name for name in version.ignored_fields if name != "notes" or values["notes"]]
         logged = {"version": version.resource_name, "uid": version.uid, "deduplicated": version.deduplicated}
         logged |= {"ignored_fields": ignored, "sent_bytes": version.sent_bytes}
+        logged["compared"] = "" if compared is None or compared.is_better else str(compared)
         self._notes.add("logged", record=record.number, **logged)
         return logged
 
@@ -198,7 +217,9 @@ class Replay:
         values = record.values
         notes = "\n\n".join(filter(None, (values["notes"], f"Recorded offline at {values['time']}.")))
         metadata = json_metadata.encode(values["metadata"])
-        return Words((), tuple(values["tags"]), values["description"], notes, metadata, self._run, self._display_name)
+        about = (values["description"], notes, metadata)
+        better = values.get("only_if_better")  # an older release wrote none
+        return Words((), tuple(values["tags"]), *about, self._run, self._display_name, tuple(better) if better else None)
 
     def _use(self, record: Record) -> Step:
         self.step = "use"

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from modelkeep._file import File, Folder
     from modelkeep._listing import Listing
     from modelkeep._node import Link
+    from modelkeep._rule import Comparison
     from modelkeep._signature import PrivateKey, PublicKey
     from modelkeep._signing import Signature
 
@@ -103,6 +104,8 @@ class Version:
     origin: str = ""
     """The version that it was copied from, by the resource name that it had then; empty when it was logged here."""
     origin_uid: str = ""
+    comparison: Comparison | None = None
+    """Set by logging with `only_if_better`: what was compared. Where it was not better, this is the best version."""
     _connection: Connection = field(kw_only=True, compare=False)
     _resolved: Resolved | None = field(kw_only=True, compare=False, default=None)
     """By which name it was found; a download remembers it."""

@@ -7,7 +7,13 @@ from typing import Final
 
 from modelkeep.errors import InvalidFilter
 
-FIELDS: Final = {"filter": "filter", "order_by": "order", "metric": "metric"}
+FIELDS: Final = {
+    "filter": "filter",
+    "order_by": "order",
+    "metric": "metric",
+    "expression": "rule",
+    "only_if_better.key": "key",
+}
 """How people call the fields of a request."""
 _BEFORE: Final = 60
 _AFTER: Final = 40

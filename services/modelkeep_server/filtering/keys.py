@@ -41,6 +41,8 @@ TEXT: Final = "4"
 LIST: Final = "5"
 OBJECT: Final = "6"
 
+_ELEMENT: Final = "~e"
+"""At the end of the path of the elements of a list."""
 _EXPONENT: Final = 0x8000
 """Added to an exponent, so that it is never negative."""
 _TURNED: Final = str.maketrans("0123456789abcdef", "fedcba9876543210")
@@ -55,6 +57,12 @@ class Value:
     """Of an element in its list; else 0."""
     text: str | None
     """The whole text, of text."""
+
+    @property
+    def is_number(self) -> bool:
+        """Whether it is a number, and no element of a list."""
+        path, _, key = self.entry.partition(MARK)
+        return key.startswith(NUMBER) and not path.endswith(_ELEMENT)
 
 
 def values_of(metadata_json: str) -> Iterator[Value]:
@@ -100,7 +108,24 @@ def path_of(keys: tuple[str, ...]) -> str:
 
 def element_path(keys: tuple[str, ...]) -> str:
     """How the way to the elements of a list is written."""
-    return path_of(keys) + "~e"
+    return path_of(keys) + _ELEMENT
+
+
+def numbers_of(keys: tuple[str, ...]) -> tuple[str, str]:
+    """The first entry that a number at this path can have, and the one behind all of them."""
+    path = path_of(keys) + MARK
+    return path + NUMBER, path + TEXT
+
+
+def number_at(metadata_json: str, keys: tuple[str, ...]) -> int | float | None:
+    """The number at a path of a JSON object, if that has a row of its own."""
+    first, behind = numbers_of(keys)
+    if not any(first <= value.entry < behind for value in values_of(metadata_json)):
+        return None
+    found = json.loads(metadata_json)
+    for key in keys:
+        found = found.get(key) if isinstance(found, dict) else None
+    return found if isinstance(found, int | float) and not isinstance(found, bool) else None
 
 
 def key_of(value: Any) -> str:

@@ -53,7 +53,11 @@ _GRAMMAR: Final = r"""
     STRING: /"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'/s
     %ignore /\s+/
 """
-_WANTED: Final = {"filter": 'a comparison such as name = "bert-*"', "order": "a field such as create_time"}
+_WANTED: Final = {
+    "filter": 'a comparison such as name = "bert-*"',
+    "order": "a field such as create_time",
+    "path": "a field such as metadata.acc",
+}
 _PARENTHESES: Final = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[()]""", re.DOTALL)
 _ESCAPES: Final = {"n": "\n", "t": "\t", "r": "\r"}
 _ESCAPE: Final = re.compile(r"\\u([0-9A-Fa-f]{4})|\\(.)", re.DOTALL)
@@ -141,6 +145,13 @@ def read_order(text: str) -> tuple[Direction, ...]:
     return tuple(_parse(text, "order")[1])
 
 
+def read_path(text: str) -> Path:
+    """One field, and nothing else. Raises FilterError."""
+    _bound(text)
+    path: Path = _parse(text, "path")[1]
+    return path
+
+
 def _bound(text: str) -> None:
     if len(text) > MAX_CHARACTERS:
         message = f"there are {len(text):,} characters; at most {MAX_CHARACTERS:,} are allowed"
@@ -176,7 +187,7 @@ def _parse(text: str, start: str) -> tuple[_Builder, Any]:
 def _parser() -> Lark:
     from lark import Lark as Parser  # noqa: PLC0415 - see above
 
-    return Parser(_GRAMMAR, parser="lalr", lexer="contextual", start=["filter", "order"], maybe_placeholders=True)
+    return Parser(_GRAMMAR, parser="lalr", lexer="contextual", start=["filter", "order", "path"], maybe_placeholders=True)
 
 
 def _stuck(text: str, position: int, accepted: set[str], wanted: str) -> FilterError:
@@ -225,6 +236,8 @@ class _Builder:
                 return Restriction(_path(path), Operator(operator) if operator else None, position, value and _value(value))
             case "order":
                 return [self.build(child) for child in children]
+            case "path":
+                return _path(tree)
         return _by(children)
 
 

@@ -27,6 +27,7 @@ from modelkeep_server.metadata.app.key import KeyApp, issue_embedded_key, issue_
 from modelkeep_server.metadata.app.project import ProjectApp
 from modelkeep_server.metadata.app.remove import RemovalApp
 from modelkeep_server.metadata.app.resolution import ResolutionApp
+from modelkeep_server.metadata.app.rule import RuleApp
 from modelkeep_server.metadata.app.signature import SignatureApp
 from modelkeep_server.metadata.app.team import TeamApp
 from modelkeep_server.metadata.app.use import UseApp
@@ -108,6 +109,7 @@ def apps_of(transactions: Transactions, chunks: Chunks, signer: Signer, limits: 
         versions=VersionApp(transactions, limits),
         entries=EntryApp(transactions),
         aliases=AliasApp(transactions, limits.max_aliases),
+        rules=RuleApp(transactions),
         resolution=ResolutionApp(transactions),
         uses=UseApp(transactions),
         events=EventApp(transactions),

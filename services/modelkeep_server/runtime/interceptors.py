@@ -29,6 +29,7 @@ from modelkeep.errors import (
     ModelkeepError,
     PermissionDenied,
     TooBusy,
+    Unimplemented,
 )
 
 from modelkeep_server.runtime import callers
@@ -227,6 +228,8 @@ class _Call:
             await self._fail(error)
         elif isinstance(error, grpc.aio.AbortError):
             self._end(_GRPC_CODES[self._context.code()].name)
+        elif isinstance(error, NotImplementedError):  # by the generated code, of what is in the contract and not served
+            await self._fail(Unimplemented(f"{self._rpc.path} is in the contract, and this server does not serve it"))
         elif isinstance(error, Exception):
             log.error("call failed", method=self._rpc.path, exc_info=error)
             message = "something went wrong inside; the request id finds it in the server's log"

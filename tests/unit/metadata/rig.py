@@ -21,6 +21,7 @@ from modelkeep_server.metadata.app.draft import DraftApp
 from modelkeep_server.metadata.app.entry import EntryApp
 from modelkeep_server.metadata.app.project import ProjectApp
 from modelkeep_server.metadata.app.remove import RemovalApp
+from modelkeep_server.metadata.app.rule import RuleApp
 from modelkeep_server.metadata.app.version import VersionApp
 from modelkeep_server.metadata.domain.alias import AliasMove
 from modelkeep_server.metadata.domain.draft import Commit, Committed
@@ -95,6 +96,7 @@ class Rig:
         self.versions = VersionApp(self.transactions, limits)
         self.entries = EntryApp(self.transactions)
         self.aliases = AliasApp(self.transactions, limits.max_aliases)
+        self.rules = RuleApp(self.transactions)
 
     async def start(self) -> Self:
         """Make the tables, and the team."""

@@ -164,12 +164,12 @@ async def test_moves_at_once_form_one_line_of_history(rig: Rig) -> None:
 
 @pytest.mark.parametrize("count", [1, 60])
 async def test_a_batch_is_four_statements_of_its_own(rig: Rig, count: int) -> None:
-    """SEM-27; besides them: two of the request's memory, the lock, and two of the events."""
+    """SEM-27; besides them: two of the request's memory, the lock and the rules, and two of the events."""
     v0, v1 = await logged(rig)
     await move(rig, *(AliasMove(f"a{i}", v0) for i in range(count)))
     with rig.statements() as seen:
         await move(rig, *(AliasMove(f"a{i}", v1) for i in range(count)))
-    assert len([one for one in seen if not one.startswith(("BEGIN", "SAVEPOINT"))]) == 4 + 2 + 1 + 2
+    assert len([one for one in seen if not one.startswith(("BEGIN", "SAVEPOINT"))]) == 4 + 2 + 2 + 2
 
 
 async def test_the_history_of_all_aliases_newest_first_by_pages(rig: Rig) -> None:

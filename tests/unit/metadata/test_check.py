@@ -60,6 +60,7 @@ VERSION = f"{DIGITS}/versions/v"
         ("UPDATE version SET metadata_json = '{\"a\": null}' WHERE number = 3", ProblemKind.VALUES_WRONG, f"{VERSION}3"),
         ("DELETE FROM version_value WHERE ordinal = 1", ProblemKind.VALUES_WRONG, f"{VERSION}2"),
         ("UPDATE version_value SET text = 'y' WHERE text = 'x'", ProblemKind.VALUES_WRONG, f"{VERSION}2"),
+        ("UPDATE version_value SET number_in = NULL", ProblemKind.VALUES_WRONG, f"{VERSION}2"),
         ("UPDATE version_absence SET to_time = from_time", ProblemKind.ABSENCE_WRONG, f"{VERSION}1"),
         ("UPDATE alias SET seq = 9 WHERE alias = 'best'", ProblemKind.ALIAS_WRONG, f"{DIGITS}/aliases/best"),
         ("DELETE FROM event WHERE sequence = 4", ProblemKind.EVENTS_WRONG, str(DIGITS.parent)),

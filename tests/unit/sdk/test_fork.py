@@ -149,7 +149,7 @@ def test_grandchildren_work_too(url: str) -> None:
 
 def test_ids_of_runs_differ_after_a_fork_and_with_the_same_seed() -> None:
     """M-UP-2: ids come from the operating system, never from `random`."""
-    from modelkeep._run import memorable_name
+    from modelkeep._init import memorable_name
 
     reader, writer = os.pipe()
     random.seed(0)

@@ -233,9 +233,8 @@ def test_bad_words_are_refused_now_and_not_by_the_sync(
 def test_what_no_journal_can_hold_is_refused_and_leaves_nothing(folder: Path, tmp_path: Path) -> None:
     circle: dict[str, object] = {}
     circle["self"] = circle
-    for config in (circle, {("a", "b"): 1}):
-        with pytest.raises(modelkeep.InvalidArgument, match="config cannot be recorded"):
-            modelkeep.init(config=config)  # type: ignore[arg-type]
+    with pytest.raises(modelkeep.InvalidArgument, match=r"config\.self.* levels deep"):
+        modelkeep.init(config=circle)
     assert not folder.exists()
     with modelkeep.init() as run:
         made = artifact(tmp_path, x=b"1")

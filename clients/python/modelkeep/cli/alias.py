@@ -1,4 +1,4 @@
-"""Aliases: `alias set`, `alias rm`, `alias ls`, and the `history` of where they pointed."""
+"""Aliases: `alias set`, `alias rm`, `alias ls`, the rules that keep them, and the `history` of where they pointed."""
 
 from __future__ import annotations
 
@@ -25,6 +25,11 @@ def register(app: typer.Typer) -> None:
     command(noun, "set")(set_)
     command(noun, "rm")(rm)
     command(noun, "ls")(ls)
+    rules = typer.Typer(help="Let rules keep aliases on the best version.", no_args_is_help=True, rich_markup_mode=None)
+    noun.add_typer(rules, name="rule")
+    command(rules, "set")(set_rule)
+    command(rules, "rm")(rm_rule)
+    command(rules, "ls")(ls_rules)
     command(app, "history")(history)
 
 
@@ -65,6 +70,45 @@ def ls(call: Call, name: Collection) -> None:
             "REASON": lambda a: a.reason,
         },
         empty=f"{name} has no aliases",
+    )
+
+
+def set_rule(
+    call: Call,
+    name: Collection,
+    alias: Annotated[str, typer.Argument(help="The alias to keep.", show_default=False)],
+    rule: Annotated[str, typer.Argument(help="argmax(metadata.acc) or argmin(metadata.loss)", show_default=False)],
+) -> None:
+    """Keep an alias on the best version from now on. Nobody moves it by hand then."""
+    made = call.api.set_alias_rule(name, alias, rule)
+    where = f"is {made.version} now" if made.version else "is on no version: none has a number there"
+    call.out.answer(values.rule_json(made), f"{made.collection}:{made.alias} {where}, by {made.expression}")
+
+
+def rm_rule(
+    call: Call,
+    name: Collection,
+    alias: Annotated[str, typer.Argument(help="The alias to keep no longer.", show_default=False)],
+) -> None:
+    """Take the rule of an alias away; the alias stays where it is."""
+    gone = call.api.delete_alias_rule(name, alias)
+    where = f"stays {gone.version}" if gone.version else "is free"
+    call.out.answer(values.rule_json(gone), f"{gone.collection}:{gone.alias} {where}, without {gone.expression}")
+
+
+def ls_rules(call: Call, name: Collection) -> None:
+    """List the rules of a collection."""
+    call.out.table(
+        call.api.alias_rules(name),
+        values.rule_json,
+        {
+            "ALIAS": lambda r: r.alias,
+            "RULE": lambda r: r.expression,
+            "VERSION": lambda r: r.version or "-",
+            "SET": lambda r: shown_when(r.create_time),
+            "BY": lambda r: r.creator,
+        },
+        empty=f"{name} has no rules",
     )
 
 

@@ -10,7 +10,7 @@ import typer
 from modelkeep.cli import values
 from modelkeep.cli.call import Call, command
 from modelkeep.cli.output import files, shown_when, size
-from modelkeep.cli.version import Metadata, read_metadata
+from modelkeep.cli.version import Metadata, OnlyIfBetter, read_condition, read_metadata
 
 Draft = Annotated[
     str, typer.Argument(metavar="DRAFT", help="The id of a draft, as `draft create` answers it.", show_default=False)
@@ -109,12 +109,13 @@ def commit(
     tag: Annotated[list[str] | None, typer.Option(help="A tag for the version; may be repeated.")] = None,
     metadata: Metadata = "",
     description: Annotated[str, typer.Option(help="What it is, in Markdown.")] = "",
+    only_if_better: OnlyIfBetter = "",
 ) -> None:
     """Make a draft a version; the same again answers the same."""
     opened, words = call.api.open_draft(draft), read_metadata(metadata)
-    version = opened.commit(aliases=alias or [], tags=tag or [], metadata=words, description=description)
-    what = "was there already" if version.deduplicated else "committed"
-    call.out.answer(values.logged_json(version), f"{version.name} {what}  {version.digest}")
+    better = read_condition(only_if_better)
+    version = opened.commit(aliases=alias or [], tags=tag or [], metadata=words, description=description, only_if_better=better)
+    call.out.answer(values.logged_json(version), f"{values.logged_words(version, 'committed')}  {version.digest}")
 
 
 def abort(call: Call, draft: Draft) -> None:

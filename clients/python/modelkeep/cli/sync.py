@@ -85,9 +85,15 @@ def _given(folders: list[Path] | None) -> list[Path]:
 def _tell(call: Call, outcome: Outcome) -> None:
     if outcome.torn and outcome.steps:
         call.out.note(f"{outcome.folder}: its last record was never completed, so it was left out")
+    if not outcome.is_kept:
+        call.out.note_each(
+            "this server keeps no runs: what was logged and used is synced, and metrics, config and code are not"
+        )
     for step in outcome.steps:
         if step.ignored_fields:
             call.out.note(f"{step.version} had this content already; not applied to it: {', '.join(step.ignored_fields)}")
+        if step.not_better:
+            call.out.note(f"record {step.record} made nothing, {step.version} stays the best: {step.not_better}")
 
 
 def _show(call: Call, outcomes: list[Outcome]) -> None:
@@ -103,7 +109,7 @@ def _show(call: Call, outcomes: list[Outcome]) -> None:
 
 
 def _names(outcome: Outcome, kind: str) -> str:
-    names = [step.version for step in outcome.steps if step.kind == kind]
+    names = [step.version for step in outcome.steps if step.kind == kind and not step.not_better]
     return ", ".join(names[:SHOWN]) + (f", and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from modelkeep.cli.output import files, shown_when, size, when
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from modelkeep import (
         Alias,
         AliasChange,
+        AliasRule,
         ApiKey,
         Collection,
         CollectionChange,
@@ -96,7 +98,19 @@ def first_line(text: str) -> str:
 
 def logged_json(logged: Version) -> dict[str, Any]:
     """A version that was just logged, and what logging it took."""
-    return version_json(logged) | {"deduplicated": logged.deduplicated, "sent_bytes": logged.sent_bytes}
+    compared = logged.comparison and asdict(logged.comparison)
+    return version_json(logged) | {
+        "deduplicated": logged.deduplicated,
+        "sent_bytes": logged.sent_bytes,
+        "comparison": compared,
+    }
+
+
+def logged_words(logged: Version, verb: str) -> str:
+    """What became of a version that was to be logged: one that is worse than the best one was not."""
+    if logged.comparison and not logged.comparison.is_better:
+        return f"nothing was {verb}, {logged.name} stays the best: {logged.comparison}"
+    return f"{logged.name} {'was there already' if logged.deduplicated else verb}"
 
 
 def collection_json(collection: Collection) -> dict[str, Any]:
@@ -183,6 +197,18 @@ def alias_json(alias: Alias) -> dict[str, Any]:
         "update_time": when(alias.update_time),
         "actor": alias.actor,
         "reason": alias.reason,
+    }
+
+
+def rule_json(rule: AliasRule) -> dict[str, Any]:
+    """A rule that keeps an alias."""
+    return {
+        "alias": rule.alias,
+        "collection": rule.collection,
+        "expression": rule.expression,
+        "version": rule.version,
+        "create_time": when(rule.create_time),
+        "creator": rule.creator,
     }
 
 

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 Address = Annotated[str, typer.Argument(help="[[team/]project/]name[:alias|:vN][@digest|@moment]", show_default=False)]
 Reason = Annotated[str, typer.Option(help="Why; kept in the history.", show_default=False)]
+OnlyIfBetter = Annotated[
+    str,
+    typer.Option(metavar="KEY:max|min", help="Only if this number of its metadata is better than in every version: acc:max."),
+]
 Metadata = Annotated[
     str, typer.Option(metavar="JSON|@FILE", help="A JSON object, or @ and a file that holds one; @- is stdin.")
 ]
@@ -49,6 +53,7 @@ def put(
     tag: Annotated[list[str] | None, typer.Option(help="A tag for the version; may be repeated.")] = None,
     metadata: Metadata = "",
     description: Annotated[str, typer.Option(help="What it is, in Markdown.")] = "",
+    only_if_better: OnlyIfBetter = "",
 ) -> None:
     """Log files and folders as a version.
 
@@ -64,11 +69,10 @@ def put(
             artifact.add_dir(path)
         else:
             artifact.add_dir(path, name=path.resolve().name)
-    logged = call.api.log_artifact(artifact, aliases=alias or [], tags=tag or [])
-    what = "was there already" if logged.deduplicated else "logged"
-    call.out.answer(
-        values.logged_json(logged), f"{logged.name} {what}: {files(logged.entry_count)}, {size(logged.stored_bytes)}"
-    )
+    better = read_condition(only_if_better)
+    logged = call.api.log_artifact(artifact, aliases=alias or [], tags=tag or [], only_if_better=better)
+    content = f"{files(logged.entry_count)}, {size(logged.stored_bytes)}"
+    call.out.answer(values.logged_json(logged), f"{values.logged_words(logged, 'logged')}: {content}")
 
 
 def copy(
@@ -202,6 +206,12 @@ def required_keys(keys: list[Path] | None, *, required: bool) -> list[Path] | No
     if required and not keys:
         raise InvalidArgument("--require-signature needs the public keys that count; give --key", field="key")
     return keys or None
+
+
+def read_condition(text: str) -> tuple[str, str] | None:
+    """What `--only-if-better` says: `acc:max`. The SDK refuses what is no condition."""
+    key, _, goal = text.rpartition(":")
+    return (key, goal) if text else None
 
 
 def read_metadata(text: str) -> dict[str, Any]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from modelkeep.errors import InvalidArgument, LimitExceeded
 from modelkeep.names import AliasName, CollectionName, parse_alias
 
 from modelkeep_server.database.paging import Listing, Page
 from modelkeep_server.database.text import parse_text
-from modelkeep_server.metadata.domain.alias import Alias, AliasChange, AliasMove
+from modelkeep_server.metadata.domain.alias import Alias, AliasChange, AliasMove, Wish
 from modelkeep_server.metadata.domain.collection import Locked
 from modelkeep_server.metadata.domain.event import AliasMoved
 from modelkeep_server.metadata.ports.transactions import Transactions, Work
@@ -74,17 +74,28 @@ class AliasApp:
 async def apply_moves(work: Work, locked: Locked, moves: Sequence[AliasMove], actor: str, reason: str) -> tuple[Alias, ...]:
     """Make checked moves of different aliases in a collection that this transaction locked.
 
-    At most four statements, however many moves. Answers the aliases after them, in the order of `moves`. Raises AliasChanged,
-    AliasNotFound, VersionNotFound, VersionDeleted, LimitExceeded.
+    At most four statements, however many moves. Answers the aliases after them, in the order of `moves`. Raises AliasRuled,
+    AliasChanged, AliasNotFound, VersionNotFound, VersionDeleted, LimitExceeded.
     """
     if not moves:
         return ()
-    collection = locked.name
-    current = await work.aliases.current(collection, tuple(move.alias for move in moves))
-    wishes = {move.alias: move.version for move in moves if move.changes(current.get(move.alias))}
-    changes = await work.aliases.change(collection, wishes, current, actor, reason) if wishes else ()
-    for change in changes:
-        before, after = str(change.from_version or ""), str(change.to_version or "")
-        work.emit(collection.parent, actor, AliasMoved(str(change.alias), change.seq, before, after, reason, locked.uid))
+    rules = {rule.alias: rule for rule in locked.rules}
+    if ruled := next((move.alias for move in moves if move.alias in rules), None):
+        raise rules[ruled].refusal(locked.name)
+    current = await work.aliases.current(locked.name, tuple(move.alias for move in moves))
+    wishes = {move.alias: Wish(move.version, reason) for move in moves if move.changes(current.get(move.alias))}
+    changes = await point(work, locked, wishes, current, actor)
     aliases = {**current, **{change.alias.alias: change.result for change in changes}}
     return tuple(aliases[move.alias] for move in moves)
+
+
+async def point(
+    work: Work, locked: Locked, wishes: Mapping[str, Wish], current: Mapping[str, Alias], actor: str
+) -> Sequence[AliasChange]:
+    """Point aliases of a locked collection elsewhere, and say so in the log. None of them points there already."""
+    changes = await work.aliases.change(locked.name, wishes, current, actor) if wishes else ()
+    for change in changes:
+        before, after = str(change.from_version or ""), str(change.to_version or "")
+        moved = AliasMoved(str(change.alias), change.seq, before, after, change.reason, locked.uid)
+        work.emit(locked.name.parent, actor, moved)
+    return changes

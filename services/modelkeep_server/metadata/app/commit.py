@@ -15,11 +15,13 @@ from modelkeep.errors import (
     LimitExceeded,
     TooBusy,
 )
-from modelkeep.names import CollectionName, DraftName, VersionName
+from modelkeep.names import DraftName, VersionName
 
 from modelkeep_server.metadata.app.alias import apply_moves
+from modelkeep_server.metadata.app.comparison import compare, require_number
 from modelkeep_server.metadata.app.confirm import adopt, confirm
 from modelkeep_server.metadata.app.draft import require_base, sweep
+from modelkeep_server.metadata.app.rule import keep_rules
 from modelkeep_server.metadata.app.seal import Sealing
 from modelkeep_server.metadata.domain.alias import AliasMove
 from modelkeep_server.metadata.domain.collection import Locked
@@ -57,15 +59,17 @@ class CommitApp:
         self._limits = limits
 
     async def commit_draft(self, caller: Caller, name: DraftName, commit: Commit) -> Committed:
-        """Make a draft a version, or find the version that has its content (SEM-11). The same body again, the same answer.
+        """Make a draft a version, or find the version that has its content (SEM-11), or the best one if it is to be better
+        than that and is not. The same body again, the same answer.
 
-        Raises DraftNotFound, DraftNotOpen, DraftCommitted, ChunksMissing, InvalidPath, InvalidEntry, DigestMismatch,
-        LimitExceeded.
+        Raises DraftNotFound, DraftNotOpen, DraftCommitted, ChunksMissing, InvalidPath, InvalidEntry, InvalidMetadata,
+        DigestMismatch, AliasRuled, LimitExceeded.
         """
         caller.require(name.team)
         if commit.run is not None:
             caller.require(commit.run.team)
         require_few(self._limits, commit)
+        require_number(commit)
         for _ in range(ATTEMPTS):
             committed = await self._attempt(caller, name, commit)
             if committed is not None:
@@ -119,16 +123,26 @@ async def _commit(work: Work, attempt: _Attempt) -> Committed | None:
     draft.require_open()
     if draft.layout != attempt.manifest.layout:
         return None
-    made = Making(draft.collection, attempt.manifest, attempt.is_verified, attempt.commit, attempt.actor)
-    committed = await make(work, made)
+    committed = await _better(work, draft, attempt)
     fingerprint, ignored = attempt.commit.fingerprint, committed.ignored_fields
-    await work.drafts.commit(attempt.draft, Outcome(committed.version.name, fingerprint, committed.deduplicated, ignored))
+    name, compared = committed.version.name, committed.comparison
+    await work.drafts.commit(attempt.draft, Outcome(name, fingerprint, committed.deduplicated, ignored, compared))
     return committed
+
+
+async def _better(work: Work, draft: Draft, attempt: _Attempt) -> Committed:
+    """Make the version, unless it is to be better than the best one and is not: then that one, and nothing is written of it."""
+    comparison = await compare(work, draft.collection, attempt.commit)
+    if comparison and comparison.best_version and not comparison.is_better:
+        return Committed(await work.versions.get(comparison.best_version), False, (), comparison)
+    locked = await work.collections.locked(draft.collection)
+    made = await make(work, Making(locked, attempt.manifest, attempt.is_verified, attempt.commit, attempt.actor))
+    return replace(made, comparison=comparison)
 
 
 async def _recall(work: Work, outcome: Outcome) -> Committed:
     version = await work.versions.get(outcome.version, show_deleted=True)
-    return Committed(version, outcome.deduplicated, outcome.ignored_fields)
+    return Committed(version, outcome.deduplicated, outcome.ignored_fields, outcome.comparison)
 
 
 def require_few(limits: Limits, commit: Commit) -> None:
@@ -141,9 +155,10 @@ def require_few(limits: Limits, commit: Commit) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Making:
-    """A version that is about to be made, in a locked collection."""
+    """A version that is about to be made."""
 
-    collection: CollectionName
+    locked: Locked
+    """Its collection."""
     manifest: Manifest
     is_verified: bool
     """Whether the digests of its files are proven (SEM-24)."""
@@ -154,21 +169,25 @@ class Making:
 
 async def make(work: Work, making: Making) -> Committed:
     """Make a version, or find the live one that has its content (SEM-11), and move the aliases to it; say what happened."""
-    commit, actor = making.commit, making.actor
-    twins = await work.versions.twins(making.collection, making.manifest)
+    commit, actor, locked = making.commit, making.actor, making.locked
+    twins = await work.versions.twins(locked.name, making.manifest)
     found = next((twin.name for twin in twins if twin.counts), None)
     is_target = not any(twin.is_target for twin in twins)
     name = found or await _add(work, making, is_target=is_target)
     version = await work.versions.get(name)
     work.emit(name.parent.parent, actor, _event(version, making, deduplicated=found is not None))
     moves = [AliasMove(alias, name) for alias in commit.aliases]
-    await apply_moves(work, Locked(name.parent, version.collection_uid), moves, actor, "")
-    aliases = tuple(sorted({*version.aliases, *commit.aliases}))
+    await apply_moves(work, locked, moves, actor, "")
+    ruled = await keep_rules(work, locked, actor)
+    gained = {*commit.aliases, *(change.alias.alias for change in ruled if change.to_version == name)}
+    lost = {change.alias.alias for change in ruled if change.from_version == name}
+    aliases = tuple(sorted({*version.aliases, *gained} - lost))
     return Committed(replace(version, aliases=aliases), found is not None, commit.words if found else ())
 
 
 async def _add(work: Work, making: Making, *, is_target: bool) -> VersionName:
-    name = making.collection.version(await work.collections.next_number(making.collection))
+    collection = making.locked.name
+    name = collection.version(await work.collections.next_number(collection))
     version = NewVersion(
         name=name,
         uid=str(uuid4()),
@@ -193,5 +212,5 @@ def _event(version: Version, making: Making, *, deduplicated: bool) -> VersionCo
         run=str(making.commit.run or ""),
         run_display_name=making.commit.run_display_name,
         origin_uid=making.origin.version_uid if making.origin else "",
-        collection_uid=version.collection_uid,
+        collection_uid=making.locked.uid,
     )

@@ -13,6 +13,7 @@ from modelkeep_server.metadata.app.collection import ensure_collection
 from modelkeep_server.metadata.app.commit import Making, make, require_few
 from modelkeep_server.metadata.app.confirm import adopt, confirm, require_whole
 from modelkeep_server.metadata.app.lines import read_manifest
+from modelkeep_server.metadata.domain.collection import Locked
 from modelkeep_server.metadata.domain.draft import Base, Commit, Committed
 from modelkeep_server.metadata.domain.limits import Limits
 from modelkeep_server.metadata.domain.manifest import Manifest
@@ -43,7 +44,7 @@ class CopyApp:
     ) -> Committed:
         """Make a version with the content, description and metadata of another one, or find the one that has it (SEM-11).
 
-        Raises VersionNotFound, VersionDeleted, ChunksMissing, CollectionTypeMismatch, LimitExceeded.
+        Raises VersionNotFound, VersionDeleted, ChunksMissing, CollectionTypeMismatch, AliasRuled, LimitExceeded.
         """
         call.caller.require(collection.team)
         replace(call.caller, access=Access.READ).require(source.team)
@@ -65,8 +66,12 @@ class CopyApp:
         is_verified = await self._confirm(collection.team, epoch, version, manifest)
         words = replace(commit, description=version.description, metadata_json=version.metadata_json)
         origin = Origin(str(version.name), version.uid)
-        making = Making(collection, manifest, is_verified, words, call.caller.actor, origin)
-        return await self._transactions.once(call, Committed, lambda work: _copy(work, making, source, epoch))
+
+        async def step(work: Work) -> Committed:
+            locked = await _lock(work, collection, source, epoch, call.caller.actor)
+            return await make(work, Making(locked, manifest, is_verified, words, call.caller.actor, origin))
+
+        return await self._transactions.once(call, Committed, step)
 
     async def _confirm(self, team: str, epoch: int, version: Version, manifest: Manifest) -> bool:
         """See to it that the team holds the chunks; whether the digests of the files are proven. Raises ChunksMissing."""
@@ -82,11 +87,13 @@ class CopyApp:
         return version.verified_time is not None
 
 
-async def _copy(work: Work, making: Making, source: VersionName, epoch: int) -> Committed:
-    """The one transaction of a copy: a bounded number of statements, however large the version is."""
+async def _lock(work: Work, collection: CollectionName, source: VersionName, epoch: int, actor: str) -> Locked:
+    """The collection of a copy, made if it is missing, in the one transaction that makes the version.
+
+    That has a bounded number of statements, however large the version is. Raises _Overtaken.
+    """
     if not await work.fence.holds(epoch):
         raise _Overtaken
     version = await work.versions.get(source)
-    await ensure_collection(work, making.collection, version.type, making.actor)
-    await work.collections.lock(making.collection)
-    return await make(work, making)
+    await ensure_collection(work, collection, version.type, actor)
+    return await work.collections.lock(collection)

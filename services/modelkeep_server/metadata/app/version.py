@@ -11,6 +11,7 @@ from modelkeep.names import LATEST, CollectionName, VersionName
 from modelkeep_server.database.paging import Listing, Page
 from modelkeep_server.filtering.expression import ALL, Query
 from modelkeep_server.metadata.app.alias import apply_moves
+from modelkeep_server.metadata.app.rule import keep_rules
 from modelkeep_server.metadata.domain import event
 from modelkeep_server.metadata.domain.alias import AliasMove
 from modelkeep_server.metadata.domain.limits import Limits
@@ -52,8 +53,11 @@ class VersionApp:
         call.caller.require(name.team)
 
         async def step(work: Work) -> Version:
+            locked = await work.collections.lock(name.parent)
             await work.versions.update(name, words, etag)
             work.emit(name.parent.parent, call.caller.actor, event.VersionUpdated(str(name), words.fields))
+            if words.metadata_json is not None:
+                await keep_rules(work, locked, call.caller.actor)
             return await work.versions.get(name)
 
         return await self._transactions.once(call, Version, step)
@@ -91,10 +95,12 @@ class VersionApp:
                 shown = ", ".join(aliases)
                 message = f"{name.short} carries the aliases {shown}; move them first, or ask to delete them too"
                 raise VersionAliased(message, version=str(name), aliases=",".join(aliases))
-            moves = [AliasMove(alias, None) for alias in aliases]
+            ruled = {rule.alias for rule in locked.rules}  # they go on to another version, or nowhere
+            moves = [AliasMove(alias, None) for alias in aliases if alias not in ruled]
             await apply_moves(work, locked, moves, actor, reason)
             await work.versions.delete(name, actor, reason, self._limits.restore_period)
             work.emit(name.parent.parent, actor, event.VersionDeleted(str(name), version.uid, reason))
+            await keep_rules(work, locked, actor)
             return await work.versions.get(name, show_deleted=True)
 
         return await self._transactions.once(call, Version, step)
@@ -107,13 +113,14 @@ class VersionApp:
         call.caller.require(name.team)
 
         async def step(work: Work) -> Version:
-            await work.collections.lock(name.parent)
+            locked = await work.collections.lock(name.parent)
             version = await work.versions.get(name, show_deleted=True)
             if version.state is VersionState.COMMITTED:
                 return version
             await _require_restorable(work, version)
             await work.versions.restore(name)
             work.emit(name.parent.parent, call.caller.actor, event.VersionRestored(str(name), version.uid))
+            await keep_rules(work, locked, call.caller.actor)
             return await work.versions.get(name)
 
         return await self._transactions.once(call, Version, step)

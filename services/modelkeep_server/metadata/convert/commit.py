@@ -9,12 +9,16 @@ from modelkeep.metadata import decode, encode
 from modelkeep.names import LATEST, CollectionName, RunName, VersionName, parse_alias
 
 from modelkeep_server.database.text import MAX_MARKDOWN, parse_text
+from modelkeep_server.metadata.convert.rule import comparison_to_pb, yardstick_from_pb
 from modelkeep_server.metadata.convert.version import tags_from_pb, version_to_pb
 from modelkeep_server.metadata.domain.draft import Commit, Committed
 
 
 def commit_from_pb(request: pb.CommitDraftRequest) -> Commit:
-    """The body of a commit. Raises InvalidAlias, InvalidTag, InvalidMetadata, InvalidArgument, InvalidName, LimitExceeded."""
+    """The body of a commit.
+
+    Raises InvalidAlias, InvalidTag, InvalidMetadata, InvalidArgument, InvalidFilter, InvalidName, LimitExceeded.
+    """
     return Commit(
         aliases=_aliases(request.aliases),
         tags=tags_from_pb(request.tags),
@@ -23,6 +27,7 @@ def commit_from_pb(request: pb.CommitDraftRequest) -> Commit:
         metadata_json=encode(decode(request.metadata_json)),
         run=RunName.parse(request.run) if request.run else None,
         run_display_name=parse_text(request.run_display_name, "run_display_name"),
+        only_if_better=yardstick_from_pb(request.only_if_better) if request.HasField("only_if_better") else None,
     )
 
 
@@ -32,6 +37,7 @@ def committed_to_pb(committed: Committed) -> pb.CommitDraftResponse:
         version=version_to_pb(committed.version),
         deduplicated=committed.deduplicated,
         ignored_fields=committed.ignored_fields,
+        comparison=comparison_to_pb(committed.comparison),
     )
 
 

@@ -10,6 +10,7 @@ from modelkeep.api.metadata.v1 import metadata_service_pb2 as service_pb
 from modelkeep.errors import InvalidArgument
 from modelkeep.names import CollectionName, ProjectName, VersionName, parse_identifier
 
+from modelkeep_server.metadata.convert.rule import comparison_to_pb
 from modelkeep_server.metadata.domain.draft import Draft, DraftState
 from modelkeep_server.runtime.moments import to_timestamp
 
@@ -38,6 +39,7 @@ def draft_to_pb(draft: Draft) -> pb.Draft:
         base=str(draft.base.version) if draft.base else "",
         distributed_id=draft.distributed_id,
         creator=draft.creator,
+        comparison=comparison_to_pb(draft.outcome.comparison if draft.outcome else None),
     )
 
 

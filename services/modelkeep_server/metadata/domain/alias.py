@@ -58,6 +58,14 @@ class AliasChange:
 
 
 @dataclass(frozen=True, slots=True)
+class Wish:
+    """Where an alias is to point, nowhere without a version, and why."""
+
+    version: VersionName | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class AliasMove:
     """One wish of a batch: set, move or delete (without a version) an alias, if an expectation holds (SEM-17)."""
 

@@ -7,6 +7,8 @@ from datetime import datetime
 
 from modelkeep.names import CollectionName, VersionName
 
+from modelkeep_server.metadata.domain.rule import Rule
+
 
 @dataclass(frozen=True, slots=True)
 class Collection:
@@ -31,6 +33,8 @@ class Locked:
 
     name: CollectionName
     uid: str
+    rules: tuple[Rule, ...]
+    """Which of its aliases nobody sets by hand."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from modelkeep.errors import DraftCommitted, DraftNotOpen
 from modelkeep.names import CollectionName, DraftName, RunName, VersionName
 
 from modelkeep_server.metadata.domain.manifest import Manifest
+from modelkeep_server.metadata.domain.rule import Comparison, Yardstick
 from modelkeep_server.metadata.domain.version import Origin, Version
 
 
@@ -33,6 +34,15 @@ class Outcome:
     fingerprint: bytes
     deduplicated: bool
     ignored_fields: tuple[str, ...]
+    comparison: Comparison | None = None
+    """Set when it was to be better than the best version; `version` is that one when it was not."""
+
+    @property
+    def fate(self) -> str:
+        """What became of the draft, in words."""
+        if self.comparison and not self.comparison.is_better:
+            return f"is committed, and was not better than {self.version.short}"
+        return f"is committed, as {self.version.short}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +99,7 @@ class Draft:
         """Raise DraftNotOpen unless it takes entries and can be committed."""
         if self.outcome is not None:
             version = self.outcome.version
-            message = f"the draft {self.name.draft} is committed, as {version.short}; open a new one, with it as its base"
+            message = f"the draft {self.name.draft} {self.outcome.fate}; open a new one, with that as its base"
             raise DraftNotOpen(message, draft=str(self.name), state=self.state.value, version=str(version))
         if self.state is not DraftState.OPEN:
             message = f"the draft {self.name.draft} is {self.state.value}; open a new one and add the entries again"
@@ -120,10 +130,8 @@ class Draft:
     def answer_to(self, commit: Commit) -> Outcome | None:
         """What a commit with this body is answered, if the draft is committed already. Raises DraftCommitted (SEM-14)."""
         if self.outcome and self.outcome.fingerprint != commit.fingerprint:
-            message = (
-                f"the draft {self.name.draft} was committed with another body, as {self.outcome.version.short}; "
-                "open a new draft to log again"
-            )
+            fate = self.outcome.fate
+            message = f"the draft {self.name.draft} {fate}, by another body; open a new draft to log again"
             raise DraftCommitted(message, draft=str(self.name), version=str(self.outcome.version))
         return self.outcome
 
@@ -141,11 +149,16 @@ class Commit:
     """In the one form that `modelkeep.metadata.encode` gives it."""
     run: RunName | None = None
     run_display_name: str = ""
+    only_if_better: Yardstick | None = None
+    """By which number it has to be better than every live version."""
 
     @property
     def fingerprint(self) -> bytes:
         """The same for the same body: a draft commits once (SEM-14)."""
         body = asdict(self) | {"run": str(self.run or "")}
+        del body["only_if_better"]  # without one, the fingerprint is that of a release that did not know it
+        if better := self.only_if_better:
+            body["only_if_better"] = [better.key, better.goal.value]
         return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).digest()
 
     @property
@@ -175,6 +188,8 @@ class Committed:
     version: Version
     deduplicated: bool
     ignored_fields: tuple[str, ...]
+    comparison: Comparison | None = None
+    """What was compared, if it was to be better than the best version; that is `version` when it was not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from modelkeep.names import AliasName, CollectionName, VersionName
+from modelkeep.names import AliasName, CollectionName
 
 from modelkeep_server.database.paging import Listing, Page
-from modelkeep_server.metadata.domain.alias import Alias, AliasChange
+from modelkeep_server.metadata.domain.alias import Alias, AliasChange, Wish
 
 
 class Aliases(Protocol):
@@ -21,10 +21,9 @@ class Aliases(Protocol):
     async def change(
         self,
         collection: CollectionName,
-        wishes: Mapping[str, VersionName | None],
+        wishes: Mapping[str, Wish],
         current: Mapping[str, Alias],
         actor: str,
-        reason: str,
     ) -> tuple[AliasChange, ...]:
         """Point aliases elsewhere, or delete them, and note it in their history; the changes in the order of `wishes`.
 

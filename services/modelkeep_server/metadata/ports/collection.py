@@ -57,6 +57,10 @@ class Collections(Protocol):
         """
         ...
 
+    async def locked(self, name: CollectionName) -> Locked:
+        """What there is to know of a collection that this transaction locked in another way."""
+        ...
+
     async def next_number(self, name: CollectionName) -> int:
         """The number of the next version, given once and for good (SEM-9)."""
         ...

@@ -22,6 +22,7 @@ from modelkeep_server.metadata.ports.key import Keys
 from modelkeep_server.metadata.ports.manifest import Manifests
 from modelkeep_server.metadata.ports.project import Projects, Teams
 from modelkeep_server.metadata.ports.resolution import Resolution
+from modelkeep_server.metadata.ports.rule import Rules
 from modelkeep_server.metadata.ports.signature import Signatures
 from modelkeep_server.metadata.ports.use import Uses
 from modelkeep_server.metadata.ports.version import Versions
@@ -50,6 +51,11 @@ class Work(Protocol):
     @property
     def aliases(self) -> Aliases:
         """All aliases, and where they pointed."""
+        ...
+
+    @property
+    def rules(self) -> Rules:
+        """The rules of aliases."""
         ...
 
     @property

@@ -29,6 +29,7 @@ _NEEDS: Final = {
         "GetAlias",
         "ListAliases",
         "ListAliasHistory",
+        "ListAliasRules",
         "WatchAlias",
         "ListSignatures",
         "ListEvents",
@@ -51,6 +52,8 @@ _NEEDS: Final = {
         "DeleteVersion",
         "RestoreVersion",
         "MoveAliases",
+        "SetAliasRule",
+        "DeleteAliasRule",
         "AddSignature",
         "RecordUse",  # on the team of the run; on that of the version it asks for READ
     ),

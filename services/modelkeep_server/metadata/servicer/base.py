@@ -17,6 +17,7 @@ from modelkeep_server.metadata.app.key import KeyApp
 from modelkeep_server.metadata.app.project import ProjectApp
 from modelkeep_server.metadata.app.remove import RemovalApp
 from modelkeep_server.metadata.app.resolution import ResolutionApp
+from modelkeep_server.metadata.app.rule import RuleApp
 from modelkeep_server.metadata.app.signature import SignatureApp
 from modelkeep_server.metadata.app.team import TeamApp
 from modelkeep_server.metadata.app.use import UseApp
@@ -44,6 +45,7 @@ class Apps:
     versions: VersionApp
     entries: EntryApp
     aliases: AliasApp
+    rules: RuleApp
     resolution: ResolutionApp
     uses: UseApp
     events: EventApp

@@ -16,7 +16,7 @@ from sqlmodel import col
 from modelkeep_server.database.clock import Clock, from_micros, to_micros
 from modelkeep_server.database.dialect import upsert
 from modelkeep_server.database.paging import Listing, Page, token
-from modelkeep_server.metadata.domain.alias import MAX_ON_ONE_VERSION, Alias, AliasChange
+from modelkeep_server.metadata.domain.alias import MAX_ON_ONE_VERSION, Alias, AliasChange, Wish
 from modelkeep_server.metadata.domain.version import VersionState
 from modelkeep_server.metadata.store.locate import SEARCHED, collection_not_found, in_collection, suggest
 from modelkeep_server.metadata.store.tables import AliasChangeRow, AliasRow, CollectionRow, ProjectRow, VersionRow
@@ -41,10 +41,9 @@ class AliasRepository:
     async def change(
         self,
         collection: CollectionName,
-        wishes: Mapping[str, VersionName | None],
+        wishes: Mapping[str, Wish],
         current: Mapping[str, Alias],
         actor: str,
-        reason: str,
     ) -> tuple[AliasChange, ...]:
         """Point aliases elsewhere, or delete them, and note it in their history; the changes in the order of `wishes`.
 
@@ -53,8 +52,9 @@ class AliasRepository:
         """
         collection_id, now, ids = await self._targets(collection, wishes, current)
         changes, aliases, history = [], [], []
-        for name, version in wishes.items():
-            change = AliasChange.following(current.get(name), collection.alias(name), version, now, actor=actor, reason=reason)
+        for name, wish in wishes.items():
+            alias, reason = collection.alias(name), wish.reason
+            change = AliasChange.following(current.get(name), alias, wish.version, now, actor=actor, reason=reason)
             row = {"collection_id": collection_id, "alias": name, "seq": change.seq, "actor": actor, "reason": reason}
             from_id, to_id = ids.get(change.from_version), ids.get(change.to_version)
             aliases.append(row | {"version_id": to_id, "update_time": change.change_time})
@@ -114,11 +114,11 @@ class AliasRepository:
         return Listing(items, token([last.seq] if alias else [to_micros(last.change_time), last.alias.alias], *query))
 
     async def _targets(
-        self, collection: CollectionName, wishes: Mapping[str, VersionName | None], current: Mapping[str, Alias]
+        self, collection: CollectionName, wishes: Mapping[str, Wish], current: Mapping[str, Alias]
     ) -> tuple[int, datetime, dict[VersionName | None, int | None]]:
         """The id of the collection, the time under its lock, and the ids of all versions that play a part."""
         sources = {alias.version for name, alias in current.items() if name in wishes and alias.version}
-        targets = [version for version in wishes.values() if version]
+        targets = [wish.version for wish in wishes.values() if wish.version]
         rows = (await self._session.execute(_versions(self._clock, collection, sources | set(targets)))).all()
         found = {collection.version(row.number): row for row in rows if row.id is not None}
         for version in set(targets):

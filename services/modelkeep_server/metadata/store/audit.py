@@ -56,17 +56,22 @@ class AuditRepository:
     async def values(self, after: str, limit: int) -> tuple[Sequence[Problem], str]:
         """Which of the next versions, by uid, are not found by their metadata; and the last uid, empty at the end."""
         uid = col(VersionRow.uid)
-        some = _of_versions(col(VersionRow.id), uid, col(VersionRow.metadata_json), _version()).where(uid > after)
+        key = (col(VersionRow.id), col(VersionRow.collection_id), uid)
+        some = _of_versions(*key, col(VersionRow.metadata_json), _version()).where(uid > after)
         versions = (await self._session.execute(some.order_by(uid).limit(limit))).all()
-        kept: dict[int, set[tuple[str, int, str | None]]] = {id_: set() for id_, *_ in versions}
+        kept: dict[int, set[tuple[str, int, str | None, int | None]]] = {id_: set() for id_, *_ in versions}
         rows = select(VersionValueRow).where(col(VersionValueRow.version_id).in_(kept))
         for row in await self._session.scalars(rows):
-            kept[row.version_id].add((row.entry, row.ordinal, row.text))
-        detail = "filters do not find it by its metadata; edit that, and they will"
+            kept[row.version_id].add((row.entry, row.ordinal, row.text, row.number_in))
+        detail = "filters and rules do not find it by its metadata; edit that, and they will"
         wrong = [
             Problem(ProblemKind.VALUES_WRONG, name, detail)
-            for id_, _, metadata_json, name in versions
-            if kept[id_] != {(value.entry, value.ordinal, value.text) for value in values_of(metadata_json)}
+            for id_, collection, _, metadata_json, name in versions
+            if kept[id_]
+            != {
+                (value.entry, value.ordinal, value.text, collection if value.is_number else None)
+                for value in values_of(metadata_json)
+            }
         ]
         return wrong, versions[-1].uid if versions else ""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 from modelkeep.errors import CollectionExists, CollectionTypeMismatch
@@ -21,7 +21,10 @@ from modelkeep_server.metadata.store.collection_listing import list_collections,
 from modelkeep_server.metadata.store.ids import project_id
 from modelkeep_server.metadata.store.locate import collection_not_found
 from modelkeep_server.metadata.store.project import etag_mismatch, revision_of
-from modelkeep_server.metadata.store.tables import CollectionChangeRow, CollectionRow, DraftRow
+from modelkeep_server.metadata.store.rule import to_rule
+from modelkeep_server.metadata.store.tables import AliasRuleRow, CollectionChangeRow, CollectionRow, DraftRow
+
+_RULE: Final = tuple(col(column) for column in (AliasRuleRow.alias, AliasRuleRow.goal, AliasRuleRow.key, AliasRuleRow.keys))
 
 
 class CollectionRepository:
@@ -135,11 +138,22 @@ class CollectionRepository:
         Rows that merely point to the collection, such as new drafts, may still be made. Raises TeamNotFound,
         ProjectNotFound, CollectionNotFound.
         """
-        statement = select(col(CollectionRow.uid)).where(_is(name)).with_for_update(key_share=True)
-        uid = await self._session.scalar(statement)
-        if uid is None:
+        statement = select(col(CollectionRow.id)).where(_is(name)).with_for_update(key_share=True)
+        if await self._session.scalar(statement) is None:
             raise await collection_not_found(self._session, name)
-        return Locked(name, uid)
+        # A statement of its own: one that waited for a lock answers, of all but the locked rows, what it saw before.
+        return await self.locked(name)
+
+    async def locked(self, name: CollectionName) -> Locked:
+        """What there is to know of a collection that this transaction locked in another way."""
+        statement = (
+            select(col(CollectionRow.uid), *_RULE)
+            .outerjoin(AliasRuleRow, col(AliasRuleRow.collection_id) == col(CollectionRow.id))
+            .where(_is(name))
+            .order_by(col(AliasRuleRow.alias))
+        )
+        rows = (await self._session.execute(statement)).all()
+        return Locked(name, rows[0].uid, tuple(to_rule(row) for row in rows if row.alias is not None))
 
     async def next_number(self, name: CollectionName) -> int:
         """The number of the next version, given once and for good (SEM-9)."""

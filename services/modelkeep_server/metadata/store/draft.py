@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
@@ -18,6 +19,7 @@ from modelkeep_server.database.clock import Clock, from_micros, to_micros
 from modelkeep_server.database.dialect import upsert
 from modelkeep_server.database.paging import Listing, Page, token
 from modelkeep_server.metadata.domain.draft import Base, Draft, DraftState, NewDraft, Outcome
+from modelkeep_server.metadata.domain.rule import Comparison, Goal
 from modelkeep_server.metadata.store.ids import collection_id, project_id, version_id
 from modelkeep_server.metadata.store.locate import project_not_found
 from modelkeep_server.metadata.store.tables import (
@@ -137,6 +139,7 @@ class DraftRepository:
             version_id=version_id(outcome.version),
             deduplicated=outcome.deduplicated,
             ignored_fields=json.dumps(outcome.ignored_fields),
+            comparison=_written(outcome.comparison),
         )
         await self._session.execute(statement)
 
@@ -220,13 +223,32 @@ def _update(name: DraftName) -> Any:
     return update(DraftRow).where(col(DraftRow.id) == name.draft).execution_options(synchronize_session=False)
 
 
+def _written(comparison: Comparison | None) -> str:
+    """As JSON, with the number of the version: its collection may get another name."""
+    if comparison is None:
+        return ""
+    best = comparison.best_version
+    return json.dumps(asdict(comparison) | {"goal": comparison.goal.value, "best_version": best.number if best else None})
+
+
+def _read(collection: CollectionName, text: str) -> Comparison | None:
+    if not text:
+        return None
+    values = json.loads(text)
+    number = values["best_version"]
+    best = None if number is None else collection.version(number)
+    return Comparison(**values | {"goal": Goal(values["goal"]), "best_version": best})
+
+
 def _draft(found: Any) -> Draft:
     row, state, team, project, collection_name, number = found
     collection = CollectionName(team, project, collection_name)
     outcome = None
     if number is not None:
         ignored = tuple(json.loads(row.ignored_fields))
-        outcome = Outcome(collection.version(number), row.commit_fingerprint, row.deduplicated, ignored)
+        outcome = Outcome(
+            collection.version(number), row.commit_fingerprint, row.deduplicated, ignored, _read(collection, row.comparison)
+        )
     base = None
     if row.base:
         base = Base(VersionName.parse(row.base), Digest(row.base_manifest) if row.base_manifest else None)

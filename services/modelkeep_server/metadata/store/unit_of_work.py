@@ -28,6 +28,7 @@ from modelkeep_server.metadata.store.key import KeyRepository
 from modelkeep_server.metadata.store.manifest import ManifestRepository
 from modelkeep_server.metadata.store.project import ProjectRepository, TeamRepository
 from modelkeep_server.metadata.store.resolution import Directory, ResolutionRepository
+from modelkeep_server.metadata.store.rule import RuleRepository
 from modelkeep_server.metadata.store.signature import SignatureRepository
 from modelkeep_server.metadata.store.tables import RequestRow
 from modelkeep_server.metadata.store.use import UseRepository
@@ -121,6 +122,11 @@ class SqlWork:
     def aliases(self) -> AliasRepository:
         """All aliases, and where they pointed."""
         return AliasRepository(self._session, self._clock)
+
+    @cached_property
+    def rules(self) -> RuleRepository:
+        """The rules of aliases."""
+        return RuleRepository(self._session, self._clock)
 
     @cached_property
     def resolution(self) -> ResolutionRepository:

@@ -116,8 +116,9 @@ class VersionRepository:
             origin=version.origin.version if version.origin else "",
             origin_uid=version.origin.version_uid if version.origin else "",
         )
-        id_ = (await self._session.execute(statement.returning(col(VersionRow.id)))).scalar_one()
-        await self._keep_values(id_, commit.metadata_json)
+        ids = statement.returning(col(VersionRow.id), col(VersionRow.collection_id))
+        id_, collection = (await self._session.execute(ids)).one()
+        await self._keep_values(id_, collection, commit.metadata_json)
         await self._add_tags(version.name, commit.tags)
 
     async def update(self, name: VersionName, words: Words, etag: str) -> None:
@@ -129,14 +130,14 @@ class VersionRepository:
         statement = self._edit(name).where(_LIVE).values(values)
         if etag:
             statement = statement.where(col(VersionRow.revision) == revision_of(etag))
-        id_ = (await self._session.execute(statement)).scalar_one_or_none()
-        if id_ is None:
+        ids = (await self._session.execute(statement)).one_or_none()
+        if ids is None:
             version = await self.get(name)
             raise etag_mismatch(name.short, version.etag)
         if words.metadata_json is not None:
-            old = delete(VersionValueRow).where(col(VersionValueRow.version_id) == id_)
+            old = delete(VersionValueRow).where(col(VersionValueRow.version_id) == ids.id)
             await self._session.execute(old.execution_options(synchronize_session=False))
-            await self._keep_values(id_, words.metadata_json)
+            await self._keep_values(ids.id, ids.collection_id, words.metadata_json)
 
     async def edit_tags(self, name: VersionName, add: Collection[str], remove: Collection[str]) -> None:
         """Put tags on a version of a locked collection and take others off it."""
@@ -176,10 +177,16 @@ class VersionRepository:
         if rows:
             await self._session.execute(upsert(self._session, TagRow).values(rows).on_conflict_do_nothing())
 
-    async def _keep_values(self, id_: int | None, metadata_json: str) -> None:
-        """Keep what filters and orders read of the metadata of a version."""
+    async def _keep_values(self, id_: int | None, collection: int, metadata_json: str) -> None:
+        """Keep what filters, orders and rules read of the metadata of a version."""
         rows = [
-            {"version_id": id_, "entry": value.entry, "ordinal": value.ordinal, "text": value.text}
+            {
+                "version_id": id_,
+                "entry": value.entry,
+                "ordinal": value.ordinal,
+                "text": value.text,
+                "number_in": collection if value.is_number else None,
+            }
             for value in values_of(metadata_json)
         ]
         if rows:
@@ -190,7 +197,7 @@ class VersionRepository:
             update(VersionRow)
             .where(col(VersionRow.id) == version_id(name))
             .values(update_time=self._clock.sql(), revision=col(VersionRow.revision) + 1)
-            .returning(col(VersionRow.id))
+            .returning(col(VersionRow.id), col(VersionRow.collection_id))
             .execution_options(synchronize_session=False)
         )
 

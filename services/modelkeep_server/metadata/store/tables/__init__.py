@@ -14,6 +14,7 @@ from modelkeep_server.metadata.store.tables.event import EventRow, FenceRow, Req
 from modelkeep_server.metadata.store.tables.key import ApiKeyRow, TeamRow
 from modelkeep_server.metadata.store.tables.manifest import ManifestPageRow, ManifestRow, ManifestSegmentPageRow, PageRow
 from modelkeep_server.metadata.store.tables.project import ProjectRow
+from modelkeep_server.metadata.store.tables.rule import AliasRuleRow
 from modelkeep_server.metadata.store.tables.search import VersionValueRow
 from modelkeep_server.metadata.store.tables.signature import SignatureRow
 from modelkeep_server.metadata.store.tables.version import TagRow, UseRow, VersionAbsenceRow, VersionRow
@@ -21,6 +22,7 @@ from modelkeep_server.metadata.store.tables.version import TagRow, UseRow, Versi
 __all__ = [
     "AliasChangeRow",
     "AliasRow",
+    "AliasRuleRow",
     "ApiKeyRow",
     "CollectionChangeRow",
     "CollectionRow",

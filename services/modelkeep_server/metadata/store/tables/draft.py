@@ -47,6 +47,8 @@ class DraftRow(Table, table=True):
     deduplicated: bool = False
     ignored_fields: str = text_field()
     """A JSON list: the answer to the commit."""
+    comparison: str = text_field()
+    """What the commit compared, as JSON; empty when it was not to be better than anything."""
     is_swept: bool = False
     """True once the draft has ended and its entries are dropped."""
     base_manifest: bytes | None = Field(default=None, sa_type=LargeBinary, foreign_key="manifest.layout")

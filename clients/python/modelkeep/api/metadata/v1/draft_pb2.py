@@ -25,9 +25,10 @@ _sym_db = _symbol_database.Default()
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from modelkeep.api.metadata.v1 import rule_pb2 as modelkeep_dot_api_dot_metadata_dot_v1_dot_rule__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%modelkeep/api/metadata/v1/draft.proto\x12\x19modelkeep.api.metadata.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xed\x03\n\x05\x44raft\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x31\n\ncollection\x18\x02 \x01(\tB\x1d\xe2\x41\x01\x02\xfa\x41\x16\n\x14modelkeep/Collection\x12\x12\n\x04type\x18\x03 \x01(\tB\x04\xe2\x41\x01\x02\x12:\n\x05state\x18\x04 \x01(\x0e\x32%.modelkeep.api.metadata.v1.DraftStateB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x65xpire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12+\n\x07version\x18\x07 \x01(\tB\x1a\xe2\x41\x01\x03\xfa\x41\x13\n\x11modelkeep/Version\x12(\n\x04\x62\x61se\x18\x08 \x01(\tB\x1a\xe2\x41\x01\x01\xfa\x41\x13\n\x11modelkeep/Version\x12\x1c\n\x0e\x64istributed_id\x18\t \x01(\tB\x04\xe2\x41\x01\x01\x12\x15\n\x07\x63reator\x18\n \x01(\tB\x04\xe2\x41\x01\x03:S\xea\x41P\n\x0fmodelkeep/Draft\x12.teams/{team}/projects/{project}/drafts/{draft}*\x06\x64rafts2\x05\x64raft*\x8c\x01\n\nDraftState\x12\x1b\n\x17\x44RAFT_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x44RAFT_STATE_OPEN\x10\x01\x12\x19\n\x15\x44RAFT_STATE_COMMITTED\x10\x02\x12\x17\n\x13\x44RAFT_STATE_ABORTED\x10\x03\x12\x17\n\x13\x44RAFT_STATE_EXPIRED\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%modelkeep/api/metadata/v1/draft.proto\x12\x19modelkeep.api.metadata.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$modelkeep/api/metadata/v1/rule.proto\"\xae\x04\n\x05\x44raft\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x31\n\ncollection\x18\x02 \x01(\tB\x1d\xe2\x41\x01\x02\xfa\x41\x16\n\x14modelkeep/Collection\x12\x12\n\x04type\x18\x03 \x01(\tB\x04\xe2\x41\x01\x02\x12:\n\x05state\x18\x04 \x01(\x0e\x32%.modelkeep.api.metadata.v1.DraftStateB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x65xpire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12+\n\x07version\x18\x07 \x01(\tB\x1a\xe2\x41\x01\x03\xfa\x41\x13\n\x11modelkeep/Version\x12(\n\x04\x62\x61se\x18\x08 \x01(\tB\x1a\xe2\x41\x01\x01\xfa\x41\x13\n\x11modelkeep/Version\x12\x1c\n\x0e\x64istributed_id\x18\t \x01(\tB\x04\xe2\x41\x01\x01\x12\x15\n\x07\x63reator\x18\n \x01(\tB\x04\xe2\x41\x01\x03\x12?\n\ncomparison\x18\x0b \x01(\x0b\x32%.modelkeep.api.metadata.v1.ComparisonB\x04\xe2\x41\x01\x03:S\xea\x41P\n\x0fmodelkeep/Draft\x12.teams/{team}/projects/{project}/drafts/{draft}*\x06\x64rafts2\x05\x64raft*\x8c\x01\n\nDraftState\x12\x1b\n\x17\x44RAFT_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x44RAFT_STATE_OPEN\x10\x01\x12\x19\n\x15\x44RAFT_STATE_COMMITTED\x10\x02\x12\x17\n\x13\x44RAFT_STATE_ABORTED\x10\x03\x12\x17\n\x13\x44RAFT_STATE_EXPIRED\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -54,10 +55,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DRAFT'].fields_by_name['distributed_id']._serialized_options = b'\342A\001\001'
   _globals['_DRAFT'].fields_by_name['creator']._loaded_options = None
   _globals['_DRAFT'].fields_by_name['creator']._serialized_options = b'\342A\001\003'
+  _globals['_DRAFT'].fields_by_name['comparison']._loaded_options = None
+  _globals['_DRAFT'].fields_by_name['comparison']._serialized_options = b'\342A\001\003'
   _globals['_DRAFT']._loaded_options = None
   _globals['_DRAFT']._serialized_options = b'\352AP\n\017modelkeep/Draft\022.teams/{team}/projects/{project}/drafts/{draft}*\006drafts2\005draft'
-  _globals['_DRAFTSTATE']._serialized_start=658
-  _globals['_DRAFTSTATE']._serialized_end=798
-  _globals['_DRAFT']._serialized_start=162
-  _globals['_DRAFT']._serialized_end=655
+  _globals['_DRAFTSTATE']._serialized_start=761
+  _globals['_DRAFTSTATE']._serialized_end=901
+  _globals['_DRAFT']._serialized_start=200
+  _globals['_DRAFT']._serialized_end=758
 # @@protoc_insertion_point(module_scope)

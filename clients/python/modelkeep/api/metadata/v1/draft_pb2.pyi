@@ -3,6 +3,7 @@ import datetime
 from google.api import field_behavior_pb2 as _field_behavior_pb2
 from google.api import resource_pb2 as _resource_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from modelkeep.api.metadata.v1 import rule_pb2 as _rule_pb2
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -25,7 +26,7 @@ DRAFT_STATE_ABORTED: DraftState
 DRAFT_STATE_EXPIRED: DraftState
 
 class Draft(_message.Message):
-    __slots__ = ("name", "collection", "type", "state", "create_time", "expire_time", "version", "base", "distributed_id", "creator")
+    __slots__ = ("name", "collection", "type", "state", "create_time", "expire_time", "version", "base", "distributed_id", "creator", "comparison")
     NAME_FIELD_NUMBER: _ClassVar[int]
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
@@ -36,6 +37,7 @@ class Draft(_message.Message):
     BASE_FIELD_NUMBER: _ClassVar[int]
     DISTRIBUTED_ID_FIELD_NUMBER: _ClassVar[int]
     CREATOR_FIELD_NUMBER: _ClassVar[int]
+    COMPARISON_FIELD_NUMBER: _ClassVar[int]
     name: str
     collection: str
     type: str
@@ -46,4 +48,5 @@ class Draft(_message.Message):
     base: str
     distributed_id: str
     creator: str
-    def __init__(self, name: _Optional[str] = ..., collection: _Optional[str] = ..., type: _Optional[str] = ..., state: _Optional[_Union[DraftState, str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., version: _Optional[str] = ..., base: _Optional[str] = ..., distributed_id: _Optional[str] = ..., creator: _Optional[str] = ...) -> None: ...
+    comparison: _rule_pb2.Comparison
+    def __init__(self, name: _Optional[str] = ..., collection: _Optional[str] = ..., type: _Optional[str] = ..., state: _Optional[_Union[DraftState, str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., version: _Optional[str] = ..., base: _Optional[str] = ..., distributed_id: _Optional[str] = ..., creator: _Optional[str] = ..., comparison: _Optional[_Union[_rule_pb2.Comparison, _Mapping]] = ...) -> None: ...

@@ -12,6 +12,7 @@ from modelkeep.api.metadata.v1 import entry_pb2 as _entry_pb2
 from modelkeep.api.metadata.v1 import event_pb2 as _event_pb2
 from modelkeep.api.metadata.v1 import key_pb2 as _key_pb2
 from modelkeep.api.metadata.v1 import project_pb2 as _project_pb2
+from modelkeep.api.metadata.v1 import rule_pb2 as _rule_pb2
 from modelkeep.api.metadata.v1 import signature_pb2 as _signature_pb2
 from modelkeep.api.metadata.v1 import version_pb2 as _version_pb2
 from google.protobuf.internal import containers as _containers
@@ -343,7 +344,7 @@ class RemoveEntriesResponse(_message.Message):
     def __init__(self, entry_count: _Optional[int] = ...) -> None: ...
 
 class CommitDraftRequest(_message.Message):
-    __slots__ = ("name", "aliases", "tags", "description", "notes", "metadata_json", "run", "run_display_name")
+    __slots__ = ("name", "aliases", "tags", "description", "notes", "metadata_json", "run", "run_display_name", "only_if_better")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ALIASES_FIELD_NUMBER: _ClassVar[int]
     TAGS_FIELD_NUMBER: _ClassVar[int]
@@ -352,6 +353,7 @@ class CommitDraftRequest(_message.Message):
     METADATA_JSON_FIELD_NUMBER: _ClassVar[int]
     RUN_FIELD_NUMBER: _ClassVar[int]
     RUN_DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
+    ONLY_IF_BETTER_FIELD_NUMBER: _ClassVar[int]
     name: str
     aliases: _containers.RepeatedScalarFieldContainer[str]
     tags: _containers.RepeatedScalarFieldContainer[str]
@@ -360,17 +362,20 @@ class CommitDraftRequest(_message.Message):
     metadata_json: str
     run: str
     run_display_name: str
-    def __init__(self, name: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., tags: _Optional[_Iterable[str]] = ..., description: _Optional[str] = ..., notes: _Optional[str] = ..., metadata_json: _Optional[str] = ..., run: _Optional[str] = ..., run_display_name: _Optional[str] = ...) -> None: ...
+    only_if_better: _rule_pb2.OnlyIfBetter
+    def __init__(self, name: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., tags: _Optional[_Iterable[str]] = ..., description: _Optional[str] = ..., notes: _Optional[str] = ..., metadata_json: _Optional[str] = ..., run: _Optional[str] = ..., run_display_name: _Optional[str] = ..., only_if_better: _Optional[_Union[_rule_pb2.OnlyIfBetter, _Mapping]] = ...) -> None: ...
 
 class CommitDraftResponse(_message.Message):
-    __slots__ = ("version", "deduplicated", "ignored_fields")
+    __slots__ = ("version", "deduplicated", "ignored_fields", "comparison")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     DEDUPLICATED_FIELD_NUMBER: _ClassVar[int]
     IGNORED_FIELDS_FIELD_NUMBER: _ClassVar[int]
+    COMPARISON_FIELD_NUMBER: _ClassVar[int]
     version: _version_pb2.Version
     deduplicated: bool
     ignored_fields: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, version: _Optional[_Union[_version_pb2.Version, _Mapping]] = ..., deduplicated: bool = ..., ignored_fields: _Optional[_Iterable[str]] = ...) -> None: ...
+    comparison: _rule_pb2.Comparison
+    def __init__(self, version: _Optional[_Union[_version_pb2.Version, _Mapping]] = ..., deduplicated: bool = ..., ignored_fields: _Optional[_Iterable[str]] = ..., comparison: _Optional[_Union[_rule_pb2.Comparison, _Mapping]] = ...) -> None: ...
 
 class AbortDraftRequest(_message.Message):
     __slots__ = ("name", "request_id")
@@ -585,6 +590,42 @@ class ListAliasHistoryResponse(_message.Message):
     changes: _containers.RepeatedCompositeFieldContainer[_alias_pb2.AliasChange]
     next_page_token: str
     def __init__(self, changes: _Optional[_Iterable[_Union[_alias_pb2.AliasChange, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class SetAliasRuleRequest(_message.Message):
+    __slots__ = ("alias", "expression", "request_id")
+    ALIAS_FIELD_NUMBER: _ClassVar[int]
+    EXPRESSION_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    alias: str
+    expression: str
+    request_id: str
+    def __init__(self, alias: _Optional[str] = ..., expression: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class DeleteAliasRuleRequest(_message.Message):
+    __slots__ = ("alias", "request_id")
+    ALIAS_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    alias: str
+    request_id: str
+    def __init__(self, alias: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class ListAliasRulesRequest(_message.Message):
+    __slots__ = ("parent", "page_size", "page_token")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    page_size: int
+    page_token: str
+    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListAliasRulesResponse(_message.Message):
+    __slots__ = ("rules", "next_page_token")
+    RULES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    rules: _containers.RepeatedCompositeFieldContainer[_rule_pb2.AliasRule]
+    next_page_token: str
+    def __init__(self, rules: _Optional[_Iterable[_Union[_rule_pb2.AliasRule, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class WatchAliasRequest(_message.Message):
     __slots__ = ("name",)

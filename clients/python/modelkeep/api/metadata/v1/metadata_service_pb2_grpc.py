@@ -9,6 +9,7 @@ from modelkeep.api.metadata.v1 import draft_pb2 as modelkeep_dot_api_dot_metadat
 from modelkeep.api.metadata.v1 import key_pb2 as modelkeep_dot_api_dot_metadata_dot_v1_dot_key__pb2
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2
 from modelkeep.api.metadata.v1 import project_pb2 as modelkeep_dot_api_dot_metadata_dot_v1_dot_project__pb2
+from modelkeep.api.metadata.v1 import rule_pb2 as modelkeep_dot_api_dot_metadata_dot_v1_dot_rule__pb2
 from modelkeep.api.metadata.v1 import signature_pb2 as modelkeep_dot_api_dot_metadata_dot_v1_dot_signature__pb2
 from modelkeep.api.metadata.v1 import version_pb2 as modelkeep_dot_api_dot_metadata_dot_v1_dot_version__pb2
 
@@ -236,6 +237,21 @@ class MetadataServiceStub(object):
                 '/modelkeep.api.metadata.v1.MetadataService/ListAliasHistory',
                 request_serializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.ListAliasHistoryRequest.SerializeToString,
                 response_deserializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.ListAliasHistoryResponse.FromString,
+                _registered_method=True)
+        self.SetAliasRule = channel.unary_unary(
+                '/modelkeep.api.metadata.v1.MetadataService/SetAliasRule',
+                request_serializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.SetAliasRuleRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_rule__pb2.AliasRule.FromString,
+                _registered_method=True)
+        self.DeleteAliasRule = channel.unary_unary(
+                '/modelkeep.api.metadata.v1.MetadataService/DeleteAliasRule',
+                request_serializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.DeleteAliasRuleRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_rule__pb2.AliasRule.FromString,
+                _registered_method=True)
+        self.ListAliasRules = channel.unary_unary(
+                '/modelkeep.api.metadata.v1.MetadataService/ListAliasRules',
+                request_serializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.ListAliasRulesRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.ListAliasRulesResponse.FromString,
                 _registered_method=True)
         self.WatchAlias = channel.unary_stream(
                 '/modelkeep.api.metadata.v1.MetadataService/WatchAlias',
@@ -474,12 +490,15 @@ class MetadataServiceServicer(object):
 
     def CommitDraft(self, request, context):
         """Makes a draft a version, once every chunk that it names is stored and held by the team. Content that a live version of
-        the collection has already answers with that version (SEM-11). A draft commits once: the same body again answers the
-        same, another body is refused. Needs: write on the team, read on the team of the base.
+        the collection has already answers with that version (SEM-11). With `only_if_better` the draft is compared with the best
+        live version first, while nobody else writes in the collection: one that is not better makes no version, moves no alias,
+        names no producer and uses no number, and the answer has the best version. A draft commits once: the same body again
+        answers the same, another body is refused. Needs: write on the team, read on the team of the base.
 
         Errors: NOT_FOUND DRAFT_NOT_FOUND; FAILED_PRECONDITION DRAFT_NOT_OPEN (aborted or expired), CHUNKS_MISSING (names them:
         upload those and commit again); INVALID_ARGUMENT INVALID_PATH (paths that collide), INVALID_ENTRY, INVALID_ALIAS, INVALID_TAG,
-        INVALID_METADATA, DIGEST_MISMATCH; ALREADY_EXISTS DRAFT_COMMITTED (with another body).
+        INVALID_METADATA (also without the number that is to be better), INVALID_FILTER (the key of that number), DIGEST_MISMATCH;
+        FAILED_PRECONDITION ALIAS_RULED; ALREADY_EXISTS DRAFT_COMMITTED (with another body).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -501,7 +520,8 @@ class MetadataServiceServicer(object):
         answers with that version (SEM-11). Needs: write on the team of the parent, read on that of the source.
 
         Errors: NOT_FOUND VERSION_NOT_FOUND; FAILED_PRECONDITION VERSION_DELETED (the source), CHUNKS_MISSING (the source is
-        damaged); ALREADY_EXISTS COLLECTION_TYPE_MISMATCH; INVALID_ARGUMENT INVALID_ALIAS, INVALID_TAG.
+        damaged); FAILED_PRECONDITION ALIAS_RULED; ALREADY_EXISTS COLLECTION_TYPE_MISMATCH; INVALID_ARGUMENT INVALID_ALIAS,
+        INVALID_TAG.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -601,7 +621,7 @@ class MetadataServiceServicer(object):
         """Sets, moves and deletes aliases of one collection: all of them or none (SEM-16, 17). Needs: write on the team.
 
         Errors: NOT_FOUND VERSION_NOT_FOUND, ALIAS_NOT_FOUND (a delete of what is not there); FAILED_PRECONDITION
-        VERSION_DELETED; INVALID_ARGUMENT INVALID_ALIAS, also for `latest`, which nobody sets by hand; ABORTED ALIAS_CHANGED (an expectation is stale; carries
+        VERSION_DELETED, ALIAS_RULED (a rule keeps the alias; names it); INVALID_ARGUMENT INVALID_ALIAS, also for `latest`, which nobody sets by hand; ABORTED ALIAS_CHANGED (an expectation is stale; carries
         the current value).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -628,6 +648,33 @@ class MetadataServiceServicer(object):
         """Lists the changes of the aliases of a collection, newest first. Needs: read on the team.
 
         Errors: NOT_FOUND ALIAS_NOT_FOUND (the collection never had it); INVALID_ARGUMENT INVALID_ALIAS.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetAliasRule(self, request, context):
+        """Lets a rule keep an alias from now on, instead of the one that kept it before; the alias moves at once. Needs: write on the
+        team.
+
+        Errors: NOT_FOUND COLLECTION_NOT_FOUND; INVALID_ARGUMENT INVALID_ALIAS, INVALID_FILTER (points at the character of the
+        expression), LIMIT_EXCEEDED (the collection has as many rules as it may have).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteAliasRule(self, request, context):
+        """Takes the rule of an alias away; answers it. The alias stays where it is, and may be moved again. Needs: write on the team.
+
+        Errors: NOT_FOUND ALIAS_NOT_FOUND (it has no rule).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAliasRules(self, request, context):
+        """Lists the rules of a collection by alias. Needs: read on the team.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -880,6 +927,21 @@ def add_MetadataServiceServicer_to_server(servicer, server):
                     servicer.ListAliasHistory,
                     request_deserializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.ListAliasHistoryRequest.FromString,
                     response_serializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.ListAliasHistoryResponse.SerializeToString,
+            ),
+            'SetAliasRule': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetAliasRule,
+                    request_deserializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.SetAliasRuleRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_rule__pb2.AliasRule.SerializeToString,
+            ),
+            'DeleteAliasRule': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteAliasRule,
+                    request_deserializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.DeleteAliasRuleRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_rule__pb2.AliasRule.SerializeToString,
+            ),
+            'ListAliasRules': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAliasRules,
+                    request_deserializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.ListAliasRulesRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.ListAliasRulesResponse.SerializeToString,
             ),
             'WatchAlias': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchAlias,
@@ -1961,6 +2023,87 @@ class MetadataService(object):
             '/modelkeep.api.metadata.v1.MetadataService/ListAliasHistory',
             modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.ListAliasHistoryRequest.SerializeToString,
             modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.ListAliasHistoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetAliasRule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.metadata.v1.MetadataService/SetAliasRule',
+            modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.SetAliasRuleRequest.SerializeToString,
+            modelkeep_dot_api_dot_metadata_dot_v1_dot_rule__pb2.AliasRule.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteAliasRule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.metadata.v1.MetadataService/DeleteAliasRule',
+            modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.DeleteAliasRuleRequest.SerializeToString,
+            modelkeep_dot_api_dot_metadata_dot_v1_dot_rule__pb2.AliasRule.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAliasRules(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.metadata.v1.MetadataService/ListAliasRules',
+            modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.ListAliasRulesRequest.SerializeToString,
+            modelkeep_dot_api_dot_metadata_dot_v1_dot_metadata__service__pb2.ListAliasRulesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -18,6 +18,7 @@ from modelkeep.api.metadata.v1 import draft_pb2 as _draft_pb2
 from modelkeep.api.metadata.v1 import key_pb2 as _key_pb2
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as _metadata_service_pb2
 from modelkeep.api.metadata.v1 import project_pb2 as _project_pb2
+from modelkeep.api.metadata.v1 import rule_pb2 as _rule_pb2
 from modelkeep.api.metadata.v1 import signature_pb2 as _signature_pb2
 from modelkeep.api.metadata.v1 import version_pb2 as _version_pb2
 import abc as _abc_1
@@ -152,12 +153,15 @@ class MetadataServiceStub:
     """
     CommitDraft: _grpc.UnaryUnaryMultiCallable[_metadata_service_pb2.CommitDraftRequest, _metadata_service_pb2.CommitDraftResponse]
     """Makes a draft a version, once every chunk that it names is stored and held by the team. Content that a live version of
-    the collection has already answers with that version (SEM-11). A draft commits once: the same body again answers the
-    same, another body is refused. Needs: write on the team, read on the team of the base.
+    the collection has already answers with that version (SEM-11). With `only_if_better` the draft is compared with the best
+    live version first, while nobody else writes in the collection: one that is not better makes no version, moves no alias,
+    names no producer and uses no number, and the answer has the best version. A draft commits once: the same body again
+    answers the same, another body is refused. Needs: write on the team, read on the team of the base.
 
     Errors: NOT_FOUND DRAFT_NOT_FOUND; FAILED_PRECONDITION DRAFT_NOT_OPEN (aborted or expired), CHUNKS_MISSING (names them:
     upload those and commit again); INVALID_ARGUMENT INVALID_PATH (paths that collide), INVALID_ENTRY, INVALID_ALIAS, INVALID_TAG,
-    INVALID_METADATA, DIGEST_MISMATCH; ALREADY_EXISTS DRAFT_COMMITTED (with another body).
+    INVALID_METADATA (also without the number that is to be better), INVALID_FILTER (the key of that number), DIGEST_MISMATCH;
+    FAILED_PRECONDITION ALIAS_RULED; ALREADY_EXISTS DRAFT_COMMITTED (with another body).
     """
     AbortDraft: _grpc.UnaryUnaryMultiCallable[_metadata_service_pb2.AbortDraftRequest, _draft_pb2.Draft]
     """Gives a draft up. Aborting an aborted or expired draft changes nothing. Needs: write on the team.
@@ -171,7 +175,8 @@ class MetadataServiceStub:
     answers with that version (SEM-11). Needs: write on the team of the parent, read on that of the source.
 
     Errors: NOT_FOUND VERSION_NOT_FOUND; FAILED_PRECONDITION VERSION_DELETED (the source), CHUNKS_MISSING (the source is
-    damaged); ALREADY_EXISTS COLLECTION_TYPE_MISMATCH; INVALID_ARGUMENT INVALID_ALIAS, INVALID_TAG.
+    damaged); FAILED_PRECONDITION ALIAS_RULED; ALREADY_EXISTS COLLECTION_TYPE_MISMATCH; INVALID_ARGUMENT INVALID_ALIAS,
+    INVALID_TAG.
     """
     Resolve: _grpc.UnaryUnaryMultiCallable[_metadata_service_pb2.ResolveRequest, _version_pb2.Version]
     """Finds the version behind an address, `[[team/]project/]name[:ref][@pin]` (SEM-3): by alias, number, `latest`, digest,
@@ -231,7 +236,7 @@ class MetadataServiceStub:
     """Sets, moves and deletes aliases of one collection: all of them or none (SEM-16, 17). Needs: write on the team.
 
     Errors: NOT_FOUND VERSION_NOT_FOUND, ALIAS_NOT_FOUND (a delete of what is not there); FAILED_PRECONDITION
-    VERSION_DELETED; INVALID_ARGUMENT INVALID_ALIAS, also for `latest`, which nobody sets by hand; ABORTED ALIAS_CHANGED (an expectation is stale; carries
+    VERSION_DELETED, ALIAS_RULED (a rule keeps the alias; names it); INVALID_ARGUMENT INVALID_ALIAS, also for `latest`, which nobody sets by hand; ABORTED ALIAS_CHANGED (an expectation is stale; carries
     the current value).
     """
     GetAlias: _grpc.UnaryUnaryMultiCallable[_metadata_service_pb2.GetAliasRequest, _alias_pb2.Alias]
@@ -246,6 +251,20 @@ class MetadataServiceStub:
 
     Errors: NOT_FOUND ALIAS_NOT_FOUND (the collection never had it); INVALID_ARGUMENT INVALID_ALIAS.
     """
+    SetAliasRule: _grpc.UnaryUnaryMultiCallable[_metadata_service_pb2.SetAliasRuleRequest, _rule_pb2.AliasRule]
+    """Lets a rule keep an alias from now on, instead of the one that kept it before; the alias moves at once. Needs: write on the
+    team.
+
+    Errors: NOT_FOUND COLLECTION_NOT_FOUND; INVALID_ARGUMENT INVALID_ALIAS, INVALID_FILTER (points at the character of the
+    expression), LIMIT_EXCEEDED (the collection has as many rules as it may have).
+    """
+    DeleteAliasRule: _grpc.UnaryUnaryMultiCallable[_metadata_service_pb2.DeleteAliasRuleRequest, _rule_pb2.AliasRule]
+    """Takes the rule of an alias away; answers it. The alias stays where it is, and may be moved again. Needs: write on the team.
+
+    Errors: NOT_FOUND ALIAS_NOT_FOUND (it has no rule).
+    """
+    ListAliasRules: _grpc.UnaryUnaryMultiCallable[_metadata_service_pb2.ListAliasRulesRequest, _metadata_service_pb2.ListAliasRulesResponse]
+    """Lists the rules of a collection by alias. Needs: read on the team."""
     WatchAlias: _grpc.UnaryStreamMultiCallable[_metadata_service_pb2.WatchAliasRequest, _metadata_service_pb2.WatchAliasResponse]
     """Streams where an alias points: the present state first, then each newer one; states in between may be left out. `latest` can
     be watched too. A heartbeat comes every 20 s at most, and says that the state was looked at; within an hour the server ends
@@ -387,12 +406,15 @@ class MetadataServiceAsyncStub(MetadataServiceStub):
     """
     CommitDraft: _aio.UnaryUnaryMultiCallable[_metadata_service_pb2.CommitDraftRequest, _metadata_service_pb2.CommitDraftResponse]  # type: ignore[assignment]
     """Makes a draft a version, once every chunk that it names is stored and held by the team. Content that a live version of
-    the collection has already answers with that version (SEM-11). A draft commits once: the same body again answers the
-    same, another body is refused. Needs: write on the team, read on the team of the base.
+    the collection has already answers with that version (SEM-11). With `only_if_better` the draft is compared with the best
+    live version first, while nobody else writes in the collection: one that is not better makes no version, moves no alias,
+    names no producer and uses no number, and the answer has the best version. A draft commits once: the same body again
+    answers the same, another body is refused. Needs: write on the team, read on the team of the base.
 
     Errors: NOT_FOUND DRAFT_NOT_FOUND; FAILED_PRECONDITION DRAFT_NOT_OPEN (aborted or expired), CHUNKS_MISSING (names them:
     upload those and commit again); INVALID_ARGUMENT INVALID_PATH (paths that collide), INVALID_ENTRY, INVALID_ALIAS, INVALID_TAG,
-    INVALID_METADATA, DIGEST_MISMATCH; ALREADY_EXISTS DRAFT_COMMITTED (with another body).
+    INVALID_METADATA (also without the number that is to be better), INVALID_FILTER (the key of that number), DIGEST_MISMATCH;
+    FAILED_PRECONDITION ALIAS_RULED; ALREADY_EXISTS DRAFT_COMMITTED (with another body).
     """
     AbortDraft: _aio.UnaryUnaryMultiCallable[_metadata_service_pb2.AbortDraftRequest, _draft_pb2.Draft]  # type: ignore[assignment]
     """Gives a draft up. Aborting an aborted or expired draft changes nothing. Needs: write on the team.
@@ -406,7 +428,8 @@ class MetadataServiceAsyncStub(MetadataServiceStub):
     answers with that version (SEM-11). Needs: write on the team of the parent, read on that of the source.
 
     Errors: NOT_FOUND VERSION_NOT_FOUND; FAILED_PRECONDITION VERSION_DELETED (the source), CHUNKS_MISSING (the source is
-    damaged); ALREADY_EXISTS COLLECTION_TYPE_MISMATCH; INVALID_ARGUMENT INVALID_ALIAS, INVALID_TAG.
+    damaged); FAILED_PRECONDITION ALIAS_RULED; ALREADY_EXISTS COLLECTION_TYPE_MISMATCH; INVALID_ARGUMENT INVALID_ALIAS,
+    INVALID_TAG.
     """
     Resolve: _aio.UnaryUnaryMultiCallable[_metadata_service_pb2.ResolveRequest, _version_pb2.Version]  # type: ignore[assignment]
     """Finds the version behind an address, `[[team/]project/]name[:ref][@pin]` (SEM-3): by alias, number, `latest`, digest,
@@ -466,7 +489,7 @@ class MetadataServiceAsyncStub(MetadataServiceStub):
     """Sets, moves and deletes aliases of one collection: all of them or none (SEM-16, 17). Needs: write on the team.
 
     Errors: NOT_FOUND VERSION_NOT_FOUND, ALIAS_NOT_FOUND (a delete of what is not there); FAILED_PRECONDITION
-    VERSION_DELETED; INVALID_ARGUMENT INVALID_ALIAS, also for `latest`, which nobody sets by hand; ABORTED ALIAS_CHANGED (an expectation is stale; carries
+    VERSION_DELETED, ALIAS_RULED (a rule keeps the alias; names it); INVALID_ARGUMENT INVALID_ALIAS, also for `latest`, which nobody sets by hand; ABORTED ALIAS_CHANGED (an expectation is stale; carries
     the current value).
     """
     GetAlias: _aio.UnaryUnaryMultiCallable[_metadata_service_pb2.GetAliasRequest, _alias_pb2.Alias]  # type: ignore[assignment]
@@ -481,6 +504,20 @@ class MetadataServiceAsyncStub(MetadataServiceStub):
 
     Errors: NOT_FOUND ALIAS_NOT_FOUND (the collection never had it); INVALID_ARGUMENT INVALID_ALIAS.
     """
+    SetAliasRule: _aio.UnaryUnaryMultiCallable[_metadata_service_pb2.SetAliasRuleRequest, _rule_pb2.AliasRule]  # type: ignore[assignment]
+    """Lets a rule keep an alias from now on, instead of the one that kept it before; the alias moves at once. Needs: write on the
+    team.
+
+    Errors: NOT_FOUND COLLECTION_NOT_FOUND; INVALID_ARGUMENT INVALID_ALIAS, INVALID_FILTER (points at the character of the
+    expression), LIMIT_EXCEEDED (the collection has as many rules as it may have).
+    """
+    DeleteAliasRule: _aio.UnaryUnaryMultiCallable[_metadata_service_pb2.DeleteAliasRuleRequest, _rule_pb2.AliasRule]  # type: ignore[assignment]
+    """Takes the rule of an alias away; answers it. The alias stays where it is, and may be moved again. Needs: write on the team.
+
+    Errors: NOT_FOUND ALIAS_NOT_FOUND (it has no rule).
+    """
+    ListAliasRules: _aio.UnaryUnaryMultiCallable[_metadata_service_pb2.ListAliasRulesRequest, _metadata_service_pb2.ListAliasRulesResponse]  # type: ignore[assignment]
+    """Lists the rules of a collection by alias. Needs: read on the team."""
     WatchAlias: _aio.UnaryStreamMultiCallable[_metadata_service_pb2.WatchAliasRequest, _metadata_service_pb2.WatchAliasResponse]  # type: ignore[assignment]
     """Streams where an alias points: the present state first, then each newer one; states in between may be left out. `latest` can
     be watched too. A heartbeat comes every 20 s at most, and says that the state was looked at; within an hour the server ends
@@ -763,12 +800,15 @@ class MetadataServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_metadata_service_pb2.CommitDraftResponse, _abc.Awaitable[_metadata_service_pb2.CommitDraftResponse]]:
         """Makes a draft a version, once every chunk that it names is stored and held by the team. Content that a live version of
-        the collection has already answers with that version (SEM-11). A draft commits once: the same body again answers the
-        same, another body is refused. Needs: write on the team, read on the team of the base.
+        the collection has already answers with that version (SEM-11). With `only_if_better` the draft is compared with the best
+        live version first, while nobody else writes in the collection: one that is not better makes no version, moves no alias,
+        names no producer and uses no number, and the answer has the best version. A draft commits once: the same body again
+        answers the same, another body is refused. Needs: write on the team, read on the team of the base.
 
         Errors: NOT_FOUND DRAFT_NOT_FOUND; FAILED_PRECONDITION DRAFT_NOT_OPEN (aborted or expired), CHUNKS_MISSING (names them:
         upload those and commit again); INVALID_ARGUMENT INVALID_PATH (paths that collide), INVALID_ENTRY, INVALID_ALIAS, INVALID_TAG,
-        INVALID_METADATA, DIGEST_MISMATCH; ALREADY_EXISTS DRAFT_COMMITTED (with another body).
+        INVALID_METADATA (also without the number that is to be better), INVALID_FILTER (the key of that number), DIGEST_MISMATCH;
+        FAILED_PRECONDITION ALIAS_RULED; ALREADY_EXISTS DRAFT_COMMITTED (with another body).
         """
 
     @_abc_1.abstractmethod
@@ -794,7 +834,8 @@ class MetadataServiceServicer(metaclass=_abc_1.ABCMeta):
         answers with that version (SEM-11). Needs: write on the team of the parent, read on that of the source.
 
         Errors: NOT_FOUND VERSION_NOT_FOUND; FAILED_PRECONDITION VERSION_DELETED (the source), CHUNKS_MISSING (the source is
-        damaged); ALREADY_EXISTS COLLECTION_TYPE_MISMATCH; INVALID_ARGUMENT INVALID_ALIAS, INVALID_TAG.
+        damaged); FAILED_PRECONDITION ALIAS_RULED; ALREADY_EXISTS COLLECTION_TYPE_MISMATCH; INVALID_ARGUMENT INVALID_ALIAS,
+        INVALID_TAG.
         """
 
     @_abc_1.abstractmethod
@@ -914,7 +955,7 @@ class MetadataServiceServicer(metaclass=_abc_1.ABCMeta):
         """Sets, moves and deletes aliases of one collection: all of them or none (SEM-16, 17). Needs: write on the team.
 
         Errors: NOT_FOUND VERSION_NOT_FOUND, ALIAS_NOT_FOUND (a delete of what is not there); FAILED_PRECONDITION
-        VERSION_DELETED; INVALID_ARGUMENT INVALID_ALIAS, also for `latest`, which nobody sets by hand; ABORTED ALIAS_CHANGED (an expectation is stale; carries
+        VERSION_DELETED, ALIAS_RULED (a rule keeps the alias; names it); INVALID_ARGUMENT INVALID_ALIAS, also for `latest`, which nobody sets by hand; ABORTED ALIAS_CHANGED (an expectation is stale; carries
         the current value).
         """
 
@@ -947,6 +988,38 @@ class MetadataServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: NOT_FOUND ALIAS_NOT_FOUND (the collection never had it); INVALID_ARGUMENT INVALID_ALIAS.
         """
+
+    @_abc_1.abstractmethod
+    def SetAliasRule(
+        self,
+        request: _metadata_service_pb2.SetAliasRuleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rule_pb2.AliasRule, _abc.Awaitable[_rule_pb2.AliasRule]]:
+        """Lets a rule keep an alias from now on, instead of the one that kept it before; the alias moves at once. Needs: write on the
+        team.
+
+        Errors: NOT_FOUND COLLECTION_NOT_FOUND; INVALID_ARGUMENT INVALID_ALIAS, INVALID_FILTER (points at the character of the
+        expression), LIMIT_EXCEEDED (the collection has as many rules as it may have).
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteAliasRule(
+        self,
+        request: _metadata_service_pb2.DeleteAliasRuleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rule_pb2.AliasRule, _abc.Awaitable[_rule_pb2.AliasRule]]:
+        """Takes the rule of an alias away; answers it. The alias stays where it is, and may be moved again. Needs: write on the team.
+
+        Errors: NOT_FOUND ALIAS_NOT_FOUND (it has no rule).
+        """
+
+    @_abc_1.abstractmethod
+    def ListAliasRules(
+        self,
+        request: _metadata_service_pb2.ListAliasRulesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_metadata_service_pb2.ListAliasRulesResponse, _abc.Awaitable[_metadata_service_pb2.ListAliasRulesResponse]]:
+        """Lists the rules of a collection by alias. Needs: read on the team."""
 
     @_abc_1.abstractmethod
     def WatchAlias(

@@ -1,0 +1,119 @@
+"""What a run tells at once: points of metrics, how they are summed up, values of the summary, and of the config."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from uuid import uuid4
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from modelkeep.api.lineage.v1 import run_pb2
+
+
+SERIES_BYTES: Final = 24
+POINT_BYTES: Final = 32
+"""The most that one takes in a message."""
+
+
+class Points(NamedTuple):
+    """What one `log` was given."""
+
+    time_micros: int
+    step: int
+    values: dict[str, float]
+
+
+class Definition(NamedTuple):
+    """How a metric is summed up."""
+
+    key: str
+    rule: run_pb2.MetricSummary
+
+
+class Set(NamedTuple):
+    """A value of the summary or of the config that was set."""
+
+    key: str
+    value: Any
+    """As JSON has it; None in a summary, and `is_gone` in a config, where it was taken away."""
+    is_config: bool = False
+    is_gone: bool = False
+
+
+Item = Points | Definition | Set
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much may be told at once."""
+
+    max_points: int = 5_000
+    max_message_bytes: int = 1 << 20
+
+
+@dataclass
+class Series:
+    """Points of one metric, in the order in which they came."""
+
+    steps: list[int] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+    times_micros: list[int] = field(default_factory=list)
+
+
+@dataclass
+class Batch:
+    """Items that are told together. All that a server needs is the same for each try."""
+
+    replaces: Callable[[str], bool] = lambda _: True
+    """Whether a point of a metric takes the place of a value of the summary that was set before."""
+    series: dict[str, Series] = field(default_factory=dict)
+    definitions: dict[str, run_pb2.MetricSummary] = field(default_factory=dict)
+    summary: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+    config_gone: set[str] = field(default_factory=set)
+    point_count: int = 0
+    key_bytes: int = 0
+    request_id: str = field(default_factory=lambda: str(uuid4()))
+
+    @property
+    def has_metrics(self) -> bool:
+        """Whether there is anything in it but config."""
+        return bool(self.series or self.definitions or self.summary)
+
+    def has_room(self, item: Item, limits: Limits) -> bool:
+        """Whether an item may be told with what is there; one alone always may."""
+        if not isinstance(item, Points) or not self.point_count:
+            return True
+        points = self.point_count + len(item.values)
+        new_bytes = sum(4 * len(key) for key in item.values if key not in self.series)
+        size = self.key_bytes + new_bytes + SERIES_BYTES * (len(self.series) + len(item.values)) + POINT_BYTES * points
+        return points <= limits.max_points and size <= limits.max_message_bytes // 2
+
+    def add(self, item: Item) -> None:
+        """Take an item."""
+        match item:
+            case Points(time_micros, step, values):
+                for key, value in values.items():
+                    series = self.series.get(key)
+                    if series is None:
+                        series = self.series[key] = Series()
+                        self.key_bytes += len(key.encode())
+                    series.steps.append(step)
+                    series.values.append(value)
+                    series.times_micros.append(time_micros)
+                    if self.summary and self.replaces(key):
+                        self.summary.pop(key, None)
+                self.point_count += len(values)
+            case Definition(key, rule):
+                self.definitions[key] = rule
+            case Set(key, value, is_config=False):
+                self.summary[key] = value
+            case Set(key, value, is_gone=is_gone):
+                self.config.pop(key, None)
+                self.config_gone.discard(key)
+                if is_gone:
+                    self.config_gone.add(key)
+                else:
+                    self.config[key] = value

@@ -1,0 +1,138 @@
+"""What git knows about a folder: asked quickly, without network, and without running what a repository configures."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from dataclasses import dataclass
+from typing import IO, Final
+
+ASK_SECONDS: Final = 5.0
+"""How long git may take to say where it stands."""
+DIFF_SECONDS: Final = 20.0
+"""How long git may take to say what changed."""
+MAX_DIFF_BYTES: Final = 4 << 20
+"""How much of the changes is kept."""
+
+_OPTIONS: Final = ("-c", "core.fsmonitor=false", "-c", "core.quotePath=false", "-c", "core.pager=cat", "-c", "color.ui=false")
+_ENVIRONMENT: Final = {
+    "GIT_OPTIONAL_LOCKS": "0",  # nothing is written, also not an index that is refreshed
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_ALLOW_PROTOCOL": "",  # a partial clone would fetch what it lacks
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_EXTERNAL_DIFF": "",
+    "LC_ALL": "C",
+}
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A work tree, and where it stands."""
+
+    root: str
+    remote: str = ""
+    """The address of its remote, as configured."""
+    commit: str = ""
+    """Empty before the first commit."""
+    branch: str = ""
+    """Empty when none is checked out."""
+    is_dirty: bool = False
+    """Whether files that git tracks differ from the commit."""
+
+
+@dataclass(frozen=True)
+class Diff:
+    """Changes that no commit has, as a patch."""
+
+    text: str
+    is_cut: bool = False
+    """Whether there was more than is kept, or git took too long."""
+
+
+def find(folder: str) -> Repository | None:
+    """The repository that a folder lies in; None when there is none, or no git, or git does not answer in time."""
+    root = _ask(folder, "rev-parse", "--show-toplevel")
+    if not root:
+        return None
+    root = root.rstrip("\n")
+    status = _ask(root, "status", "--porcelain=v2", "--branch", "--untracked-files=no", "--ignore-submodules=dirty", "-z")
+    if status is None:  # it has so many files that nobody waits for it
+        return Repository(root, _remote(root), (_ask(root, "rev-parse", "--verify", "--quiet", "HEAD") or "").strip())
+    said = dict(line[2:].split(" ", 1) for line in status.split("\0") if line.startswith("# ") and " " in line[2:])
+    commit, branch = said.get("branch.oid", ""), said.get("branch.head", "")
+    is_dirty = any(line and not line.startswith("#") for line in status.split("\0"))
+    return Repository(
+        root, _remote(root), "" if commit == "(initial)" else commit, "" if branch == "(detached)" else branch, is_dirty
+    )
+
+
+def _remote(root: str) -> str:
+    """The address of `origin`, or of the first remote that there is."""
+    lines = (_ask(root, "config", "--get-regexp", r"^remote\..*\.url$") or "").splitlines()
+    remotes = [line.split(" ", 1) for line in lines if " " in line]
+    return next((url for name, url in remotes if name == "remote.origin.url"), remotes[0][1] if remotes else "")
+
+
+def is_new(repository: Repository, path: str) -> bool:
+    """Whether a file lies in the work tree that git neither tracks nor ignores."""
+    return bool(_ask(repository.root, "ls-files", "--others", "--exclude-standard", "-z", "--", os.path.realpath(path)))
+
+
+def diff(repository: Repository) -> Diff:
+    """What differs from the commit, in files that git tracks; of a submodule, its commit."""
+    base = "HEAD" if repository.commit else (_ask(repository.root, "hash-object", "-t", "tree", "/dev/null") or "").strip()
+    options = ("--no-ext-diff", "--no-textconv", "--no-color", "--submodule=short", "--ignore-submodules=dirty")
+    process = _start(repository.root, "diff", *options, base, "--")
+    if process is None:
+        return Diff("")
+    data, is_cut = _read(process, DIFF_SECONDS, MAX_DIFF_BYTES)
+    text = data.decode("utf-8", "replace")
+    return Diff(text[: text.rfind("\n") + 1], is_cut=True) if is_cut else Diff(text)
+
+
+def _ask(folder: str, *arguments: str) -> str | None:
+    """What git prints; None when it fails, or takes too long."""
+    process = _start(folder, *arguments)
+    if process is None:
+        return None
+    data, is_cut = _read(process, ASK_SECONDS, MAX_DIFF_BYTES)
+    return None if is_cut or process.returncode else data.decode("utf-8", "surrogateescape")
+
+
+def _start(folder: str, *arguments: str) -> subprocess.Popen[bytes] | None:
+    command = ["git", *_OPTIONS, "-C", folder, *arguments]
+    try:
+        return subprocess.Popen(
+            command,
+            env={**os.environ, **_ENVIRONMENT},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # a Ctrl-C is not meant for it
+        )
+    except (OSError, ValueError):
+        return None
+
+
+def _read(process: subprocess.Popen[bytes], timeout_seconds: float, limit: int) -> tuple[bytes, bool]:
+    """At most so many bytes, for at most so long; and whether that was not all. The process is over then."""
+    late = threading.Event()
+
+    def stop() -> None:
+        late.set()
+        process.kill()
+
+    timer = threading.Timer(timeout_seconds, stop)
+    timer.daemon = True
+    timer.start()
+    try:
+        out: IO[bytes] = process.stdout  # type: ignore[assignment]
+        data = out.read(limit + 1)
+        if len(data) > limit:
+            process.kill()
+        process.wait()
+        return data[:limit], late.is_set() or len(data) > limit
+    finally:
+        timer.cancel()
+        process.stdout.close()  # type: ignore[union-attr]

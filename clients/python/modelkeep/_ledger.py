@@ -1,0 +1,252 @@
+"""Where it is written down what a run is and does: with a server's lineage service, or nowhere; offline, in a journal."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from modelkeep import _plain_json
+from modelkeep._batch import Limits
+from modelkeep.api.lineage.v1 import lineage_service_pb2 as pb
+from modelkeep.api.lineage.v1 import run_pb2
+from modelkeep.errors import (
+    EtagMismatch,
+    InvalidArgument,
+    LimitExceeded,
+    RunExists,
+    RunNotFound,
+    Unimplemented,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from modelkeep._batch import Batch
+    from modelkeep._channel import Connection
+    from modelkeep._version import Version
+    from modelkeep.names import RunName
+
+_log: Final = logging.getLogger("modelkeep")
+
+CALL_SECONDS: Final = 30.0
+"""The deadline of a call in the background, with its tries; it is made again after that."""
+CERTAINLY_SMALL_BYTES: Final = 256 * 1024
+"""A config up to here is sent without asking how large it may be."""
+STATES: Final = {"finished": run_pb2.RUN_STATE_FINISHED, "failed": run_pb2.RUN_STATE_FAILED}
+
+
+class Ledger(Protocol):
+    """What a run needs of it. All but `limits` raise ModelkeepError."""
+
+    def limits(self) -> Limits:
+        """How much may be told at once."""
+
+    def tell(self, batch: Batch) -> None:
+        """Keep what is in a batch; harmless to repeat."""
+
+    def beat(self) -> float:
+        """Say that the run is alive, and answer in how many seconds to say so again, at the latest."""
+
+    def edit(self, **fields: Any) -> None:
+        """Edit fields of the run, by their names in the contract."""
+
+    def edit_tags(self, add: Iterable[str], remove: Iterable[str]) -> tuple[str, ...] | None:
+        """Add and remove tags; the tags that it has then, if that is known."""
+
+    def keep_code(self, version: Version) -> None:
+        """Say which version keeps the code."""
+
+    def finish(self, state: str) -> None:
+        """End the run."""
+
+
+class Begun:
+    """A run that began, or went on."""
+
+    def __init__(self, run: run_pb2.Run, *, resumed: bool, next_step: int = 0) -> None:
+        self.run = run
+        self.resumed = resumed
+        self.next_step = next_step
+        """The step after the last that was logged."""
+
+
+class LineageLedger:
+    """Writes to the lineage service of a server."""
+
+    def __init__(self, connection: Connection, name: RunName) -> None:
+        self._connection = connection
+        self._name = str(name)
+
+    def begin(self, run: run_pb2.Run, resume: str) -> Begun:
+        """Create the run, or resume it, as `resume` says: `never`, `allow` or `must`.
+
+        Raises RunExists, RunNotFound, RunDeleted, LimitExceeded, Unimplemented.
+        """
+        if resume == "must":
+            return self._resume()
+        parent, _, run_id = self._name.rpartition("/runs/")
+        self._check_size(run.config_json)
+        try:
+            request = pb.CreateRunRequest(parent=parent, run_id=run_id, run=run)
+            return Begun(self._connection.lineage.CreateRun(request), resumed=False)
+        except RunExists:
+            if resume == "allow":
+                return self._resume()
+            message = (
+                f"there is a run {run_id!r} in {parent}: go on with it by resume='allow' (or 'must'), or leave out id= to begin"
+                " another one"
+            )
+            raise RunExists(message, run=self._name) from None
+
+    def _resume(self) -> Begun:
+        try:
+            run = self._connection.lineage.ResumeRun(pb.ResumeRunRequest(name=self._name))
+        except RunNotFound:
+            message = f"there is no run {self._name} to resume; with resume='allow' it is begun where there is none"
+            raise RunNotFound(message, run=self._name) from None
+        return Begun(run, resumed=True, next_step=self._next_step())
+
+    def _next_step(self) -> int:
+        request = pb.ListMetricsRequest(parent=self._name, page_size=1000)
+        last = -1
+        while True:
+            page = self._connection.lineage.ListMetrics(request)
+            last = max([last, *(metric.last_step for metric in page.metrics)])
+            if not page.next_page_token:
+                return last + 1
+            request.page_token = page.next_page_token
+
+    def _check_size(self, config_json: str) -> None:
+        size = len(config_json.encode())
+        if size > CERTAINLY_SMALL_BYTES:
+            limit = self._connection.lineage_limits().max_json_bytes
+            if size > limit:
+                message = (
+                    f"the config has {size:,} bytes, and a run keeps at most {limit:,}; log what is large as an artifact, and"
+                    " put its name into the config"
+                )
+                raise LimitExceeded(message, field="config", limit=limit)
+
+    def limits(self) -> Limits:
+        """As the server says."""
+        told = self._connection.lineage_limits()
+        return Limits(told.max_points or Limits.max_points, told.max_message_bytes or Limits.max_message_bytes)
+
+    def tell(self, batch: Batch) -> None:
+        """Send metrics and summary in one call, then the config."""
+        if batch.has_metrics:
+            self._connection.lineage.LogMetrics(metrics_request(self._name, batch), timeout=CALL_SECONDS)
+        if batch.config or batch.config_gone:
+            self._merge_config(batch.config, batch.config_gone)
+
+    def _merge_config(self, changes: Mapping[str, Any], gone: Iterable[str]) -> None:
+        merge_config(self._connection, self._name, changes, gone)
+
+    def beat(self) -> float:
+        """A heartbeat."""
+        answer = self._connection.lineage.Heartbeat(pb.HeartbeatRequest(name=self._name), timeout=CALL_SECONDS)
+        return max(float(answer.next_within.ToTimedelta().total_seconds()), 1.0)
+
+    def edit(self, **fields: Any) -> None:
+        """An UpdateRun."""
+        run = run_pb2.Run(name=self._name, **fields)
+        request = pb.UpdateRunRequest(run=run, update_mask=FieldMask(paths=sorted(fields)))
+        self._connection.lineage.UpdateRun(request)
+
+    def edit_tags(self, add: Iterable[str], remove: Iterable[str]) -> tuple[str, ...] | None:
+        """An EditRunTags."""
+        request = pb.EditRunTagsRequest(name=self._name, add_tags=add, remove_tags=remove)
+        return tuple(self._connection.lineage.EditRunTags(request).tags)
+
+    def keep_code(self, version: Version) -> None:
+        """An UpdateRun."""
+        run = run_pb2.Run(name=self._name, source=run_pb2.Source(code_version=version.resource_name))
+        request = pb.UpdateRunRequest(run=run, update_mask=FieldMask(paths=["source.code_version"]))
+        self._connection.lineage.UpdateRun(request)
+
+    def finish(self, state: str) -> None:
+        """A FinishRun."""
+        self._connection.lineage.FinishRun(pb.FinishRunRequest(name=self._name, state=STATES[state]), timeout=CALL_SECONDS)
+
+
+class NoLedger:
+    """Of a server that keeps no runs: what is told is checked, and let go."""
+
+    def limits(self) -> Limits:
+        """Any."""
+        return Limits()
+
+    def tell(self, batch: Batch) -> None:
+        """Nothing."""
+
+    def beat(self) -> float:
+        """Never."""
+        return math.inf
+
+    def edit(self, **fields: Any) -> None:
+        """Nothing."""
+
+    def edit_tags(self, add: Iterable[str], remove: Iterable[str]) -> tuple[str, ...] | None:
+        """Nothing is known."""
+        del add, remove
+        return None
+
+    def keep_code(self, version: Version) -> None:
+        """Nothing."""
+
+    def finish(self, state: str) -> None:
+        """Nothing."""
+
+
+def open_ledger(connection: Connection, name: RunName, run: run_pb2.Run, resume: str) -> tuple[Ledger, Begun]:
+    """Begin a run on a server; on one that keeps none, say so and go on without. Raises as `LineageLedger.begin`."""
+    ledger = LineageLedger(connection, name)
+    try:
+        return ledger, ledger.begin(run, resume)
+    except Unimplemented:
+        _log.warning(
+            "%s keeps no runs: artifacts are logged, and metrics, config and code are not kept; a newer server, or"
+            " MODELKEEP_LINEAGE_URL where lineage has an address of its own, keeps them",
+            connection.config.url,
+        )
+        return NoLedger(), Begun(run, resumed=False)
+
+
+def metrics_request(name: str, batch: Batch) -> pb.LogMetricsRequest:
+    """What tells the metrics and the summary in a batch."""
+    request = pb.LogMetricsRequest(name=name, request_id=batch.request_id)
+    for key, series in batch.series.items():
+        request.series.add(key=key, steps=series.steps, values=series.values, times_micros=series.times_micros)
+    for key, rule in batch.definitions.items():
+        request.definitions.add(key=key, summary=rule)
+    if batch.summary:
+        request.summary_json = _plain_json.encode(batch.summary)
+    return request
+
+
+def merge_config(connection: Connection, name: str, changes: Mapping[str, Any], gone: Iterable[str]) -> None:
+    """Change some keys of a run's config, over whatever others make of the rest meanwhile."""
+    import json  # noqa: PLC0415 - few runs change their config
+
+    while True:
+        run = connection.lineage.GetRun(pb.GetRunRequest(name=name))
+        config = {**json.loads(run.config_json or "{}"), **changes}
+        for key in gone:
+            config.pop(key, None)
+        edited = run_pb2.Run(name=name, config_json=_plain_json.encode(config), etag=run.etag)
+        request = pb.UpdateRunRequest(run=edited, update_mask=FieldMask(paths=["config_json"]))
+        try:
+            connection.lineage.UpdateRun(request)
+        except EtagMismatch:
+            continue
+        return
+
+
+def parse_state(state: str) -> str:
+    """How a run ends. Raises InvalidArgument."""
+    if state not in STATES:
+        raise InvalidArgument(f"{state!r:.100} is no end of a run; use 'finished' or 'failed'", field="state")
+    return state

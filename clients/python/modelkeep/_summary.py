@@ -1,0 +1,90 @@
+"""What came out of a run, as this process knows it: what it set, and what the metrics that it logged come to.
+
+The server derives the summary by itself, from what all processes of a run sent; this view needs to ask nobody.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final, Literal
+
+from modelkeep.api.lineage.v1 import run_pb2
+from modelkeep.errors import InvalidArgument
+
+Rule = Literal["last", "min", "max", "best", "none"]
+Goal = Literal["maximize", "minimize"]
+
+LAST: Final = run_pb2.METRIC_SUMMARY_LAST
+NONE: Final = run_pb2.METRIC_SUMMARY_NONE
+_RULES: Final = {
+    "last": LAST,
+    "min": run_pb2.METRIC_SUMMARY_MIN,
+    "max": run_pb2.METRIC_SUMMARY_MAX,
+    "none": NONE,
+}
+_UNSEEN: Final = (math.nan, math.nan, math.nan)
+_GOALS: Final = {"maximize": "max", "minimize": "min"}
+
+
+def parse_rule(summary: str, goal: str | None) -> run_pb2.MetricSummary:
+    """What of a metric the summary keeps. Raises InvalidArgument."""
+    if goal is not None and goal not in _GOALS:
+        raise InvalidArgument(f"{goal!r:.100} is no goal; use 'maximize' or 'minimize'", field="goal", value=str(goal)[:100])
+    if summary == "best":
+        if goal is None:
+            message = "the best value of a metric is the largest or the smallest: say goal='maximize' or goal='minimize'"
+            raise InvalidArgument(message, field="goal")
+        summary = _GOALS[goal]
+    if summary not in _RULES:
+        message = f"{summary!r:.100} is no summary of a metric; use 'last', 'min', 'max', 'best' (with a goal) or 'none'"
+        raise InvalidArgument(message, field="summary", value=str(summary)[:100])
+    return _RULES[summary]
+
+
+class Mirror:
+    """The summary of a run, kept as the server keeps it. Not for several threads at once."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        """`values` is what it changes."""
+        self._values = values
+        self._rules: dict[str, run_pb2.MetricSummary] = {}
+        self._seen: dict[str, tuple[float, float, float]] = {}
+        """The last, the smallest and the largest value of each metric; NaN counts only as the last."""
+
+    def take(self, flat: dict[str, float]) -> None:
+        """Points came."""
+        seen = self._seen
+        for key, value in flat.items():
+            _, low, high = seen.get(key, _UNSEEN)
+            if not low <= value <= high and not math.isnan(value):
+                low, high = (value, value) if math.isnan(low) else (min(low, value), max(high, value))
+            seen[key] = value, low, high
+        if self._rules:
+            for key in flat:
+                self._derive(key)
+        else:
+            self._values.update(flat)
+
+    def define(self, key: str, rule: run_pb2.MetricSummary) -> None:
+        """A metric is summed up in another way from now on."""
+        self._rules[key] = rule
+        if key in self._seen:
+            if rule == NONE:
+                self._values.pop(key, None)
+            self._derive(key)
+
+    def replaces(self, key: str) -> bool:
+        """Whether a point of a metric takes the place of a value that was set."""
+        return self._rules.get(key, LAST) != NONE
+
+    def _derive(self, key: str) -> None:
+        last, low, high = self._seen[key]
+        match self._rules.get(key, LAST):
+            case run_pb2.METRIC_SUMMARY_MIN:
+                self._values[key] = low
+            case run_pb2.METRIC_SUMMARY_MAX:
+                self._values[key] = high
+            case run_pb2.METRIC_SUMMARY_NONE:
+                pass
+            case _:
+                self._values[key] = last

@@ -1,0 +1,217 @@
+"""What a run tells has no secrets in it, and as little as possible is hidden besides (M-SEC-1)."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from modelkeep._redact import HIDDEN, LONGEST_LINE, Redactor, secrets_in
+from modelkeep._secret_names import Naming, looks_random, naming
+
+CANARY = "hunter2canary"
+RANDOM = "q7Zt9Kx2Lm4Vb8Nc1Rw6Yp3Sd5Gf0Hj"
+
+SECRET_NAMES = "token hf_token hfToken HF_TOKEN --auth-token my-secret db.password apiKey API_KEY AWS_SECRET_ACCESS_KEY passwd"
+PLAIN_NAMES = "tokenizer max_tokens pad_token eos_token num_tokens token_type_ids keypoints lr learning_rate batch_size seed"
+
+
+@pytest.mark.parametrize("name", SECRET_NAMES.split())
+def test_names_of_secrets(name: str) -> None:
+    assert naming(name) is Naming.SECRET
+
+
+@pytest.mark.parametrize("name", PLAIN_NAMES.split())
+def test_names_of_other_things(name: str) -> None:
+    assert naming(name) is Naming.NOTHING
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--hf-token", CANARY],
+        [f"--hf-token={CANARY}"],
+        ["--password", CANARY],
+        ["-key", CANARY],
+        [f"trainer.api_key={CANARY}"],
+        [f"+secret={CANARY}"],
+        ["--url", f"https://user:{CANARY}@host/path"],
+        ["--url", f"https://{CANARY}@host/path"],
+        ["--url", f"s3://bucket/x?X-Amz-Signature={CANARY}&part=1"],
+        ["--url", f"https://host/x?sig={CANARY}"],
+        ["--header", f"Authorization: Bearer {CANARY}"],
+        ["--json", json.dumps({"password": CANARY})],
+        ["--env", f"DB_PASSWORD={CANARY}"],
+        ["--dsn", f"postgresql://app:{CANARY}@db/x"],
+    ],
+)
+def test_a_command_line_keeps_no_secret(arguments: list[str]) -> None:
+    redacted = Redactor().arguments(arguments)
+    assert CANARY not in "".join(redacted)
+    assert HIDDEN in "".join(redacted)
+    assert len(redacted) == len(arguments)
+
+
+def test_what_is_no_secret_in_a_command_line_stays() -> None:
+    arguments = (
+        "--lr 3e-4 --max-tokens 512 --key-dim 64 --pad-token <pad> --tokenizer bert-base --data s3://bucket/a?versionId=3 "
+        f"--revision {'0123456789abcdef' * 2} --seed=1 model.dim=3 -v data/Train2020/ResNet50"
+    ).split()
+    assert Redactor().arguments(arguments) == arguments
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "ghp_" + "a1B2" * 9,
+        "github_pat_" + "a1B2" * 9,
+        "hf_" + "aB" * 17,
+        "sk-" + "aB3" * 10,
+        "AKIA" + "ABCD" * 4,
+        "xoxb-123456789012-abcdef",
+        "eyJhbGciOiJIUzI1.eyJzdWIiOiIxMjM.c2lnbmF0dXJl",
+        "mk_abcdefgh_" + "a" * 43,
+        RANDOM,
+        "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c",
+    ],
+)
+def test_what_looks_like_a_key_is_hidden_wherever_it_stands(secret: str) -> None:
+    redactor = Redactor()
+    assert secret not in redactor.arguments([secret])[0]
+    assert secret not in redactor.text(f'client = Client("{secret}")\n', is_code=True)
+    assert secret not in redactor.patch(f"+++ b/x.py\n@@ -1 +1 @@\n+connect({secret!r})\n")
+
+
+def test_values_of_the_environment_are_known() -> None:
+    """Also where they are part of something, or written as a URL has them."""
+    environment = {
+        "MY_SERVICE_TOKEN": CANARY,
+        "DATABASE_URL": "postgresql://app:pass%21word@db/x",
+        "TOKENIZERS_PARALLELISM": "false",
+        "HOME": "/home/me/x",
+    }
+    known = list(secrets_in(environment))
+    assert known == [CANARY, "pass%21word"]
+    redactor = Redactor([*known, "a b/c&d=e"])
+    for text in (f"prefix-{CANARY}-suffix", "x pass%21word y", "q=a%20b%2Fc%26d%3De"):
+        assert HIDDEN in redactor.text(text, is_code=False)
+    assert CANARY not in redactor.text(f"f(x{CANARY})", is_code=True)
+
+
+CODE = f"""
+API_KEY = "{CANARY}"
+token: str = '{CANARY}'
+settings = {{"password": "{CANARY}", 'lr': 0.1}}
+os.environ["HF_TOKEN"] = "{CANARY}"
+login(secret="{CANARY}", user="me")
+os.getenv("SERVICE_SECRET", "{CANARY}")
+parser.add_argument("--token", default="{CANARY}")
+requests.get(url, headers={{"Authorization": "Bearer {CANARY}"}})
+engine = create_engine("postgresql://me:{CANARY}@host/db")
+-----BEGIN OPENSSH PRIVATE KEY-----
+{CANARY}
+-----END OPENSSH PRIVATE KEY-----
+key = b"{CANARY}"
+"""
+
+
+def test_code_keeps_no_secret() -> None:
+    redacted = Redactor().text(CODE, is_code=True)
+    assert CANARY not in redacted
+    assert redacted.count("\n") == CODE.count("\n"), "a line is a line"
+
+
+def test_code_that_has_none_stays() -> None:
+    code = (
+        'key = "loss"\nsort_key = "time"\npassword = args.password\ndef f(token: str, secret=None): ...\neos_token = "</s>"\n'
+        'model = load("a/b", revision="0123456789abcdef0123456789abcdef01234567")\n'
+        "sha256 = '9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08'\n"
+        "a_long_name_that_says_what_it_is = AutoModelForSequenceClassification2()\n"
+    )
+    assert Redactor().text(code, is_code=True) == code
+
+
+def test_a_patch_keeps_no_secret_and_its_form() -> None:
+    patch = (
+        f"diff --git a/.env b/.env\nindex {'0123456789abcdef' * 2}..{'89abcdef01234567' * 2} 100644\n"
+        f"--- a/.env\n+++ b/.env\n@@ -1,2 +1,2 @@\n-DB_PASSWORD=old{CANARY}\n+DB_PASSWORD={CANARY}\n PLAIN=1\n"
+        f"diff --git a/c.yaml b/c.yaml\n--- a/c.yaml\n+++ b/c.yaml\n@@ -1 +1 @@\n+  token: {CANARY}\n"
+        f'diff --git a/t.py b/t.py\n--- a/t.py\n+++ b/t.py\n@@ -1 +1 @@\n+token = get_token()\n+secret = "{CANARY}"\n'
+    )
+    redacted = Redactor().patch(patch)
+    assert CANARY not in redacted
+    assert "index 0123456789abcdef" in redacted
+    assert "+token = get_token()" in redacted
+    assert [line[:1] for line in redacted.splitlines()] == [line[:1] for line in patch.splitlines()]
+
+
+def test_a_line_without_an_end_is_left_out() -> None:
+    redacted = Redactor().text("x" * (LONGEST_LINE + 1) + "\nnext\n", is_code=True)
+    assert redacted == f"{HIDDEN} (a line of {LONGEST_LINE + 2} characters)\nnext\n"
+
+
+def test_a_notebook_keeps_its_cells_and_nothing_that_it_printed() -> None:
+    notebook = {
+        "cells": [
+            {
+                "cell_type": "code",
+                "source": [f'token = "{CANARY}"\n', "train()"],
+                "outputs": [{"text": CANARY}],
+                "execution_count": 3,
+            },
+            {"cell_type": "markdown", "source": "# Title", "attachments": {"a.png": CANARY}},
+        ],
+        "metadata": {"widgets": {"api_key": CANARY}},
+    }
+    redacted = Redactor().notebook(json.dumps(notebook))
+    assert CANARY not in redacted
+    cells = json.loads(redacted)["cells"]
+    assert cells[0]["source"] == [f'token = "{HIDDEN}"\n', "train()"]
+    assert cells[1]["source"] == ["# Title"]
+    with pytest.raises(ValueError, match="no cells"):
+        Redactor().notebook("[]")
+
+
+@pytest.mark.parametrize(
+    ("remote", "told"),
+    [
+        (f"https://user:{CANARY}@github.com/a/b.git", "https://github.com/a/b.git"),
+        (f"https://{CANARY}@github.com/a/b.git", "https://github.com/a/b.git"),
+        (f"https://host/a/b.git?access_token={CANARY}", "https://host/a/b.git"),
+        ("git@github.com:a/b.git", "git@github.com:a/b.git"),
+        ("ssh://git@host:22/a/b", "ssh://git@host:22/a/b"),
+        (f"me:{CANARY}@host:a/b", "host:a/b"),
+        ("/srv/git/b.git", "/srv/git/b.git"),
+        ("", ""),
+    ],
+)
+def test_the_address_of_a_remote_has_no_credentials(remote: str, told: str) -> None:
+    assert Redactor().url(remote) == told
+
+
+def test_a_config_keeps_no_secret() -> None:
+    config = {
+        "lr": 0.1,
+        "key_dim": 64,
+        "token": 3,
+        "tokenizer": "bert",
+        "hf_token": CANARY,
+        "key": "loss",
+        "nested": [{"api_key": CANARY, "data": f"https://me:{CANARY}@host"}],
+    }
+    redacted = Redactor().json(config)
+    assert CANARY not in json.dumps(redacted)
+    assert {**redacted, "hf_token": 0, "nested": 0} == {**config, "hf_token": 0, "nested": 0}
+
+
+def test_a_filter_reads_any_text_in_time() -> None:
+    """No pattern goes back and forth over a long line for ever."""
+    redactor = Redactor([CANARY])
+    for text in ("a" * 9_000, "token=" * 1_500, '"' * 9_000, "://" * 3_000, "a:" * 4_000, "('a', " * 1_500, "\\" * 9_000):
+        redactor.text(text, is_code=True)
+        redactor.text(text, is_code=False)
+
+
+def test_what_looks_random() -> None:
+    assert looks_random(RANDOM)
+    assert not looks_random("AutoModelForSequenceClassification2")
+    assert not looks_random("0" * 40)
