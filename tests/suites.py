@@ -91,7 +91,8 @@ def _cluster(address: str, api_key: str) -> Iterator[Suite]:
 def _embedded(folder: Path) -> Iterator[Suite]:
     env = _environment(folder, MODELKEEP_RUNTIME__DATA_DIR=str(folder / "data"))
     found = folder / "config" / "server.json"
-    with _process(["serve", "all", "--port", "0"], env, folder / "log", found.exists):
+    with _process(["serve", "all", "--port", "0"], env, folder / "log", found.exists) as wait:
+        wait()
         content = json.loads(found.read_text())
         yield Suite("embedded", content["url"], content["api_key"], operator=env)
 
@@ -120,16 +121,25 @@ def _split(folder: Path) -> Iterator[Suite]:
     )
     for command in (["signing-key", "init"], ["migrate"]):
         subprocess.run([SERVER, *command], env=common, check=True, capture_output=True, timeout=START_SECONDS)
-    command = [SERVER, "api-key", "create", "--service", "lineage"]
-    key = subprocess.run(command, env=common, check=True, capture_output=True, text=True, timeout=START_SECONDS).stdout.strip()
     with contextlib.ExitStack() as stack:
+        waits = []
         for name, port in ports.items():
             env = common | {"MODELKEEP_RUNTIME__DATA_DIR": str(folder / name)}
-            env |= {"MODELKEEP_RUNTIME__SERVICE_KEY": key} if name == "lineage" else {}
+            env |= {"MODELKEEP_RUNTIME__SERVICE_KEY": _service_key("lineage", common)} if name == "lineage" else {}
             command = ["serve", name, "--port", str(port)]
-            stack.enter_context(_process(command, env, folder / f"{name}.log", lambda port=port: _serves(port)))
+            started = _process(command, env, folder / f"{name}.log", lambda port=port: _serves(port))
+            waits.append(stack.enter_context(started))
         suite = Suite("split", urls["metadata"], "", urls["blob"], urls["lineage"], common)
-        yield replace(suite, api_key=suite.key())
+        suite = replace(suite, api_key=suite.key())
+        for wait in waits:
+            wait()
+        yield suite
+
+
+def _service_key(service: str, env: Mapping[str, str]) -> str:
+    command = [SERVER, "api-key", "create", "--service", service]
+    done = subprocess.run(command, env=dict(env), check=True, capture_output=True, text=True, timeout=START_SECONDS)
+    return done.stdout.strip()
 
 
 def unlisted_errors(folder: Path) -> set[str]:
@@ -163,7 +173,8 @@ def _serves(port: int) -> bool:
 
 
 @contextlib.contextmanager
-def _process(command: list[str], env: Mapping[str, str], log: Path, ready: Callable[[], bool]) -> Iterator[None]:
+def _process(command: list[str], env: Mapping[str, str], log: Path, ready: Callable[[], bool]) -> Iterator[Callable[[], None]]:
+    """Start a process, and give what waits until it is ready: several get ready at once."""
     with log.open("wb") as sink:
         process = subprocess.Popen([SERVER, *command], env=dict(env), stdout=sink, stderr=sink)
 
@@ -173,8 +184,7 @@ def _process(command: list[str], env: Mapping[str, str], log: Path, ready: Calla
         return ready()
 
     try:
-        wait_until(up, f"the start of `modelkeep-server {' '.join(command)}`")
-        yield
+        yield lambda: wait_until(up, f"the start of `modelkeep-server {' '.join(command)}`")
     finally:
         process.terminate()
         try:
