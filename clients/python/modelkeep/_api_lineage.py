@@ -120,7 +120,7 @@ class LineageApi:
         return _lineage.neighbors(self._connection, self._subject(of), direction, types, as_of=as_of)
 
     def paths(self, source: Subject, target: Subject, *, as_of: Moment | None = None, max_nodes: int = 0) -> Graph:
-        """All that lies on any way from one to the other, along the flow of content. Only the source when there is no way."""
+        """All that lies on any way from one to the other, along the flow of content; no nodes when there is no way."""
         request = pb.StreamPathsRequest(as_of_time=_lineage.timestamp(as_of), max_nodes=max_nodes)
         request.source, request.target = self._subject(source), self._subject(target)
         return Graph(self._connection, "StreamPaths", request, "down", asked=_words(source))

@@ -13,7 +13,7 @@ from modelkeep._node import Edge, Group, Link, Node
 from modelkeep._wire import pages
 from modelkeep.address import format_moment
 from modelkeep.api.lineage.v1 import lineage_service_pb2 as pb
-from modelkeep.errors import InternalError, LimitExceeded
+from modelkeep.errors import InvalidArgument, LimitExceeded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -49,9 +49,9 @@ class Graph:
 
     @property
     def root(self) -> Node:
-        """Where the question began."""
+        """Where the question began. Raises InvalidArgument for paths where there is no way: they have no nodes."""
         if not self._nodes:
-            raise InternalError("the answer had no nodes, not even the one that was asked about; please report it")
+            raise InvalidArgument("there is no way from the one to the other, so there are no nodes", field="root")
         return next(iter(self._nodes.values()))
 
     @property
@@ -110,7 +110,7 @@ class Graph:
     def to_dict(self) -> dict[str, Any]:
         """All that is here, as plain lists and texts; `truncation` is null when it is whole."""
         return {
-            "root": self.root.id,
+            "root": self.root.id if self._nodes else None,
             "direction": self.direction,
             "nodes": [node_dict(node) for node in self._nodes.values()],
             "edges": [edge_dict(edge) for edge in self._edges.values()],

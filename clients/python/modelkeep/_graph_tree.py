@@ -54,6 +54,8 @@ class _Child:
 
 def tree_lines(graph: Graph) -> Iterator[Line]:
     """The root, what it was made from, what was made from it; each node is told once, and marked where it comes again."""
+    if not graph.nodes:
+        return
     tree = _Tree(graph)
     asked = "" if not graph.asked or graph.asked.endswith(graph.root.name or "\n") else f"  as {graph.asked}"
     yield Line.of(*tree.name(graph.root), (asked, "note"), *_when(graph.root.create_time))

@@ -77,8 +77,8 @@ def _points(page: pb.ListMetricPointsResponse) -> Iterator[Point]:
             yield Point(step, value, micros / 1e6)
 
 
-def decode_summary(text: str) -> dict[str, Any]:
-    """The object that a summary is: what JSON lacks stands in it as a text, and is the number again here."""
+def decode_values(text: str) -> dict[str, Any]:
+    """The object that a config or a summary is: what JSON lacks stands in it as a text, and is the number again here."""
     return {key: _number(value) for key, value in (json.loads(text) if text else {}).items()}
 
 

@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from modelkeep import _lineage
-from modelkeep._metric import decode_summary, list_metrics, list_points
+from modelkeep import _lineage, _plain_json
+from modelkeep._metric import decode_values, list_metrics, list_points
 from modelkeep._node import Link
 from modelkeep._resolve import get_version
 from modelkeep._wire import moment, moment_if_set, pages
@@ -125,8 +125,8 @@ class RecordedRun:
             group=message.group,
             tags=tuple(message.tags),
             notes=message.notes,
-            config=json.loads(message.config_json) if message.config_json else {},
-            summary=decode_summary(message.summary_json),
+            config=decode_values(message.config_json),
+            summary=decode_values(message.summary_json),
             source=RunSource.from_pb(message.source),
             environment=RunEnvironment.from_pb(message.environment),
             start_time=moment(message.start_time),
@@ -291,4 +291,4 @@ def _called(connection: Connection, project: ProjectName, name: str) -> list[Rec
 
 
 def _encode_config(config: Mapping[str, Any]) -> str:
-    return json.dumps(config)
+    return _plain_json.encode(_plain_json.plain(dict(config), "config"))

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import pytest
-from modelkeep._metric import decode_summary
+from modelkeep._metric import decode_values
 from modelkeep._node import Edge, Link, Node
 from modelkeep._recorded_run import RecordedRun
 from modelkeep.api.lineage.v1 import run_pb2
@@ -34,12 +34,12 @@ def link(name: str, alias_text: str = "", type_: str = "dataset") -> Link:
 
 
 def test_what_json_lacks_is_a_number_in_python_and_a_text_in_json():
-    summary = decode_summary('{"loss": "NaN", "up": "Infinity", "deep": {"down": ["-Infinity", "word"]}}')
+    summary = decode_values('{"loss": "NaN", "up": "Infinity", "deep": {"down": ["-Infinity", "word"]}}')
     assert math.isnan(summary["loss"])
     assert (summary["up"], summary["deep"]) == (math.inf, {"down": [-math.inf, "word"]})
     assert plain(summary) == {"loss": "NaN", "up": "Infinity", "deep": {"down": ["-Infinity", "word"]}}
-    text = json.dumps(run_json(recorded(summary={"loss": "NaN"})), allow_nan=False)
-    assert json.loads(text)["summary"] == {"loss": "NaN"}
+    text = json.dumps(run_json(recorded({"clip": "Infinity"}, {"loss": "NaN"})), allow_nan=False)
+    assert (json.loads(text)["config"], json.loads(text)["summary"]) == ({"clip": "Infinity"}, {"loss": "NaN"})
 
 
 def test_values_have_the_paths_that_a_filter_takes():

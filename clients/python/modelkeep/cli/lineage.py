@@ -167,7 +167,7 @@ class Question:
         """All ways to another one."""
         graph = self.call.api.paths(self.subject, other, as_of=self.as_of, max_nodes=self.limit)
         _show(self.call, graph, self.limit, dot=self.dot)
-        if len(graph.nodes) < 2 and not graph.truncation:
+        if not graph.nodes:
             self.call.out.note(f"no way leads from {self.subject} to {other}; {other} may lie before it")
 
     def list(self) -> None:

@@ -34,7 +34,7 @@ def run_json(run: RecordedRun) -> dict[str, Any]:
         "group": run.group,
         "tags": list(run.tags),
         "notes": run.notes,
-        "config": run.config,
+        "config": plain(run.config),
         "summary": plain(run.summary),
         "source": {
             "repository_url": source.repository_url,
@@ -99,7 +99,7 @@ def run_details(run: RecordedRun, used: Iterable[Link], produced: Iterable[Link]
         "kept code": short_version(source.code_version),
         "used": _links(used, "--up"),
         "produced": _links(produced, "--down"),
-        "config": _object(run.config),
+        "config": _object(plain(run.config)),
         "summary": _object(plain(run.summary)),
         "notes": run.notes,
     }
