@@ -114,7 +114,16 @@ def test_the_demo(tmp_path: Path):
         "was there already",
         " 0 of them sent",
         "is new",
+        "with noise 0.3",
         "the server is stopped",
     ):
         assert words in done.stdout, done.stdout
+    tree = re.search(r"\ndigits:v[01]  \(model\)  as digits:best(.*?)\n\n", done.stdout, re.DOTALL)
+    assert tree, done.stdout
+    told = re.findall(r"(made by|used by|used|made) (?:(\w+)-\w+-\w+-\d+|([\w-]+:v\d)) ", tree[1])
+    assert sorted(f"{verb} {run or version}" for verb, run, version in told) == [
+        *("made by prepare", "made by train", "made digits-predictions:v0", "made digits-predictions:v1"),
+        *("made digits-report:v0", "made digits-report:v1", "used by evaluate", "used by evaluate", "used by predict"),
+        "used digits-data:v0",
+    ], done.stdout
     assert not (tmp_path / ".demo/config/server.json").exists()

@@ -1,6 +1,6 @@
 """The main job from end to end, as processes that know each other only through Modelkeep.
 
-python demo.py        starts a server in ./.demo, trains, fetches and predicts, logs again, stops the server
+python demo.py        starts a server in ./.demo, trains, fetches and predicts, evaluates, logs again, shows what came from what
 """
 
 import contextlib
@@ -90,18 +90,27 @@ def main() -> None:
 
     say("1. A server starts in ./.demo: every service in one process, SQLite and the local disk.")
     with server(shell.environment):
-        say("2. A process trains on scikit-learn's digits. Every epoch is a version; `best` stays on the best.")
+        say("2. A process logs a dataset, another trains on it. Every epoch is a version; `best` stays on the best.")
+        shell.example("prepare_digits.py")
         shell.example("train_digits.py", *sys.argv[1:])
 
         say("3. Another process fetches `digits:best`, checks it, and predicts.")
         shell.example("predict_digits.py")
 
-        say("4. The best is logged again: what is known is neither sent nor stored.")
+        say("4. Two more evaluate it on the same dataset, on clean images and on noisy ones.")
+        shell.example("evaluate_digits.py")
+        shell.example("evaluate_digits.py", "--noise", "0.3")
+
+        say("5. The best is logged again: what is known is neither sent nor stored.")
         log_again(shell)
 
-        say("5. What is there now: modelkeep ls digits; modelkeep history digits best")
+        say("6. What is there now: modelkeep ls digits; modelkeep history digits best; modelkeep run ls")
         print(shell.modelkeep("ls", "digits"))
         print(shell.modelkeep("history", "digits", "best"))
+        print(shell.modelkeep("run", "ls"))
+
+        say("7. What made the best, and what it made: modelkeep lineage digits:best")
+        print(shell.modelkeep("lineage", "digits:best"))
 
     program, here = os.path.relpath(PROGRAMS / "modelkeep"), os.path.relpath(HERE)
     say(
@@ -110,7 +119,9 @@ def main() -> None:
         "and in another:\n"
         f"  {program} show digits:best --project digits\n"
         f"  {program} get digits:best model --project digits\n"
-        f"The scripts are {here}/train_digits.py and {here}/predict_digits.py."
+        f"  {program} lineage digits:best --project digits --sources --type dataset\n"
+        f"The scripts are {here}/{{prepare,train,predict,evaluate}}_digits.py;\n"
+        "best_run.py and evaluate_new.py beside them go on from here."
     )
 
 

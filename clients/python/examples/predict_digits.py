@@ -19,7 +19,7 @@ def main() -> None:
         print(f"  digits:best is {version.name}, {version.digest}; fetched and verified")
 
         weights = load_file(f"{folder}/model.safetensors")
-        _, images, _, digits = data()
+        _, images, _, digits = data(run.use_artifact("digits-data:latest"))
         measured, promised = accuracy(weights, images, digits), version.metadata["accuracy"]
         print(f"  the first ten held-out digits are {digits[:10].tolist()}, predicted {predict(weights, images[:10]).tolist()}")
         print(f"  accuracy {measured:.4f} measured here, {promised:.4f} in the version's metadata")

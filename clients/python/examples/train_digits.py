@@ -1,6 +1,6 @@
-"""Train a small network on scikit-learn's digits. Every epoch is a version, `best` stays on the best one.
+"""Train a small network on the digits. Every epoch is a version, `best` stays on the best one.
 
-python train_digits.py --epochs 8        with a server running: `modelkeep up`
+python train_digits.py --epochs 8        with a server running that has `digits-data` (see prepare_digits.py)
 """
 
 import argparse
@@ -27,24 +27,26 @@ def weights_of(network: MLPClassifier) -> Weights:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train on the digits and log every epoch.")
     parser.add_argument("--epochs", type=int, default=8)
-    epochs = parser.parse_args().epochs
+    parser.add_argument("--lr", type=float, default=3e-3)
+    options = parser.parse_args()
 
-    train_images, held_out_images, train_digits, held_out_digits = data()
-    network = MLPClassifier((512, 256), learning_rate_init=3e-3, random_state=0)
+    config = {"layers": [512, 256], "epochs": options.epochs, "lr": options.lr}
+    network = MLPClassifier(config["layers"], learning_rate_init=options.lr, random_state=0)
     best = 0.0
-    with modelkeep.init(project="digits", job_type="train", config={"layers": [512, 256], "epochs": epochs}) as run:
-        for epoch in range(epochs):
+    with modelkeep.init(project="digits", job_type="train", config=config) as run:
+        run.define_metric("accuracy", summary="max")
+        train_images, held_out_images, train_digits, held_out_digits = data(run.use_artifact("digits-data:latest"))
+        for epoch in range(options.epochs):
             network.partial_fit(train_images, train_digits, classes=range(10))
             weights = weights_of(network)
-            metrics = {
-                "epoch": epoch,
-                "loss": float(network.loss_),
-                "accuracy": accuracy(weights, held_out_images, held_out_digits),
-            }
+            metrics = {"loss": float(network.loss_), "accuracy": accuracy(weights, held_out_images, held_out_digits)}
+            run.log(metrics, step=epoch)
             with tempfile.TemporaryDirectory() as folder:
                 save_file(weights, Path(folder, "model.safetensors"))
                 Path(folder, "config.json").write_text(json.dumps({"layers": [64, 512, 256, 10], "activation": "relu"}))
-                model = modelkeep.Artifact("digits", type="model", metadata=metrics, description=f"After epoch {epoch}.")
+                model = modelkeep.Artifact(
+                    "digits", type="model", metadata=metrics | {"epoch": epoch}, description=f"After epoch {epoch}."
+                )
                 model.add_dir(folder)
                 is_best = metrics["accuracy"] > best
                 version = run.log_artifact(model, aliases=["best"] if is_best else [])
