@@ -31,7 +31,10 @@ def test_the_snippets_run(suite: Suite, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     printed = re.sub(r"sha256:\w+", "sha256:…", done.stdout).replace(str(tmp_path), "")
     assert printed.startswith("logged first:v0 sha256:…\nfetched first:v0 {'acc': 0.91} b'the weights'\n"), printed
-    assert "found first:v1 {'acc': 0.91}\n# The first one\n\n# The first one\n\nserving first:v1 from /models/" in printed
+    asked = "found first:v1 {'acc': 0.91}\nbest 0.95 made ['tuned:v0']\nfrom ['first:v1']\ntuned:v0  (model)  as tuned:best"
+    assert asked in printed, printed
+    assert "   └─ used first:v1  (model)  as first:best" in printed
+    assert "\n# The first one\n\n# The first one\n\nserving first:v1 from /models/" in printed
     assert printed.endswith("recorded second@sha256:…\n")
 
     lines = [shlex.split(line, comments=True) for line in "".join(blocks("")).splitlines()]
