@@ -39,7 +39,7 @@ async def test_the_migration_makes_the_rows_of_versions_that_were_there(engine: 
     url = f"sqlite:///{tmp_path / 'metadata.db'}" if engine == "sqlite" else postgres_url()
     folder = Path(str(import_module("modelkeep_server.metadata.store").__file__)).parent / "migrations"
     await upgrade(url, folder, revision="0002")
-    metadata = ['{"acc":0.9,"tags":["x","y"]}', "{}", '{"acc":"high","deep":{"a.b":null}}'] * 70  # more than one batch
+    metadata = ['{"acc":0.9,"tags":["x",3]}', "{}", '{"acc":"~=3p","deep":{"a.b":-1}}'] * 70  # more than one batch
     database = Database(url)
 
     async def fill(session: Any) -> None:
@@ -72,10 +72,14 @@ async def test_the_migration_makes_the_rows_of_versions_that_were_there(engine: 
 
     await database.write(fill)
     await upgrade(url, folder)
-    found = await database.read(lambda session: session.execute(select(VersionValueRow.__table__)))  # type: ignore[attr-defined]
+    table = VersionValueRow.__table__  # type: ignore[attr-defined]
+    found = (await database.read(lambda session: session.execute(select(table)))).all()
     rows = {(row.version_id, row.entry, row.ordinal, row.text) for row in found}
     assert rows == {(i, v.entry, v.ordinal, v.text) for i, one in enumerate(metadata, 1) for v in values_of(one)}
     assert len(rows) == 70 * (4 + 3)
+    numbers = {(row.version_id, row.entry) for row in found if row.number_in == 1}
+    assert numbers == {(i, v.entry) for i, one in enumerate(metadata, 1) for v in values_of(one) if v.is_number}
+    assert len(numbers) == 70 * 2
     await database.close()
 
 
