@@ -667,7 +667,7 @@ class MetadataServiceServicer(object):
     def DeleteAliasRule(self, request, context):
         """Takes the rule of an alias away; answers it. The alias stays where it is, and may be moved again. Needs: write on the team.
 
-        Errors: NOT_FOUND ALIAS_NOT_FOUND (it has no rule).
+        Errors: NOT_FOUND ALIAS_NOT_FOUND (it has no rule); INVALID_ARGUMENT INVALID_ALIAS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -261,7 +261,7 @@ class MetadataServiceStub:
     DeleteAliasRule: _grpc.UnaryUnaryMultiCallable[_metadata_service_pb2.DeleteAliasRuleRequest, _rule_pb2.AliasRule]
     """Takes the rule of an alias away; answers it. The alias stays where it is, and may be moved again. Needs: write on the team.
 
-    Errors: NOT_FOUND ALIAS_NOT_FOUND (it has no rule).
+    Errors: NOT_FOUND ALIAS_NOT_FOUND (it has no rule); INVALID_ARGUMENT INVALID_ALIAS.
     """
     ListAliasRules: _grpc.UnaryUnaryMultiCallable[_metadata_service_pb2.ListAliasRulesRequest, _metadata_service_pb2.ListAliasRulesResponse]
     """Lists the rules of a collection by alias. Needs: read on the team."""
@@ -514,7 +514,7 @@ class MetadataServiceAsyncStub(MetadataServiceStub):
     DeleteAliasRule: _aio.UnaryUnaryMultiCallable[_metadata_service_pb2.DeleteAliasRuleRequest, _rule_pb2.AliasRule]  # type: ignore[assignment]
     """Takes the rule of an alias away; answers it. The alias stays where it is, and may be moved again. Needs: write on the team.
 
-    Errors: NOT_FOUND ALIAS_NOT_FOUND (it has no rule).
+    Errors: NOT_FOUND ALIAS_NOT_FOUND (it has no rule); INVALID_ARGUMENT INVALID_ALIAS.
     """
     ListAliasRules: _aio.UnaryUnaryMultiCallable[_metadata_service_pb2.ListAliasRulesRequest, _metadata_service_pb2.ListAliasRulesResponse]  # type: ignore[assignment]
     """Lists the rules of a collection by alias. Needs: read on the team."""
@@ -1010,7 +1010,7 @@ class MetadataServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_rule_pb2.AliasRule, _abc.Awaitable[_rule_pb2.AliasRule]]:
         """Takes the rule of an alias away; answers it. The alias stays where it is, and may be moved again. Needs: write on the team.
 
-        Errors: NOT_FOUND ALIAS_NOT_FOUND (it has no rule).
+        Errors: NOT_FOUND ALIAS_NOT_FOUND (it has no rule); INVALID_ARGUMENT INVALID_ALIAS.
         """
 
     @_abc_1.abstractmethod
