@@ -163,3 +163,5 @@ async def findings(settings: Settings, *, deep: bool) -> AsyncIterator[Finding]:
             yield Finding(f"blob: {problem.kind}: {problem.what}: {problem.detail}", problem.breaks_invariant)
         async for fault in metadata.fsck(settings.metadata, chunks.sizes):
             yield Finding(f"metadata: {fault.kind}: {fault.what}: {fault.detail}", is_broken=True)
+    async for found in lineage.fsck(settings.lineage):
+        yield Finding(f"lineage: {found.kind}: {found.what}: {found.detail}", found.breaks_invariant)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -9,8 +10,10 @@ from typing import Final
 from modelkeep.api.lineage.v1 import lineage_service_pb2_grpc as rpc
 
 from modelkeep_server.database import migrate as migrations
+from modelkeep_server.database.clock import Clock
 from modelkeep_server.database.engine import Database
 from modelkeep_server.lineage.app.best import BestApp, GraphProductions
+from modelkeep_server.lineage.app.check import problems
 from modelkeep_server.lineage.app.graph import GraphApp
 from modelkeep_server.lineage.app.graph_base import Questions
 from modelkeep_server.lineage.app.graph_fresh import Freshness
@@ -18,6 +21,7 @@ from modelkeep_server.lineage.app.graph_tail import Tail
 from modelkeep_server.lineage.app.metric import MetricApp
 from modelkeep_server.lineage.app.run import RunApp
 from modelkeep_server.lineage.domain.limits import Limits
+from modelkeep_server.lineage.domain.problem import Problem
 from modelkeep_server.lineage.peers import MetadataLogs, MetadataProjects
 from modelkeep_server.lineage.servicer import LineageServicer
 from modelkeep_server.lineage.servicer.access import ACCESS
@@ -85,3 +89,13 @@ def limits_of(settings: LineageSettings) -> Limits:
 async def migrate(settings: LineageSettings) -> None:
     """Bring the database to the tables that this release expects."""
     await migrations.upgrade(settings.database_url, MIGRATIONS)
+
+
+async def fsck(settings: LineageSettings) -> AsyncIterator[Problem]:
+    """All problems of the database."""
+    database = Database(settings.database_url, pool_size=1)
+    try:
+        async for problem in problems(SqlTransactions(database, Clock())):
+            yield problem
+    finally:
+        await database.close()

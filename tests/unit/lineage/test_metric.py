@@ -167,3 +167,16 @@ async def test_metrics_are_listed_in_pages_by_key(rig: Rig) -> None:
         token = listing.next_token
     assert keys == ["Z", "a.c", "b", "ä"]
     assert not token
+
+
+@pytest.mark.soak
+async def test_a_million_points(rig: Rig) -> None:
+    """Each call costs as much as the one before; the points come back in pages, and go in bites."""
+    run = await rig.begin()
+    for call_ in range(20):
+        await rig.log(run, series("loss", *map(float, range(50_000)), first=call_ * 50_000))
+    (loss,) = (await metrics(rig, run)).values()
+    assert (loss.point_count, loss.last_step, loss.max_value) == (1_000_000, 999_999, 49_999.0)
+    assert len(await values(rig, run, "loss", 10_000)) == 1_000_000
+    await rig.runs.delete_run(call("DeleteRun"), run, "")
+    assert await rig.count(PointRow) == 0

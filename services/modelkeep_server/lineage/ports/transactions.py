@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Protocol, TypeVar
 
+from modelkeep_server.lineage.ports.audit import Audit
 from modelkeep_server.lineage.ports.metric import Metrics
 from modelkeep_server.lineage.ports.run import Runs
 from modelkeep_server.runtime.calls import Call
@@ -23,6 +24,11 @@ class Work(Protocol):
     @property
     def runs(self) -> Runs:
         """All runs."""
+        ...
+
+    @property
+    def audit(self) -> Audit:
+        """What a check of the whole database reads."""
         ...
 
     @property

@@ -13,6 +13,7 @@ from modelkeep_server.database.clock import Clock
 from modelkeep_server.database.engine import Database
 from modelkeep_server.database.requests import CLEAN_EVERY, RequestRepository
 from modelkeep_server.lineage.ports.transactions import Work
+from modelkeep_server.lineage.store.audit import AuditRepository
 from modelkeep_server.lineage.store.metric import MetricRepository
 from modelkeep_server.lineage.store.run import RunRepository
 from modelkeep_server.lineage.store.tables import RequestRow
@@ -45,6 +46,11 @@ class SqlWork:
     def metrics(self) -> MetricRepository:
         """The metrics of all runs, and their points."""
         return MetricRepository(self._session)
+
+    @cached_property
+    def audit(self) -> AuditRepository:
+        """What a check of the whole database reads."""
+        return AuditRepository(self._session)
 
     @cached_property
     def requests(self) -> RequestRepository:
