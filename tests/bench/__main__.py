@@ -19,13 +19,16 @@ from tests.bench.p_bytes import folders, p1, p2_p3_p8, p2_safetensors
 from tests.bench.p_calls import p10, p15
 from tests.bench.p_changed import p4, p5
 from tests.bench.p_files import p6, p7_p9, p13
+from tests.bench.p_graph import p11
 
 
 def main() -> None:
     """Run what is asked for; exit 1 when a bar that is promised was missed."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes, one round: ends in about two minutes, says little")
-    parser.add_argument("--only", default="", help="comma-separated: p1,p2,p4,p5,p6,p7,p10,p13,p15; p2 brings P3 and P8, p7 P9")
+    parser.add_argument(
+        "--only", default="", help="comma-separated: p1,p2,p4,p5,p6,p7,p10,p11,p13,p15; p2 brings P3 and P8, p7 P9"
+    )
     parser.add_argument("--size-mib", type=int, default=0, help="size of the checkpoint (default 4,096; quick 256)")
     parser.add_argument("--rounds", type=int, default=0, help="rounds of A B (default 5; quick 1)")
     parser.add_argument("--json", type=Path, help="write the run here")
@@ -34,7 +37,7 @@ def main() -> None:
     size = (options.size_mib or (256 if quick else 4096)) * MIB
     rounds = options.rounds or (1 if quick else 5)
     seconds = 3.0 if quick else 10.0
-    files, entries = (5_000, 50_000) if quick else (100_000, 1_000_000)
+    files, entries, nodes = (5_000, 50_000, 20_000) if quick else (100_000, 1_000_000, 1_000_000)
     os.environ["MODELKEEP_PROGRESS"] = "0"
     os.environ.pop(
         "PYTHONDONTWRITEBYTECODE", None
@@ -51,6 +54,7 @@ def main() -> None:
         ("p6", disk, lambda folder: p6(folder, files, rounds)),
         ("p7", disk, lambda folder: p7_p9(folder, files, rounds)),
         ("p10", disk, lambda folder: p10(folder, seconds, rounds)),
+        ("p11", disk, lambda folder: p11(folder, nodes, rounds)),
         ("p13", disk, lambda folder: p13(folder, entries, min(rounds, 3))),
     ]
     wanted = set(filter(None, options.only.lower().split(","))) or {name for name, _, _ in steps}
@@ -64,6 +68,7 @@ def main() -> None:
         "size_gib": size / GIB,
         "files": files,
         "entries": entries,
+        "nodes": nodes,
         "rounds": rounds,
         "results": [result.as_json() for result in results],
     }

@@ -35,8 +35,12 @@ class Server:
 
 
 @contextlib.contextmanager
-def modelkeep_server(parent: Path, store: S3 | None = None, databases: Callable[[], str] | None = None) -> Iterator[Server]:
+def modelkeep_server(
+    parent: Path, store: S3 | None = None, databases: Callable[[], str] | None = None, lineage_database: str = ""
+) -> Iterator[Server]:
     """Start one on a fresh folder under `parent`; its bytes go to `store` if given, its rows to new `databases`.
+
+    Runs and the graph go to `lineage_database`, if that is given.
 
     Its clients have a cache of their own, which is empty at first.
     """
@@ -52,6 +56,7 @@ def modelkeep_server(parent: Path, store: S3 | None = None, databases: Callable[
         }
     if databases is not None:
         env |= {"MODELKEEP_BLOB__DATABASE_URL": databases(), "MODELKEEP_METADATA__DATABASE_URL": databases()}
+    env |= {"MODELKEEP_LINEAGE__DATABASE_URL": lineage_database} if lineage_database else {}
     log = (folder / "log").open("wb")
     command = [SERVER, "serve", "all", "--data", str(folder / "data"), "--port", "0"]
     process = subprocess.Popen(command, env=env, stdout=log, stderr=log)

@@ -95,13 +95,22 @@ class MemoryLogs:
 class GraphRig:
     """Use cases on one database. What is logged is read when it is asked for."""
 
-    def __init__(self, database: Database, logs: MemoryLogs | None = None, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        logs: MemoryLogs | None = None,
+        limits: Limits | None = None,
+        *,
+        fresh_seconds: float = 0,
+    ) -> None:
         self.database = database
         self.logs = logs or MemoryLogs()
         self.graph = SqlGraph(database)
         self.log = SqlGraphLog(database, Clock())
         self.tail = Tail(self.logs, self.log, tick_seconds=60)
-        self.app = GraphApp(Questions(self.graph, Freshness(self.logs, self.graph, self.tail, 0), limits or Limits()))
+        self.app = GraphApp(
+            Questions(self.graph, Freshness(self.logs, self.graph, self.tail, fresh_seconds), limits or Limits())
+        )
 
     async def start(self) -> Self:
         async with self.database.engine.begin() as connection:
@@ -124,13 +133,12 @@ class GraphRig:
         self.logs.add(VersionMade(name, type=type_, run=RunSeen(producer) if producer else None, **words), project)
         return name
 
-    def used(self, short: str | VersionName, by: str | RunName, words: str = "", *, project: ProjectName = PROJECT) -> None:
+    def used(self, short: str | VersionName, by: str | RunName, words: str = "", uid_: str = "") -> None:
         """A run used a version."""
-        name = version(short, project) if isinstance(short, str) else short
-        user = run(by, project) if isinstance(by, str) else by
-        self.logs.add(
-            VersionTaken(name, uid(name), RunSeen(user, f"the {user.run}"), words), ProjectName(name.team, name.project)
-        )
+        name = version(short) if isinstance(short, str) else short
+        user = run(by) if isinstance(by, str) else by
+        taken = VersionTaken(name, uid_ or uid(name), RunSeen(user, f"the {user.run}"), words)
+        self.logs.add(taken, ProjectName(name.team, name.project))
 
     def deleted(self, short: str, *, is_deleted: bool = True) -> datetime:
         name = version(short)

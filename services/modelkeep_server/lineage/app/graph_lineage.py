@@ -7,7 +7,8 @@ first answer: so nothing comes twice and nothing is left out, whatever happened 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
+from typing import Final
 
 from modelkeep_server.database.paging import Page, token
 from modelkeep_server.lineage.app.graph_base import Questions, Start
@@ -22,17 +23,29 @@ from modelkeep_server.runtime.callers import Caller
 
 @dataclass(frozen=True, slots=True, order=True)
 class Cut:
-    """A place in a walk: the node of a batch that comes next."""
+    """A place in a walk: what of a batch comes next."""
 
     depth: int = 0
     walk: int = 0
     batch: int = 0
     node: int = 0
+    """The node; ALL when only groups are left."""
+    group: int = 0
+    """How many groups were told."""
+
+    @property
+    def of_batch(self) -> Cut:
+        """Where the batch begins."""
+        return replace(self, node=0, group=0)
+
+
+ALL: Final = 10**17
+"""Larger than any id."""
 
 
 async def lineage(questions: Questions, caller: Caller, ask: LineageAsk) -> AsyncIterator[Part]:
     """The parts of the answer."""
-    position = Page(token=ask.continuation).position(*ask.query(), of=(int,) * 5)
+    position = Page(token=ask.continuation).position(*ask.query(), of=(int,) * 6)
     with questions.walking():
         start = await questions.start(caller, ask.name, ask.as_of)
         moment, cut = start.moment, Cut()
@@ -66,7 +79,7 @@ class _Telling:
             self._told = 1
         walks = [self._questions.walk(root, way, self._moment, self._ask.group_from) for way in self._ask.directions]
         async for index, batch in self._batches(walks):
-            newly = self._shown.add_new(await self._view.passing(batch.nodes, batch.labels))
+            newly = self._shown.add_new(await self._view.passing(batch.nodes, batch.labels, batch.soon))
             for _ in self._tell(Cut(batch.depth, index, batch.number), batch, newly):
                 if self._parts.is_full:
                     yield await self._parts.part()
@@ -79,11 +92,11 @@ class _Telling:
     async def _batches(self, walks: list[Walk]) -> AsyncIterator[tuple[int, Batch]]:
         """Level by level, in all directions."""
         farthest = self._ask.max_depth or FARTHEST
-        for depth in range(farthest):
+        for _ in range(farthest):
             if all(walk.is_over for walk in walks):
                 return
             for index, walk in enumerate(walks):
-                async for batch in walk.level(farthest - depth):
+                async for batch in walk.level():
                     yield index, batch
                     if self._questions.is_spent(walk):
                         self._end = Truncation(self._questions.spent_reason(), "")
@@ -94,11 +107,11 @@ class _Telling:
 
         First the edges to nodes that were shown before, then each new node with its edges, then the groups.
         """
-        if place < replace(self._cut, node=0):
+        if place < self._cut.of_batch:
             return
-        stopped_at = self._cut.node if place == replace(self._cut, node=0) else 0
+        stopped_at, groups_told = (self._cut.node, self._cut.group) if place == self._cut.of_batch else (0, 0)
         edges: dict[int, list[int]] = {far: [] for far in newly}
-        for far, near in sorted((far, near) for near, _, far in batch.rows if near in self._shown and far in self._shown):
+        for far, near in self._edges(batch):
             if far in edges:
                 edges[far].append(near)
             elif not stopped_at:
@@ -107,8 +120,7 @@ class _Telling:
         for far, nears in edges.items():
             if far < stopped_at:
                 continue
-            if self._told >= self._most:
-                self._end = self._truncation(replace(place, node=far))
+            if self._is_enough(replace(place, node=far)):
                 return
             self._parts.node(far, batch.depth)
             self._told += 1
@@ -116,12 +128,25 @@ class _Telling:
             for near in nears:
                 self._parts.edge(*batch.ends((far, near)))
                 yield
-        for near, label in batch.fans:
+        for told, (near, label) in enumerate(batch.fans[groups_told:], groups_told):
+            if self._is_enough(replace(place, node=ALL, group=told)):
+                return
             self._parts.fan(Fan(near, batch.direction, label), batch.depth)
             self._told += 1
             yield
 
-    def _truncation(self, cut: Cut) -> Truncation:
+    def _edges(self, batch: Batch) -> list[tuple[int, int]]:
+        """The edges whose ends are both shown, as the node that was found and the one that was expanded."""
+        nears = {near for near in {row[0] for row in batch.rows} if near in self._shown}
+        some = [(far, near) for near, _, far in batch.rows if near in nears] if nears else []
+        fars = {far for far in {pair[0] for pair in some} if far in self._shown}
+        return sorted(pair for pair in some if pair[0] in fars)
+
+    def _is_enough(self, following: Cut) -> bool:
+        """Whether the answer ends here; then the next one begins with what follows."""
+        if self._told < self._most:
+            return False
         reason = f"{self._most:,} nodes and groups were told, which is the limit; go on with the continuation"
-        place = [self._moment.as_of, cut.depth, cut.walk, cut.batch, cut.node]
-        return Truncation(reason, token(place, *self._ask.query()))
+        place = [self._moment.as_of, *astuple(following)]
+        self._end = Truncation(reason, token(place, *self._ask.query()))
+        return True

@@ -41,11 +41,13 @@ class View:
         """Whether the caller may know of nodes of a label."""
         return bool(label.team) and self._caller.may(Access.READ, label.team)
 
-    async def passing(self, nodes: Sequence[int], labels: Mapping[int, int]) -> Sequence[int]:
+    async def passing(
+        self, nodes: Sequence[int], labels: Mapping[int, int], soon: frozenset[int] = frozenset()
+    ) -> Sequence[int]:
         """Those of the nodes that the filter shows."""
         if self._is_open or not nodes:
             return nodes
-        known = await self.labels(set(labels.values()))
+        known = await self.labels(soon.union(labels.values()))
         wanted = self._filter
         shown = {id_ for id_, label in known.items() if wanted.passes(label) and self._may_tell(label)}
         passed = [node for node in nodes if labels[node] in shown]

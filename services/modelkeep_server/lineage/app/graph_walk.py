@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from modelkeep_server.lineage.domain.graph import Direction
 from modelkeep_server.lineage.domain.graph_ids import IdSet
 from modelkeep_server.lineage.domain.graph_walk import (
     AHEAD_FROM,
-    LEVELS_AHEAD,
+    FIRST_AHEAD,
+    MOST_AHEAD,
     NODES_AT_ONCE,
     Batch,
     Found,
+    Place,
     Row,
     Step,
 )
@@ -31,6 +33,8 @@ class Walk:
         self._level: array[int] = array("q", [root])
         self._ahead: dict[int, tuple[list[Row], list[tuple[int, int]]]] = {}
         """What was read of nodes before their level came."""
+        self._most_ahead = FIRST_AHEAD
+        self._soon: frozenset[int] = frozenset()
         self.depth = 0
         """Of the nodes that come next to be expanded."""
 
@@ -47,49 +51,47 @@ class Walk:
         """Whether a node was met."""
         return id_ in self._met
 
-    async def level(self, levels: int = LEVELS_AHEAD) -> AsyncIterator[Batch]:
-        """Expand all nodes of the present depth; the next call goes on with what they led to.
-
-        `levels` says how many more there may be: no more than those are read ahead.
-        """
+    async def level(self) -> AsyncIterator[Batch]:
+        """Expand all nodes of the present depth; the next call goes on with what they led to."""
         self.depth += 1
         following: array[int] = array("q")
         number = 0
-        async for found in self._expand(min(levels, LEVELS_AHEAD)):
+        async for found in self._expand():
             labels = {far: label for _, label, far in found.rows}
             fresh = self._met.add_new(labels)
             following.extend(fresh)
-            yield Batch(
-                self.depth, self._direction, number, fresh, {id_: labels[id_] for id_ in fresh}, found.rows, sorted(found.fans)
-            )
+            told = {id_: labels[id_] for id_ in fresh}
+            yield Batch(self.depth, self._direction, number, fresh, told, found.rows, sorted(found.fans), self._soon)
+            self._soon = frozenset()
             number += 1
         self._level = following
 
-    async def _expand(self, levels: int) -> AsyncIterator[Found]:
-        for nodes in self._chunks():
-            if all(node in self._ahead for node in nodes):
-                yield self._from_ahead(nodes)
-                continue
-            self._ahead.clear()
-            if len(self._level) <= AHEAD_FROM and levels > 1 and await self._look_ahead(nodes, levels):
-                yield self._from_ahead(nodes)
-                continue
-            step: Step | None = Step(self._direction, nodes, self._as_of, self._group_from)
-            while step is not None:
-                found = await self._steps.step(step)
-                yield found
-                step = Step(self._direction, nodes, self._as_of, self._group_from, after=found.after) if found.after else None
-
-    def _chunks(self) -> Iterator[Sequence[int]]:
+    async def _expand(self) -> AsyncIterator[Found]:
         for start in range(0, len(self._level), NODES_AT_ONCE):
-            yield self._level[start : start + NODES_AT_ONCE].tolist()
+            nodes = self._level[start : start + NODES_AT_ONCE].tolist()
+            if all(node in self._ahead for node in nodes) or await self._look_ahead(nodes):
+                yield self._from_ahead(nodes)
+                continue
+            after: Place | None = None
+            while True:
+                found = await self._steps.step(Step(self._direction, nodes, self._as_of, self._group_from, after=after))
+                yield found
+                after = found.after
+                if after is None:
+                    break
 
-    async def _look_ahead(self, nodes: Sequence[int], levels: int) -> bool:
-        """Read several levels at once; false where even the first one has too many edges for that."""
-        found = await self._steps.step(Step(self._direction, nodes, self._as_of, self._group_from, levels=levels))
+    async def _look_ahead(self, nodes: Sequence[int]) -> bool:
+        """Read the nodes of a small level and those that come after it at once; false where they have too many edges."""
+        self._ahead.clear()
+        if len(self._level) > AHEAD_FROM:
+            return False
+        step = Step(self._direction, nodes, self._as_of, self._group_from, ahead=self._most_ahead)
+        self._most_ahead = min(4 * self._most_ahead, MOST_AHEAD)
+        found = await self._steps.step(step)
         if found.after is not None:
             return False
         self._ahead = {node: ([], []) for node in (*nodes, *found.whole)}
+        self._soon = frozenset(row[1] for row in found.rows)
         for row in found.rows:
             self._ahead[row[0]][0].append(row)
         for fan in found.fans:

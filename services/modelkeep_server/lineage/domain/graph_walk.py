@@ -17,10 +17,10 @@ NODES_AT_ONCE: Final = 1000
 ROWS_AT_ONCE: Final = 20_000
 """How many edges one step reads at most, of nodes with many."""
 AHEAD_FROM: Final = 200
-"""Up to how many nodes of a level several levels are read at once."""
-LEVELS_AHEAD: Final = 32
-ROWS_AHEAD: Final = 5_000
-"""How many levels, and edges, are read ahead at most."""
+"""Up to how many nodes of a level those are read along that come after it."""
+FIRST_AHEAD: Final = 128
+MOST_AHEAD: Final = 2048
+"""How many nodes are read along at first, and at most: each time four times as many."""
 
 Row = tuple[int, int, int]
 """A node, the label of its neighbour, and the neighbour."""
@@ -38,8 +38,8 @@ class Step:
     """Only edges of that time or before, in microseconds."""
     group_from: int
     """From how many on neighbours of one label are only told as a fan; 0 means never."""
-    levels: int = 1
-    """Neighbours of neighbours may come along, up to that many levels."""
+    ahead: int = 0
+    """So many nodes may come along that are asked for next: neighbours, their neighbours, and so on."""
     after: Place | None = None
     """Where the page before ended."""
 
@@ -72,6 +72,8 @@ class Batch:
     """The label of each of them."""
     rows: list[Row]
     fans: list[tuple[int, int]]
+    soon: frozenset[int] = frozenset()
+    """Labels that come soon, as far as they were read ahead: details are read of many at once."""
 
     def ends(self, pair: tuple[int, int]) -> tuple[int, int]:
         """Source and target of such an edge."""

@@ -97,6 +97,14 @@ class SqlGraphLog:
 
         return await self._database.look(read)
 
+    async def forget(self) -> None:
+        """Read all logs again from their beginnings: what is there already does not change, what is missing comes."""
+
+        async def work(session: AsyncSession) -> None:
+            await session.execute(update(CursorRow).values(sequence=0))
+
+        await self._database.write(work)
+
     async def _require(self, session: AsyncSession, epoch: int) -> None:
         """Keep the row of the owner locked to the end of the transaction, and the lease alive: nobody takes over meanwhile."""
         mine = (col(OwnerRow.duty) == DUTY) & (col(OwnerRow.epoch) == epoch) & (col(OwnerRow.holder) != "")

@@ -1,4 +1,8 @@
-"""Parts of statements about the graph: the sides of an edge, and many ids as one parameter."""
+"""Parts of statements about the graph: the sides of an edge, and many ids as one parameter.
+
+The statements that walks are made of are compiled once for a database, and go to the driver past sqlalchemy, which would work
+longer on each than the database does. In them ids are one parameter however many they are.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, ColumnElement, Select, any_, func, literal, select, type_coerce
+from sqlalchemy import BigInteger, ColumnElement, any_, bindparam, func, literal, select, type_coerce
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.ext.asyncio import AsyncSession
 
+from modelkeep_server.database.engine import Database, Query
 from modelkeep_server.lineage.domain.graph import Direction
 from modelkeep_server.lineage.store.tables import EdgeRow
 
@@ -40,34 +44,68 @@ def side(direction: Direction, table: Any = EDGE) -> Side:
     return Side(c.source_id, c.target_id, c.target_label_id, c.source_rank, time)
 
 
-def among(session: AsyncSession, column: Any, ids: Iterable[int]) -> ColumnElement[bool]:
-    """Whether a column is one of many ids: one parameter, so that it is one statement for any number of them."""
-    many = list(ids)
-    if session.get_bind().dialect.name == "sqlite":
-        values = func.json_each(json.dumps(many)).table_valued("value")
-        return column.in_(select(values.c.value))  # type: ignore[no-any-return]
-    return column == any_(literal(many, ARRAY(BigInteger)))  # type: ignore[no-any-return]
+class Ids:
+    """How a database takes many ids as one parameter."""
+
+    def __init__(self, *, is_sqlite: bool) -> None:
+        self.is_sqlite = is_sqlite
+
+    def among(self, column: Any, name: str) -> ColumnElement[bool]:
+        """Whether a column is one of the ids in a parameter."""
+        if self.is_sqlite:
+            return column.in_(select(func.json_each(bindparam(name)).table_valued("value").c.value))  # type: ignore[no-any-return]
+        return column == any_(bindparam(name, type_=ARRAY(BigInteger)))  # type: ignore[no-any-return]
+
+    def within(self, column: Any, ids: Iterable[int]) -> ColumnElement[bool]:
+        """The same, of ids that are part of the statement."""
+        if self.is_sqlite:
+            return column.in_(select(func.json_each(self.value(ids)).table_valued("value").c.value))  # type: ignore[no-any-return]
+        return column == any_(literal(self.value(ids), ARRAY(BigInteger)))  # type: ignore[no-any-return]
+
+    def table(self, name: str) -> Any:
+        """The ids in a parameter as a table with the column `value`."""
+        if self.is_sqlite:
+            return func.json_each(bindparam(name)).table_valued("value")
+        return func.unnest(bindparam(name, type_=ARRAY(BigInteger))).table_valued("value", name="given").render_derived()
+
+    def pairs(self) -> Any:
+        """The pairs of the parameters `a` and `b` as a table of two columns."""
+        if self.is_sqlite:
+            first = func.json_each(bindparam("a")).table_valued("key", "value", name="first")
+            second = func.json_each(bindparam("b")).table_valued("key", "value", name="second")
+            joined = select(first.c.value.label("a"), second.c.value.label("b")).where(first.c.key == second.c.key)
+            return joined.subquery("pair")
+        lists = (bindparam(name, type_=ARRAY(BigInteger)) for name in ("a", "b"))
+        return func.unnest(*lists).table_valued("a", "b", name="pair").render_derived()
+
+    def value(self, ids: Iterable[int]) -> Any:
+        """What the parameter is."""
+        return json.dumps(list(ids)) if self.is_sqlite else list(ids)
+
+    def of_pairs(self, pairs: Iterable[tuple[int, int]]) -> dict[str, Any]:
+        """What the two parameters of pairs are."""
+        many = list(pairs)
+        return {"a": self.value(a for a, _ in many), "b": self.value(b for _, b in many)}
 
 
-def paired(session: AsyncSession, pairs: Iterable[tuple[int, int]]) -> Any:
-    """Pairs of ids as a table of two columns, `a` and `b`."""
-    many = list(pairs)
-    if session.get_bind().dialect.name == "sqlite":
-        value = func.json_each(json.dumps(many)).table_valued("value").c.value
-        first, second = (type_coerce(func.json_extract(value, f"$[{i}]"), BigInteger) for i in (0, 1))
-        return select(first.label("a"), second.label("b")).subquery("pair")
-    lists = ([a for a, _ in many], [b for _, b in many])
-    return func.unnest(*(literal(ids, ARRAY(BigInteger)) for ids in lists)).table_valued("a", "b", name="pair").render_derived()
-
-
-async def columns(session: AsyncSession, statement: Select[Any]) -> Sequence[Sequence[Any]]:
-    """The columns of what a statement selects, each as a list, for rows of integers that are many.
+class Columns:
+    """A statement that reads many rows of integers, compiled once, whose answer is a list for each column.
 
     PostgreSQL sends them as arrays, which takes a tenth of the time that as many rows would.
     """
-    if session.get_bind().dialect.name == "sqlite":
-        rows = (await session.execute(statement)).all()
-        return list(zip(*rows, strict=True)) or [()] * len(statement.selected_columns)
-    inner = statement.subquery()
-    packed = (await session.execute(select(*(func.array_agg(column, type_=ARRAY(BigInteger)) for column in inner.c)))).one()
-    return [column or () for column in packed]
+
+    def __init__(self, database: Database, statement: Any) -> None:
+        self._database = database
+        self._width = len(statement.selected_columns)
+        if not database.is_sqlite:
+            inner = statement.subquery()
+            packed = (func.array_agg(column, type_=ARRAY(BigInteger)) for column in inner.c)
+            statement = select(*(column.label(f"c{i}") for i, column in enumerate(packed)))
+        self._query = Query(database, statement)
+
+    async def read(self, **values: Any) -> Sequence[Sequence[int]]:
+        """The columns."""
+        rows = await self._database.fetch(self._query, values)
+        if self._database.is_sqlite:
+            return list(zip(*rows, strict=True)) or [()] * self._width
+        return [column or () for column in rows[0]]

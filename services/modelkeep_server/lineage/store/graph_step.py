@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Select, literal, select, tuple_, union_all
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import BigInteger, Select, bindparam, select, tuple_, union_all
 
+from modelkeep_server.database.engine import Database
+from modelkeep_server.lineage.domain.graph import Direction
 from modelkeep_server.lineage.domain.graph_walk import (
-    ROWS_AHEAD,
     ROWS_AT_ONCE,
     Found,
     Place,
@@ -18,105 +19,123 @@ from modelkeep_server.lineage.domain.graph_walk import (
     Step,
     fold,
 )
-from modelkeep_server.lineage.store.graph_sql import EDGE, among, columns, side
+from modelkeep_server.lineage.store.graph_sql import EDGE, Columns, Ids, Side, side
 
 _LAST: Final = (1 << 62) - 1
 """Larger than any id or time."""
 _FANS_AT_ONCE: Final = 50
 """How many fans one statement reads exactly."""
+_PLACE: Final = ("after_near", "after_label", "after_time", "after_far")
 
 
-async def step(session: AsyncSession, asked: Step) -> Found:
-    """What a step finds."""
-    if asked.levels > 1:
-        return await _ahead(session, asked)
-    rows = await _rows(session, _edges(session, asked).limit(ROWS_AT_ONCE + 1)) if asked.after is None else None
-    if rows is None or len(rows) > ROWS_AT_ONCE:
-        return await _page(session, asked)
-    return await _found(session, asked, rows)
+class Stepping:
+    """The steps of walks through one database. A statement for each kind of step is compiled when it is first asked for."""
 
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._ids = Ids(is_sqlite=database.is_sqlite)
+        self._all = cache(self._all_of)
+        self._some = cache(self._page_of)
+        self._along = cache(self._along_of)
 
-def _edges(session: AsyncSession, asked: Step) -> Select[Any]:
-    """All edges of the nodes, or the first ones of each fan."""
-    s = side(asked.direction)
-    statement = select(s.near, s.label, s.far, s.rank, s.time).where(among(session, s.near, asked.nodes))
-    return statement.where(s.rank <= asked.group_from) if asked.group_from else statement.where(s.time <= asked.as_of)
+    async def step(self, asked: Step) -> Found:
+        """What a step finds."""
+        if asked.ahead:
+            return await self._ahead(asked)
+        if asked.after is None:
+            columns = await self._all(asked.direction, bool(asked.group_from)).read(**self._values(asked))
+            if len(columns[0]) <= ROWS_AT_ONCE:
+                return await self._found(asked, columns)
+        return await self._page(asked)
 
+    async def _page(self, asked: Step) -> Found:
+        """So many edges, in their order. A fan that may be told as one never goes over the end of a page."""
+        query = self._some(asked.direction, bool(asked.group_from))
+        place = dict(zip(_PLACE, asked.after or (0, 0, 0, 0), strict=True))
+        rows = list(zip(*await query.read(**self._values(asked), **place), strict=True))
+        after: Place | None = None
+        if len(rows) > ROWS_AT_ONCE:
+            rows, next_ = rows[:ROWS_AT_ONCE], rows[ROWS_AT_ONCE]
+            if asked.group_from:
+                rows = [row for row in rows if row[:2] != next_[:2]]
+                after = (rows[-1][0], rows[-1][1], _LAST, _LAST)
+            else:
+                near, label, far, _, time = rows[-1]
+                after = (near, label, time, far)
+        found = await self._found(asked, list(zip(*rows, strict=True)) or [()] * 5)
+        found.after = after
+        return found
 
-async def _page(session: AsyncSession, asked: Step) -> Found:
-    """So many of them, in their order. A fan that may be told as one never goes over the end of a page."""
-    s = side(asked.direction)
-    order = (s.near, s.label, s.time, s.far)
-    statement = _edges(session, asked).order_by(*order).limit(ROWS_AT_ONCE + 1)
-    if asked.after:
-        statement = statement.where(tuple_(*order) > tuple_(*map(literal, asked.after)))
-    rows = await _rows(session, statement)
-    after: Place | None = None
-    if len(rows) > ROWS_AT_ONCE:
-        rows, next_ = rows[:ROWS_AT_ONCE], rows[ROWS_AT_ONCE]
-        if asked.group_from:
-            rows = [row for row in rows if row[:2] != next_[:2]]
-            after = (*rows[-1][:2], _LAST, _LAST)
-        else:
-            near, label, far, _, time = rows[-1]
-            after = (near, label, time, far)
-    found = await _found(session, asked, rows)
-    found.after = after
-    return found
-
-
-async def _ahead(session: AsyncSession, asked: Step) -> Found:
-    """Several levels by one recursive statement, as far as they are small: the database gives them in their order."""
-    s = side(asked.direction)
-    first = _edges(session, asked).add_columns(literal(1).label("level"))
-    walk = first.cte("walk", recursive=True)
-    edge = EDGE.alias()
-    e = side(asked.direction, edge)
-    following = (
-        select(e.near, e.label, e.far, e.rank, e.time, walk.c.level + 1)
-        .join_from(walk, edge, e.near == walk.c[s.far.name])
-        .where(walk.c.level < asked.levels)
-        .where(e.rank <= asked.group_from if asked.group_from else e.time <= asked.as_of)
-    )
-    walk = walk.union(following)
-    *fields, levels = await columns(session, select(walk).limit(ROWS_AHEAD + 1))
-    rows: list[RankedRow] = list(zip(*fields, strict=True))
-    whole_level = asked.levels - 1  # up to this level it is known what comes after
-    if len(rows) > ROWS_AHEAD:
-        whole_level = levels[-1] - 2
-        if whole_level < 0:
+    async def _ahead(self, asked: Step) -> Found:
+        """The nodes and those that come after them, in the order of a walk, each with all its edges."""
+        query = self._along(asked.direction, bool(asked.group_from))
+        most = len(asked.nodes) + asked.ahead
+        columns = await query.read(**self._values(asked), most=most)
+        if len(columns[0]) > ROWS_AT_ONCE:
             return Found(after=(0, 0, 0, 0))
-    elif levels and levels[-1] < asked.levels:
-        whole_level = levels[-1]
-    here = dict.fromkeys(row for row, level in zip(rows, levels, strict=True) if level <= whole_level + 1)
-    found = await _found(session, asked, list(here))
-    found.whole = list({row[2] for row, level in zip(rows, levels, strict=True) if level <= whole_level})
-    return found
+        rows = [row for row in zip(*columns, strict=True) if row[2] is not None]
+        found = await self._found(asked, list(zip(*rows, strict=True)) or [()] * 5)
+        found.whole = list(dict.fromkeys(columns[0]))
+        return found
+
+    async def _found(self, asked: Step, columns: Sequence[Sequence[int]]) -> Found:
+        if not asked.group_from:
+            return Found(list(zip(*columns[:3], strict=True)))
+        rows: Sequence[RankedRow] = list(zip(*columns, strict=True))
+        followed, fans, doubtful = fold(rows, asked.group_from, asked.as_of)
+        for start in range(0, len(doubtful), _FANS_AT_ONCE):
+            some = doubtful[start : start + _FANS_AT_ONCE]
+            exact: dict[tuple[int, int], list[Row]] = {fan: [] for fan in some}
+            for near, label, far in await self._exactly(asked, some):
+                exact[near, label].append((near, label, far))
+            fans += [fan for fan, members in exact.items() if len(members) >= asked.group_from]
+            followed += [row for members in exact.values() if len(members) < asked.group_from for row in members]
+        return Found(followed, fans)
+
+    async def _exactly(self, asked: Step, fans: Sequence[tuple[int, int]]) -> Sequence[Row]:
+        """The edges of fans up to a time, and of each no more than make it one."""
+        s = side(asked.direction)
+        parts = []
+        for near, label in fans:
+            part = select(s.near, s.label, s.far).where(s.near == near, s.label == label, s.time <= asked.as_of)
+            parts.append(select(part.order_by(s.time, s.far).limit(asked.group_from).subquery()))
+        rows = await self._database.look(lambda session: session.execute(union_all(*parts)))
+        return [(near, label, far) for near, label, far in rows]
+
+    def _values(self, asked: Step) -> Mapping[str, Any]:
+        limit = {"most_rank": asked.group_from} if asked.group_from else {"as_of": asked.as_of}
+        return {"ids": self._ids.value(asked.nodes), **limit}
+
+    def _edges(self, direction: Direction, *columns: Any, grouped: bool) -> Select[Any]:
+        """All edges of the nodes, or the first ones of each fan."""
+        s = side(direction)
+        return select(*columns).where(self._ids.among(s.near, "ids"), _limit(s, grouped=grouped))
+
+    def _all_of(self, direction: Direction, grouped: bool) -> Columns:
+        s = side(direction)
+        columns = (s.near, s.label, s.far, *((s.rank, s.time.label("time")) if grouped else ()))
+        return Columns(self._database, self._edges(direction, *columns, grouped=grouped).limit(ROWS_AT_ONCE + 1))
+
+    def _page_of(self, direction: Direction, grouped: bool) -> Columns:
+        s = side(direction)
+        order = (s.near, s.label, s.time, s.far)
+        statement = self._edges(direction, s.near, s.label, s.far, s.rank, s.time.label("time"), grouped=grouped)
+        statement = statement.where(tuple_(*order) > tuple_(*(bindparam(name, type_=BigInteger) for name in _PLACE)))
+        return Columns(self._database, statement.order_by(*order).limit(ROWS_AT_ONCE + 1))
+
+    def _along_of(self, direction: Direction, grouped: bool) -> Columns:
+        s = side(direction)
+        first = EDGE.alias()
+        f = side(direction, first)
+        ids = self._ids.table("ids")
+        reach = select(ids.c.value.label("id")).cte("reach", recursive=True)
+        # UNION keeps what is new; the database goes level by level, and no further than the limit makes it.
+        reach = reach.union(select(f.far).join_from(reach, first, f.near == reach.c.id).where(_limit(f, grouped=grouped)))
+        some = select(reach.c.id).limit(bindparam("most", type_=BigInteger)).subquery("some_nodes")
+        edges = (some.c.id == s.near) & _limit(s, grouped=grouped)
+        columns = (some.c.id, s.label, s.far, *((s.rank, s.time.label("time")) if grouped else ()))
+        return Columns(self._database, select(*columns).join_from(some, EDGE, edges, isouter=True).limit(ROWS_AT_ONCE + 1))
 
 
-async def _rows(session: AsyncSession, statement: Select[Any]) -> list[RankedRow]:
-    return list(zip(*await columns(session, statement), strict=True))
-
-
-async def _found(session: AsyncSession, asked: Step, rows: Sequence[RankedRow]) -> Found:
-    if not asked.group_from:
-        return Found([(near, label, far) for near, label, far, _, _ in rows])
-    followed, fans, doubtful = fold(rows, asked.group_from, asked.as_of)
-    for start in range(0, len(doubtful), _FANS_AT_ONCE):
-        some = doubtful[start : start + _FANS_AT_ONCE]
-        exact: dict[tuple[int, int], list[Row]] = {fan: [] for fan in some}
-        for near, label, far in await _exactly(session, asked, some):
-            exact[near, label].append((near, label, far))
-        fans += [fan for fan, members in exact.items() if len(members) >= asked.group_from]
-        followed += [row for members in exact.values() if len(members) < asked.group_from for row in members]
-    return Found(followed, fans)
-
-
-async def _exactly(session: AsyncSession, asked: Step, fans: Sequence[tuple[int, int]]) -> Sequence[Row]:
-    """The edges of fans up to a time, and of each no more than make it one."""
-    s = side(asked.direction)
-    parts = []
-    for near, label in fans:
-        part = select(s.near, s.label, s.far).where(s.near == near, s.label == label, s.time <= asked.as_of)
-        parts.append(select(part.order_by(s.time, s.far).limit(asked.group_from).subquery()))
-    return [(near, label, far) for near, label, far in await session.execute(union_all(*parts))]
+def _limit(s: Side, *, grouped: bool) -> Any:
+    return s.rank <= bindparam("most_rank") if grouped else s.time <= bindparam("as_of")

@@ -20,7 +20,7 @@ from modelkeep_server.database.dialect import upsert
 from modelkeep_server.lineage.domain.graph_delta import EARLIEST, Delta, EdgeSeen, NodeSeen
 from modelkeep_server.lineage.store.graph_label import Labels
 from modelkeep_server.lineage.store.graph_node import unsettle
-from modelkeep_server.lineage.store.graph_sql import EDGE, paired
+from modelkeep_server.lineage.store.graph_sql import EDGE, Ids
 from modelkeep_server.lineage.store.tables import EdgeRow, FanRow, GraphAliasRow, NodeRow
 
 _NODE = NodeRow.__table__  # type: ignore[attr-defined]  # sqlmodel makes it
@@ -31,7 +31,7 @@ async def write(session: AsyncSession, delta: Delta) -> None:
     """Write a piece."""
     known = await _nodes(session, delta.nodes)
     told = {key for key, label in delta.labels.items() if label.name_time > EARLIEST}
-    needed = told | {node.label for key, node in delta.nodes.items() if key not in known}
+    needed = told | {node.label for key, node in delta.nodes.items() if key not in known or not node.is_guess}
     needed |= {label for label, _ in delta.aliases}
     labels = await Labels(session, delta).resolve(needed) if needed else {}
     fresh = [node for key, node in delta.nodes.items() if key not in known]
@@ -113,10 +113,12 @@ async def _edges(session: AsyncSession, edges: Mapping[tuple[str, str], EdgeSeen
     by_ids = {
         (nodes[source].id, nodes[target].id): _New(nodes[source], nodes[target], e) for (source, target), e in edges.items()
     }
-    pair = paired(session, by_ids)
+    lists = Ids(is_sqlite=session.get_bind().dialect.name == "sqlite")
+    pair = lists.pairs()
     is_one = (EDGE.c.source_id == pair.c.a) & (EDGE.c.target_id == pair.c.b)
     micros = type_coerce(EDGE.c.edge_time, BigInteger)
-    rows = await session.execute(select(EDGE.c.source_id, EDGE.c.target_id, micros).join_from(pair, EDGE, is_one))
+    there = select(EDGE.c.source_id, EDGE.c.target_id, micros).join_from(pair, EDGE, is_one)
+    rows = await session.execute(there, lists.of_pairs(by_ids))
     known = {(source, target): time for source, target, time in rows}
     earlier = [
         {"b_source": ids[0], "b_target": ids[1], "edge_time": new.seen.time, **_words(new.seen)}
