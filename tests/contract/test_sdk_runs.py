@@ -47,7 +47,9 @@ def test_a_run_is_found_by_its_id_its_name_and_its_resource_name(api: modelkeep.
     assert {run.id, other.id} == set(raised.value.metadata["ids"].split(", "))
     with pytest.raises(modelkeep.RunNotFound):
         api.run("nosuch")
-    with pytest.raises(modelkeep.RunNotFound):
+    with pytest.raises(modelkeep.RunNotFound, match="did you mean 'lucky one'"):
+        api.run("lucky ones")
+    with pytest.raises(modelkeep.InvalidName):
         api.run("no such name")
     with pytest.raises(modelkeep.RunNotFound):
         api.run("no-such-project/nosuch")
@@ -80,7 +82,7 @@ def test_the_best_run(api: modelkeep.Api, tmp_path: Path) -> None:
     best = api.best_run("acc")
     assert (best.name, best.best_value, [link.node.name for link in best.best_produced]) == ("b", 0.9, ["net:v1"])
     assert api.best_run("acc", goal="min").name == "a"
-    assert api.best_run('"eval.acc"').name == "a"
+    assert api.best_run('"eval.acc"').name == api.best_run("eval.acc").name == "a"
     assert api.best_run("acc", filter="name = a").name == "a"
     with pytest.raises(modelkeep.RunNotFound):
         api.best_run("nosuch")

@@ -205,6 +205,7 @@ def test_messages_help(told: Cli):
     wrong = told("lineage", "dat")
     assert "'data'" in wrong.err
     assert "neither a collection nor a run" in wrong.err
+    assert "did you mean 'train-1'" in told("run", "show", "trian-1").err
     near = told("run", "metrics", "train-1", "los")
     assert (near.code, "loss" in near.err) == (3, True)
     first, shown, caret = told("run", "ls", "--filter", "state = finished AND confg.lr < 1").err.rstrip("\n").split("\n")

@@ -37,8 +37,8 @@ def test_the_snippets_run(suite: Suite, tmp_path: Path) -> None:
     assert "\n# The first one\n\n# The first one\n\nserving first:v1 from /models/" in printed
     assert printed.endswith("recorded second@sha256:…\n")
 
-    lines = [shlex.split(line, comments=True) for line in "".join(blocks("")).splitlines()]
-    commands = [line for line in lines if line[:1] == ["modelkeep"] and ({"sync", "sign", "signing-key", "--key"} & {*line})]
+    lines = [shlex.split(line, comments=True) for line in README.splitlines() if line.startswith("modelkeep ")]
+    commands = [line for line in lines if {"sync", "sign", "signing-key", "--key"} & {*line}]
     assert [command[1] for command in commands] == ["sync", "signing-key", "sign", "get"]
     for _, *arguments in commands:
         done = subprocess.run(

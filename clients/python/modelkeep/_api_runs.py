@@ -55,7 +55,7 @@ class RunsApi:
     ) -> RecordedRun:
         """The run whose summary has the best value of a metric; of several with the same value, the one that began first.
 
-        `metric` is written as a filter writes it after `summary.`: `acc`, `eval.acc`, `"a key"`. What made it the best is its
+        `metric` is its key (`acc`, `eval.acc`), or written as a filter writes it after `summary.`. What made it the best is its
         `best_value`, what it produced its `best_produced`:
 
             best = api.best_run("acc", project="vision")

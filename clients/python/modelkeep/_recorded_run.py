@@ -10,14 +10,14 @@ from modelkeep import _lineage, _plain_json
 from modelkeep._metric import decode_values, list_metrics, list_points
 from modelkeep._node import Link
 from modelkeep._resolve import get_version
-from modelkeep._wire import moment, moment_if_set, pages
+from modelkeep._wire import last, moment, moment_if_set, pages
 from modelkeep.api.lineage.v1 import lineage_service_pb2 as pb
 from modelkeep.api.lineage.v1 import run_pb2
-from modelkeep.errors import InvalidArgument, InvalidName, ProjectNotFound, RunNotFound, VersionAliased
-from modelkeep.names import ProjectName, RunName, parse_tag, shown
+from modelkeep.errors import InvalidArgument, InvalidName, ModelkeepError, ProjectNotFound, RunNotFound, VersionAliased
+from modelkeep.names import ProjectName, RunName, nearest, parse_tag, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from modelkeep._channel import Connection
@@ -239,9 +239,14 @@ def best_run(connection: Connection, parent: ProjectName, metric: str, goal: str
     if goal not in _GOALS:
         message = f"{shown(goal)} is no goal; 'max' means that the largest value is best, 'min' that the smallest is"
         raise InvalidArgument(message, field="goal", value=goal[:100])
-    answer = connection.lineage.GetBestRun(
-        pb.GetBestRunRequest(parent=str(parent), metric=metric, goal=_GOALS[goal], filter=filter_)
-    )
+    request = pb.GetBestRunRequest(parent=str(parent), metric=metric, goal=_GOALS[goal], filter=filter_)
+    try:
+        answer = connection.lineage.GetBestRun(request)
+    except RunNotFound:
+        if "." not in metric or '"' in metric:
+            raise
+        request.metric = json.dumps(metric, ensure_ascii=False)  # a metric whose key has a dot in it
+        answer = connection.lineage.GetBestRun(request)
     produced = tuple(Link.from_pb(link, connection) for link in answer.produced)
     return RecordedRun.from_pb(answer.run, connection, best_value=answer.value, best_produced=produced)
 
@@ -265,29 +270,37 @@ def find_run(connection: Connection, text: str) -> RecordedRun:
     project = connection.project
     try:
         return get_run(connection, str(parse_run(text, project)))
-    except (RunNotFound, InvalidName):
+    except (RunNotFound, InvalidName) as failed:
         place, _, called = text.rpartition("/")
         if "/" in place or not 0 < len(called) <= 256 or not called.isprintable():
             raise
-        found = _called(connection, ProjectName(project.team, place or project.project), called)
-        if len(found) == 1:
-            return get_run(connection, found[0].resource_name)
-        if found:
-            ids = ", ".join(run.id for run in found)
-            message = f"several runs are called {shown(called)}; say which by its id: {ids}{', …' if len(found) > 5 else ''}"
-            raise RunNotFound(message, run=called, ids=ids) from None
-        raise
+        return get_run(connection, _called(connection, ProjectName(project.team, place or project.project), called, failed))
 
 
-def _called(connection: Connection, project: ProjectName, name: str) -> list[RecordedRun]:
-    request = pb.ListRunsRequest(parent=str(project), page_size=6)
+def _called(connection: Connection, project: ProjectName, name: str, failed: ModelkeepError) -> str:
+    """The resource name of the only run of that display name. Raises RunNotFound; `failed` when there is nothing to say."""
     quoted = json.dumps(name, ensure_ascii=False).replace("*", "\\*")
-    request.filter = f"name = {quoted}"
+    found = _some_runs(connection, project, 6, f"name = {quoted}")
+    if len(found) == 1:
+        return found[0].name
+    if found:
+        ids = ", ".join(last(run.name) for run in found)
+        message = f"several runs are called {shown(name)}; say which by its id: {ids}{', …' if len(found) > 5 else ''}"
+        raise RunNotFound(message, run=name, ids=ids) from None
+    near = nearest(name, [run.display_name for run in _some_runs(connection, project, 100)])
+    if not near:
+        raise failed
+    where = f"{project.team}/{project.project}"
+    raise RunNotFound(
+        f"there is no run {shown(name)} in {where}; did you mean {shown(near)}?", run=name, nearest=near
+    ) from None
+
+
+def _some_runs(connection: Connection, project: ProjectName, count: int, filter_: str = "") -> Sequence[run_pb2.Run]:
     try:
-        page = connection.lineage.ListRuns(request)
+        return connection.lineage.ListRuns(pb.ListRunsRequest(parent=str(project), page_size=count, filter=filter_)).runs
     except ProjectNotFound:
         return []
-    return [RecordedRun.from_pb(message, connection) for message in page.runs]
 
 
 def _encode_config(config: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from modelkeep.cli.run_values import flat, plain, shown
+from modelkeep.cli.values import short_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -72,8 +73,9 @@ def _facts(run: RecordedRun, used: Iterable[Link]) -> Iterator[tuple[str, Any]]:
     yield from _used(used)
     yield from (("code.commit", source.commit), ("code.branch", source.branch), ("code.is_dirty", source.is_dirty))
     yield from (
-        ("code.version", source.code_version),
-        ("code.script", " ".join((source.entry_point, *source.arguments)).strip()),
+        ("code.version", short_version(source.code_version)),
+        ("code.script", source.entry_point),
+        ("code.arguments", " ".join(source.arguments)),
     )
     yield from (("environment.host", environment.host), ("environment.python", environment.python_version))
     yield "environment.os", environment.operating_system
