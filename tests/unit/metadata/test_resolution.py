@@ -316,7 +316,7 @@ async def test_what_is_missing_is_said_with_what_exists(rig: Rig) -> None:
 async def test_an_empty_collection_has_no_version_yet(rig: Rig) -> None:
     await rig.draft()
     for address in ("digits", "digits:v0"):
-        with pytest.raises(VersionNotFound, match="yet|none was logged"):
+        with pytest.raises(VersionNotFound, match=r"yet|none was logged"):
             await resolve(rig, address)
 
 
