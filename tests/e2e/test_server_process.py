@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +18,8 @@ import pytest
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
 from modelkeep.api.metadata.v1 import metadata_service_pb2_grpc as rpc
 
-from tests.servers import START_SECONDS, wait_until
+from tests.house.repository import ROOT
+from tests.servers import START_SECONDS, free_port, wait_until
 from tests.unit.test_embedded import create_project, projects
 
 SERVER = str(Path(sys.executable).with_name("modelkeep-server"))
@@ -96,6 +99,23 @@ def test_kill_9_loses_nothing_and_the_next_start_takes_over(tmp_path: Path):
     with process(tmp_path / "data", home) as server:
         assert json.loads((home / "server.json").read_text()) == server.content
         assert name in projects(server.content["url"], server.content["api_key"])
+
+
+def test_every_metric_is_documented_and_none_is_missing(tmp_path: Path):
+    """Requests, latency, bytes, in-flight calls and the pool of each database."""
+    port = free_port()
+    with process(tmp_path / "data", tmp_path / "home", MODELKEEP_RUNTIME__METRICS_PORT=str(port)) as server:
+        assert create_project(server.content["url"], server.content["api_key"])
+        text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60).read().decode()
+    documented = (ROOT / "docs" / "operations.md").read_text()
+    counters = {f"{name}_total" for name in re.findall(r"^# TYPE (modelkeep_\w+)_total counter", text, re.MULTILINE)}
+    names = counters | set(re.findall(r"^# TYPE (modelkeep_\w+) (?:gauge|histogram)$", text, re.MULTILINE))
+    shown = {name: re.sub(r"_(blob|metadata)_database", "_<service>_database", name) for name in names}
+    assert [name for name, words in shown.items() if not name.endswith("_created") and f"`{words}`" not in documented] == []
+    for what in ("calls_total", "duration_seconds", "received_bytes_total", "sent_bytes_total", "in_flight_calls"):
+        assert f"modelkeep_rpc_{what}" in names
+    for service in ("blob", "metadata"):
+        assert f"modelkeep_{service}_database_connections_limit 10.0" in text
 
 
 @pytest.mark.peer("M-SEC-1")

@@ -60,6 +60,11 @@ class Supervised:
         content: dict[str, Any] = json.loads((self.folder / "config" / "server.json").read_text())
         return content
 
+    def lasting_key(self) -> str:
+        """An API key that is good after a restart too."""
+        command = [str(BIN / "modelkeep-server"), "api-key", "create", "--team", "default", "--data", str(self.folder / "data")]
+        return subprocess.run(command, env=self.env, capture_output=True, text=True, check=True).stdout.strip()
+
     def kill(self) -> None:
         """kill -9."""
         self._end(signal.SIGKILL)

@@ -13,6 +13,7 @@ import modelkeep
 import pytest
 
 from tests.faults.supervisor import Supervised, spawn
+from tests.servers import wait_until
 
 
 @pytest.fixture
@@ -21,6 +22,32 @@ def server(tmp_path: Path) -> Iterator[Supervised]:
     supervised.start()
     yield supervised
     supervised.kill()
+
+
+def test_who_found_the_server_by_its_file_finds_it_again_after_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each start has a key of its own. A script goes on with the new one; a key that somebody stated is theirs, and stays."""
+    server = Supervised(tmp_path, {"MODELKEEP_RUNTIME__TOKEN_SECONDS": "1"})
+    server.start()
+    monkeypatch.setenv("MODELKEEP_CONFIG_HOME", str(tmp_path / "config"))
+    found = modelkeep.Api(project="faults")
+    stated = modelkeep.Api(url=server.found["url"], api_key=server.found["api_key"], project="faults")
+    for api in (found, stated):
+        assert list(api.projects()) == []
+    server.kill()
+    server.start()
+    wait_until(lambda: refused(stated), "the end of the access token of before")
+    assert list(found.projects()) == []
+    server.kill()
+
+
+def refused(api: modelkeep.Api) -> bool:
+    try:
+        list(api.projects())
+    except modelkeep.ApiKeyInvalid:
+        return True
+    return False
 
 
 def acknowledged(process: subprocess.Popen[str]) -> list[dict[str, str]]:

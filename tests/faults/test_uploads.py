@@ -47,8 +47,7 @@ class Site:
 
     def spawn(self, source: Path) -> subprocess.Popen[str]:
         command = [sys.executable, "-c", CODE, str(source)]
-        env = self.env | {"MODELKEEP_API_KEY": self.server.found["api_key"]}  # each start has its own
-        self.clients.append(subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        self.clients.append(subprocess.Popen(command, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
         return self.clients[-1]
 
     def lacking(self, source: Path) -> int:
@@ -86,7 +85,9 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         server.env["MODELKEEP_BLOB__S3_PUBLIC_ENDPOINT"] = f"http://{proxy.address}"
         server.start()
         url = f"grpc://{proxy.address}" if request.param == "stream" else server.found["url"]
-        env = server.client_env | {"MODELKEEP_URL": url, "MODELKEEP_CACHE_DIR": str(folder / "cache")}
+        # The key of the file ends with the server; this one outlives it, however long a restart takes.
+        env = server.client_env | {"MODELKEEP_URL": url, "MODELKEEP_API_KEY": server.lasting_key()}
+        env["MODELKEEP_CACHE_DIR"] = str(folder / "cache")
         yield Site(server, proxy, env)
         server.stop()
 

@@ -28,9 +28,10 @@ from modelkeep.api.lineage.v1 import lineage_service_pb2 as lineage_pb
 from modelkeep.api.lineage.v1 import lineage_service_pb2_grpc as lineage_rpc
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
 from modelkeep.api.metadata.v1 import metadata_service_pb2_grpc as rpc
-from modelkeep.config import Endpoint
+from modelkeep.config import Endpoint, key_of_next_start
 from modelkeep.errors import (
     AccessTokenInvalid,
+    ApiKeyInvalid,
     DeadlineExceeded,
     InvalidArgument,
     ModelkeepError,
@@ -154,6 +155,7 @@ class Connection:
         self.blob = cast("blob_rpc.BlobServiceStub", _Door(self, "blob", blob_pb.DESCRIPTOR, "BlobService"))
         self.lineage = cast("lineage_rpc.LineageServiceStub", _Door(self, "lineage", lineage_pb.DESCRIPTOR, "LineageService"))
         self._reached = False
+        self._api_key = config.api_key
         self.forget()
         gate.members.add(self)
 
@@ -262,7 +264,14 @@ class Connection:
             return self._opened
 
     def _exchange(self) -> pb.ExchangeApiKeyResponse:
-        return self.metadata.ExchangeApiKey(pb.ExchangeApiKeyRequest(secret=self.config.api_key))
+        try:
+            return self.metadata.ExchangeApiKey(pb.ExchangeApiKeyRequest(secret=self._api_key))
+        except ApiKeyInvalid:
+            api_key = key_of_next_start(self.config)
+            if api_key in {"", self._api_key}:
+                raise
+            self._api_key = api_key
+        return self.metadata.ExchangeApiKey(pb.ExchangeApiKeyRequest(secret=self._api_key))
 
     def _failure(self, failed: grpc.RpcError, method: str, token: str, request_id: str) -> ModelkeepError:
         error = from_rpc_error(failed)

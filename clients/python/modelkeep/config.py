@@ -91,6 +91,9 @@ class Config:
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
     """The deadline of a call with all its tries; a transfer gets more, by its size."""
 
+    is_found: bool = False
+    """Whether the key is the one that the server of this machine wrote down for this user; each of its starts has another."""
+
     def __post_init__(self) -> None:
         for url in (self.url, self.blob_url, self.lineage_url):
             if url or url is self.url:
@@ -125,7 +128,13 @@ def load(
         message = f"there is no API key for {values['url']}: set MODELKEEP_API_KEY, or run `modelkeep login`"
         raise NotConfigured(message, url=values["url"])
     values["project"] = values["project"] or DEFAULT_PROJECT
-    return Config(**values, timeout_seconds=_timeout(timeout_seconds))
+    is_found = source is _running and not stated["api_key"]
+    return Config(**values, timeout_seconds=_timeout(timeout_seconds), is_found=is_found)
+
+
+def key_of_next_start(config: Config) -> str:
+    """The key that the server of this machine has now, at the address of a configuration that was found; else empty."""
+    return _running(config.url).get("api_key", "") if config.is_found else ""
 
 
 def place(team: str = "", project: str = "") -> tuple[str, str]:

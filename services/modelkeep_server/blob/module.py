@@ -30,7 +30,7 @@ from modelkeep_server.blob.servicer import BlobMaintenanceServicer, BlobServicer
 from modelkeep_server.blob.store.index import SqlIndex
 from modelkeep_server.database import migrate as migrations
 from modelkeep_server.database.clock import Clock
-from modelkeep_server.database.engine import Database
+from modelkeep_server.database.engine import Database, pool_gauges
 from modelkeep_server.runtime.callers import Access
 from modelkeep_server.runtime.lifecycle import CannotStart
 from modelkeep_server.runtime.server import Service
@@ -95,7 +95,7 @@ async def build(settings: BlobSettings, wiring: Wiring) -> Service:
         access=ACCESS,
         check=check,
         close=close,
-        gauges={"database_connections_in_use": database.in_use},
+        gauges=pool_gauges(database),
     )
 
 

@@ -55,12 +55,19 @@ _DRIVER_ERRORS: Final = (sqlite3.Error, asyncpg.PostgresError, asyncpg.Interface
 server has said farewell while nobody asked, and whose end has not arrived yet."""
 
 
+def pool_gauges(database: Database) -> dict[str, Callable[[], float]]:
+    """What the metrics of a service tell of its connections: when both are equal for long, callers wait."""
+    return {"database_connections_in_use": database.in_use, "database_connections_limit": lambda: database.most}
+
+
 class Database:
     """One service's own database. Open it with `Database(url)`, close it with `close`."""
 
     def __init__(self, url: str, *, pool_size: int = 10, busy_seconds: float = 30.0) -> None:
         self.url: URL = driver_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.most = pool_size
+        """How many connections there may be; who needs one more waits."""
         self._writer = asyncio.Lock()
         options: dict[str, Any] = {"pool_size": pool_size, "max_overflow": 0, "pool_timeout": busy_seconds}
         if self.is_sqlite:

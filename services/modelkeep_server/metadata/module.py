@@ -14,7 +14,7 @@ from modelkeep.names import TeamName
 
 from modelkeep_server.database import migrate as migrations
 from modelkeep_server.database.clock import Clock
-from modelkeep_server.database.engine import Database
+from modelkeep_server.database.engine import Database, pool_gauges
 from modelkeep_server.metadata.app.alias import AliasApp
 from modelkeep_server.metadata.app.check import Inspection, Sizes
 from modelkeep_server.metadata.app.collection import CollectionApp
@@ -90,7 +90,7 @@ async def build(settings: MetadataSettings, wiring: Wiring) -> Service:
         close=close,
         watches=WATCHES,
         hush=watches.hush,
-        gauges={"database_connections_in_use": database.in_use, "watches": watches.watching},
+        gauges={**pool_gauges(database), "watches": watches.watching},
     )
 
 

@@ -68,6 +68,7 @@ async def test_what_is_missing_is_asked_for_and_then_present(blob_anywhere: Rig)
     assert await leased(blob, lease) == await leased(blob, again) == 3
 
 
+@pytest.mark.peer("M-AUTHZ-3")
 async def test_sem_22_another_team_is_told_nothing(blob_anywhere: Rig) -> None:
     """SEM-22, I9: knowing a digest is not holding its bytes."""
     blob, [data] = blob_anywhere, contents(1)

@@ -63,6 +63,7 @@ async def test_a_service_is_ready_while_its_database_answers(settings: MetadataS
     service = await build(settings, wiring)
     await service.check()
     assert service.gauges["database_connections_in_use"]() == 0
+    assert service.gauges["database_connections_limit"]() > 0
     assert service.access is ACCESS
     await service.close()
 

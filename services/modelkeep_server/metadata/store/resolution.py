@@ -138,7 +138,9 @@ class ResolutionRepository:
         if address.alias != LATEST:
             return await alias_not_found(self._session, collection.alias(address.alias), then)
         message = (
-            f"{collection.collection!r} had no version {then}" if then else f"{collection.collection!r} has no version yet"
+            f"{collection.collection!r} had no version {then}"
+            if then
+            else f"{collection.collection!r} has no version: none was logged yet, or all of them are deleted"
         )
         return VersionNotFound(message, collection=str(collection), newest="" if latest is None else f"v{latest}")
 
