@@ -12,7 +12,7 @@ import pytest
 from tests.e2e.conftest import Cli
 
 EXAMPLES = Path(__file__).parents[2] / "clients" / "python" / "examples"
-SECONDS = 200
+SECONDS = 300
 
 
 def example(cli: Cli, script: str, *arguments: str) -> str:
@@ -31,6 +31,7 @@ def digits(cli_with, suite) -> Cli:  # type: ignore[no-untyped-def]
 
 
 @pytest.mark.one_topology
+@pytest.mark.timeout(900)
 def test_the_best_run_and_every_new_model(digits: Cli) -> None:
     example(digits, "prepare_digits.py")
     example(digits, "train_digits.py", "--epochs", "1", "--lr", "1e-4")

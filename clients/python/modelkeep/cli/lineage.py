@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from modelkeep.cli.call import Call, command
-from modelkeep.cli.output import shown_when
+from modelkeep.cli.output import counted, shown_when
 from modelkeep.errors import InvalidArgument
 from modelkeep.names import CollectionName
 
@@ -298,7 +298,9 @@ def _impact(call: Call, subject: str, impact: Impact) -> None:
         "lagging": impact.lagging,
     }
     least = "at least " if impact.truncation else ""
-    lines = [f"{subject}: {least}{_count(impact.version_count, 'version')} and {_count(impact.run_count, 'run')} come from it"]
+    lines = [
+        f"{subject}: {least}{counted(impact.version_count, 'version')} and {counted(impact.run_count, 'run')} come from it"
+    ]
     lines += (f"  {_group(group)}" for group in impact.groups)
     if impact.alias_count:
         unread = impact.alias_count - len(impact.aliases)
@@ -313,15 +315,11 @@ def _impact(call: Call, subject: str, impact: Impact) -> None:
         call.out.note("the newest events are not read yet; ask again")
 
 
-def _count(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
-
-
 def _group(group: Group) -> str:
     if group.hidden:
-        return f"{_count(group.node_count, 'node')} of a team that you may not read"
+        return f"{counted(group.node_count, 'node')} of a team that you may not read"
     of = f" of {CollectionName.parse(group.collection).collection}" if group.collection else ""
-    return f"{_count(group.node_count, group.kind)}{of}" + (f"  ({group.type})" if group.type else "")
+    return f"{counted(group.node_count, group.kind)}{of}" + (f"  ({group.type})" if group.type else "")
 
 
 def _alias(resource_name: str) -> str:

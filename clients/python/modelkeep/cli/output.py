@@ -117,9 +117,14 @@ def shown_when(moment: datetime | None) -> str:
     return "" if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
+def counted(count: int, what: str) -> str:
+    """A number of things for people: `1 run`, `1,200 runs`."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def files(count: int) -> str:
     """A number of files for people: `1 file`, `1,200 files`."""
-    return f"{count:,} file{'' if count == 1 else 's'}"
+    return counted(count, "file")
 
 
 def size(count: float) -> str:
