@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 
 from modelkeep_server import embedded, suite
 from modelkeep_server.database.migrate import MigrationError
+from modelkeep_server.lineage import module as lineage
 from modelkeep_server.metadata import module as metadata
 from modelkeep_server.runtime import logs, signing_keys
 from modelkeep_server.runtime.callers import Role
@@ -214,6 +215,13 @@ def fsck(
     broken = asyncio.run(_print_findings(suite.findings(settings, deep=deep)))
     typer.echo(f"{broken} broken" if broken else "Nothing is broken.", err=True)
     raise typer.Exit(1 if broken else 0)
+
+
+@app.command("reread-events")
+def reread_events(config: ConfigFlag = None, data: DataFlag = None, setting: SetFlag = None) -> None:
+    """Let lineage read all events again: what its graph lacks comes, what it has does not change. It may run meanwhile."""
+    asyncio.run(lineage.reread(_load(config, data, setting).settings.lineage))
+    typer.echo("The events are read from their beginnings as soon as lineage runs.", err=True)
 
 
 async def _print_findings(findings: AsyncIterator[suite.Finding]) -> int:

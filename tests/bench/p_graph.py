@@ -46,11 +46,18 @@ UP, DOWN = {"near": "target", "far": "source"}, {"near": "source", "far": "targe
 class _Sides:
     """The two sides of the comparison."""
 
-    def __init__(self, stub: rpc.LineageServiceStub, auth: Any, peer: asyncpg.Connection, rounds: int) -> None:
-        self._stub = stub
-        self._auth = auth
+    def __init__(self, channel: grpc.aio.Channel, secret: str, peer: asyncpg.Connection, rounds: int) -> None:
+        self._stub = rpc.LineageServiceStub(channel)
+        self._metadata = metadata_rpc.MetadataServiceStub(channel)
+        self._secret = metadata_pb.ExchangeApiKeyRequest(secret=secret)
+        self._auth: Any = ()
         self._peer = peer
         self._rounds = rounds
+
+    async def renew(self) -> None:
+        """Get an access token, which is good for a minute."""
+        token = await self._metadata.ExchangeApiKey(self._secret, timeout=60)
+        self._auth = (("authorization", f"Bearer {token.access_token}"),)
 
     async def ask(self, name: str, **more: Any) -> int:
         """How many nodes an answer shows; all of it is read."""
@@ -81,9 +88,11 @@ class _Sides:
     ) -> Result:
         """Both, A B A B …: the medians, and the median of the ratios."""
         mine, theirs, counts = [], [], (0, 0)
+        await self.renew()
         await ours()
         await peer()
         for _ in range(self._rounds):
+            await self.renew()
             start = perf_counter()
             shown = await ours()
             middle = perf_counter()
@@ -100,6 +109,7 @@ class _Sides:
 
     async def alone(self, work: str, ours: Callable[[], Awaitable[float]], bar: float | None) -> Result:
         """The median time of something, in milliseconds."""
+        await self.renew()
         await ours()
         taken = [await ours() * 1000 for _ in range(max(self._rounds, 9))]
         median = statistics.median(taken)
@@ -119,10 +129,7 @@ async def _measure(server: Server, url: str, nodes: int, rounds: int) -> list[Re
     material = Material(nodes)
     await material.load(peer)
     async with grpc.aio.insecure_channel(server.address) as channel:
-        secret = metadata_pb.ExchangeApiKeyRequest(secret=server.env["MODELKEEP_API_KEY"])
-        token = await metadata_rpc.MetadataServiceStub(channel).ExchangeApiKey(secret, timeout=10)
-        auth = (("authorization", f"Bearer {token.access_token}"),)
-        sides = _Sides(rpc.LineageServiceStub(channel), auth, peer, rounds)
+        sides = _Sides(channel, server.env["MODELKEEP_API_KEY"], peer, rounds)
         results = [*await _walks(sides, material), *await _pages(sides, material)]
     await peer.close()
     peak = server.peak_bytes / MIB

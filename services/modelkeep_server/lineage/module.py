@@ -91,6 +91,15 @@ async def migrate(settings: LineageSettings) -> None:
     await migrations.upgrade(settings.database_url, MIGRATIONS)
 
 
+async def reread(settings: LineageSettings) -> None:
+    """Have the events of metadata read again from their beginnings: what is missing in the graph comes."""
+    database = Database(settings.database_url, pool_size=1)
+    try:
+        await SqlGraphLog(database, Clock()).forget()
+    finally:
+        await database.close()
+
+
 async def fsck(settings: LineageSettings) -> AsyncIterator[Problem]:
     """All problems of the database."""
     database = Database(settings.database_url, pool_size=1)

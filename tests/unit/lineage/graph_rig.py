@@ -215,7 +215,8 @@ class GraphRig:
             label_rows = (await connection.execute(select(labels))).mappings().all()
             label_names = {row["id"]: row["key"] for row in label_rows}
             said = {"nodes": [_named(row, label_id=label_names) for row in rows]}
-            said["labels"] = [_named(row) for row in label_rows]
+            used = {row["label_id"] for row in rows}  # one that stood in for a while may be left without nodes
+            said["labels"] = [_named(row) for row in label_rows if row["id"] in used]
             mapping = {"source_id": names, "target_id": names, "source_label_id": label_names, "target_label_id": label_names}
             edge_rows = (await connection.execute(select(edges))).mappings().all()
             said["edges"] = [_named({**row, "source_rank": 0, "target_rank": 0}, **mapping) for row in edge_rows]
