@@ -27,7 +27,7 @@ from modelkeep_server.filtering.expression import (
     Some,
 )
 from modelkeep_server.filtering.fields import Field, Kind
-from modelkeep_server.filtering.syntax import Restriction, Value
+from modelkeep_server.filtering.syntax import MAX_SOUGHT, Restriction, Value
 from modelkeep_server.filtering.values import (
     is_not_finite,
     parse_ago,
@@ -48,6 +48,9 @@ def meaning(restriction: Restriction, field: Field) -> Expression:
     name, operator, value = restriction.path.field, restriction.operator, restriction.value
     if operator is None or value is None:
         raise AssertionError("a field by itself is read elsewhere")
+    if len(value.text) > MAX_SOUGHT and (operator is Operator.HAS or not value.pattern.is_plain):
+        message = f"what is sought inside of texts has at most {MAX_SOUGHT} characters, and this has {len(value.text):,}"
+        raise FilterError(message, value.position, field_name=name, limit=MAX_SOUGHT)
     if field.kind is Kind.JSON:
         return _json(restriction, operator, value)
     if value.is_star and operator is Operator.HAS:

@@ -27,6 +27,7 @@ from modelkeep_server.metadata.app.key import KeyApp, issue_embedded_key, issue_
 from modelkeep_server.metadata.app.project import ProjectApp
 from modelkeep_server.metadata.app.remove import RemovalApp
 from modelkeep_server.metadata.app.resolution import ResolutionApp
+from modelkeep_server.metadata.app.search import Searches
 from modelkeep_server.metadata.app.signature import SignatureApp
 from modelkeep_server.metadata.app.team import TeamApp
 from modelkeep_server.metadata.app.use import UseApp
@@ -95,17 +96,18 @@ async def build(settings: MetadataSettings, wiring: Wiring) -> Service:
 
 def apps_of(transactions: Transactions, chunks: Chunks, signer: Signer, limits: Limits, watches: WatchApp) -> Apps:
     """All use cases over one database."""
+    searches = Searches(limits.max_searches)
     return Apps(
         limits=limits,
         keys=KeyApp(transactions, signer),
         teams=TeamApp(transactions),
         projects=ProjectApp(transactions),
-        collections=CollectionApp(transactions),
+        collections=CollectionApp(transactions, searches),
         drafts=DraftApp(transactions, limits),
         removals=RemovalApp(transactions, limits),
         commits=CommitApp(transactions, chunks, limits),
         copies=CopyApp(transactions, chunks, limits),
-        versions=VersionApp(transactions, limits),
+        versions=VersionApp(transactions, limits, searches),
         entries=EntryApp(transactions),
         aliases=AliasApp(transactions, limits.max_aliases),
         resolution=ResolutionApp(transactions),
@@ -127,6 +129,7 @@ def limits_of(settings: MetadataSettings) -> Limits:
         max_aliases=settings.max_aliases,
         max_tags=settings.max_tags,
         max_signatures=settings.max_signatures,
+        max_searches=max(1, settings.database_pool_size // 2),
     )
 
 

@@ -21,6 +21,7 @@ from modelkeep_server.metadata.app.draft import DraftApp
 from modelkeep_server.metadata.app.entry import EntryApp
 from modelkeep_server.metadata.app.project import ProjectApp
 from modelkeep_server.metadata.app.remove import RemovalApp
+from modelkeep_server.metadata.app.search import Searches
 from modelkeep_server.metadata.app.version import VersionApp
 from modelkeep_server.metadata.domain.alias import AliasMove
 from modelkeep_server.metadata.domain.call import Call
@@ -86,13 +87,14 @@ class Rig:
     def use(self, limits: Limits) -> None:
         """Work with these limits from now on."""
         self.limits = limits
+        searches = Searches(limits.max_searches)
         self.projects = ProjectApp(self.transactions)
-        self.collections = CollectionApp(self.transactions)
+        self.collections = CollectionApp(self.transactions, searches)
         self.drafts = DraftApp(self.transactions, limits)
         self.removals = RemovalApp(self.transactions, limits)
         self.copies = CopyApp(self.transactions, self.chunks, limits)
         self.commits = CommitApp(self.transactions, self.chunks, limits)
-        self.versions = VersionApp(self.transactions, limits)
+        self.versions = VersionApp(self.transactions, limits, searches)
         self.entries = EntryApp(self.transactions)
         self.aliases = AliasApp(self.transactions, limits.max_aliases)
 
