@@ -24,7 +24,7 @@ MAX_KEYS: Final = 32
 MAX_WILDCARDS: Final = 8
 """In one value."""
 MAX_SOUGHT: Final = 256
-"""Characters of a value that is sought inside of texts: a text may have a million places where it could begin."""
+"""Characters of a value that is sought inside of texts."""
 
 _GRAMMAR: Final = r"""
     filter: expression
