@@ -173,7 +173,7 @@ def _integer(name: str, operator: Operator, number: Decimal) -> Expression:
 def _json(restriction: Restriction, operator: Operator, value: Value) -> Expression:
     name, path = restriction.path.field, restriction.path.keys
     operand = _json_operand(value)
-    if isinstance(operand, str | Pattern):
+    if isinstance(operand, Pattern) or (isinstance(operand, str) and path):  # without a path it is a key, and keys are equal
         _only_short(restriction, operator, value)
     if operator is Operator.HAS:
         return JsonPresent(name, path) if value.is_star else JsonHas(name, path, operand)
