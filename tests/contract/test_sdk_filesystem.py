@@ -89,9 +89,12 @@ def test_what_a_file_system_is_asked(tmp_path: Path, project: str, fs: Modelkeep
     assert fs.cat_file(f"{root}/sub/b.bin", start=-10) == data[-10:]
     assert fs.cat_file(f"{root}/sub/b.bin", start=10, end=5) == b""
     assert not fs.exists(f"{root}/none")
-    for missing in (f"{root}/none", f"{project}/digits:v7/a.bin", f"{project}/none:latest/a.bin"):
-        with pytest.raises(FileNotFoundError):
-            fs.cat_file(missing)
+    never = [f"{root}/../digits:v0/a.bin", f"{root}/sub//b.bin", f"{root}/\ud800"]
+    for missing in (f"{root}/none", f"{project}/digits:v7/a.bin", f"{project}/none:latest/a.bin", *never):
+        assert (fs.isdir(missing), fs.isfile(missing)) == (False, False)
+        for asked in (fs.cat_file, fs.info, fs.ls):
+            with pytest.raises(FileNotFoundError):
+                asked(missing)
     with pytest.raises(IsADirectoryError):
         fs.open(root)
     with pytest.raises(modelkeep.InvalidAddress, match="names no version"):

@@ -31,9 +31,10 @@ def test_an_error_points_at_the_character(cli: Cli):
     cli.put("net")
     done = cli("ls", "net", "--filter", "metadata.acc > 0.9 AND sise > 3")
     assert (done.code, done.out) == (2, "")
-    first, shown, caret = done.err.rstrip("\n").split("\n")
+    first, shown, caret, request = done.err.rstrip("\n").split("\n")
     assert first == "error: in the filter, at character 24: there is no field 'sise'; did you mean size?"
     assert shown[caret.index("^") :].startswith("sise > 3")
+    assert (caret.strip(), request.startswith("(request ")) == ("^", True)
     done = cli("ls", "net", "--order", "metadata", "--json")
     assert (done.code, done.error["reason"], done.error["metadata"]["field"]) == (2, "INVALID_FILTER", "order_by")
     assert cli("ls", "--files", "net", "--filter", "used").code == 2

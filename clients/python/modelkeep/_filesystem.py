@@ -15,7 +15,8 @@ from fsspec.spec import AbstractFileSystem  # type: ignore[import-untyped]
 
 from modelkeep._wire import pages
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
-from modelkeep.errors import InvalidAddress, NotFound
+from modelkeep.errors import InvalidAddress, InvalidPath, NotFound
+from modelkeep.manifest import parse_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -164,13 +165,20 @@ def _folder(version: Version, address: str, inside: str) -> dict[str, Any]:
 
 
 def _cut(path: str) -> tuple[str, str]:
-    """The address of the version, and the path in it. Raises InvalidAddress."""
+    """The address of the version, and the path in it. Raises InvalidAddress; FileNotFoundError for what no version can have."""
     parts = path.strip("/").split("/")
     for index, part in enumerate(parts[:3]):
         if ":" in part or "@" in part:
-            return "/".join(parts[: index + 1]), "/".join(parts[index + 1 :])
+            return "/".join(parts[: index + 1]), _inside("/".join(parts[index + 1 :]))
     message = f"{path[:200]!r} names no version; expected modelkeep://[team/]project/name:alias/path, or :vN, or @sha256:…"
     raise InvalidAddress(message, address=path[:200])
+
+
+def _inside(path: str) -> str:
+    try:
+        return parse_path(path) if path else ""
+    except InvalidPath as error:
+        raise FileNotFoundError(str(error)) from error
 
 
 def _api(settings: dict[str, Any]) -> Api:

@@ -133,7 +133,10 @@ class ModelkeepError(Exception):
         """Finds the call in the logs of the servers; empty for an error that no call raised."""
 
     def __str__(self) -> str:
-        return f"{self.message} (request {self.request_id})" if self.request_id else self.message
+        if not self.request_id:
+            return self.message
+        between = "\n" if "\n" in self.message else " "  # the last of several lines points at something
+        return f"{self.message}{between}(request {self.request_id})"
 
     def __reduce__(self) -> tuple[object, tuple[object, ...]]:
         return rebuild, (self.code, getattr(self, "reason", ""), self.message, self.metadata, self.request_id)

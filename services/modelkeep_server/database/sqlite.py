@@ -6,6 +6,7 @@ costs more than most of our statements do, so here a statement is executed and a
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -46,6 +47,7 @@ class Connection(aiosqlite.Connection):
         super().__init__(*args)
         self._asked = 0
         self._done = 0
+        self._given_up = 0
 
     def cursor(self) -> Cursor:  # type: ignore[override]  # what sqlalchemy wants of a driver
         """For one statement."""
@@ -62,13 +64,22 @@ class Connection(aiosqlite.Connection):
         return (await self.perform("execute", sql, parameters))[-1]
 
     async def perform(self, method: str, sql: str, parameters: Any) -> _Outcome:
-        """Execute a statement and fetch its rows, in the thread."""
+        """Execute a statement and fetch its rows, in the thread. Who is cancelled meanwhile has it interrupted."""
         self._asked += 1
-        outcome: _Outcome = await self._execute(self._perform, method, sql, parameters)  # type: ignore[no-untyped-call]
+        number = self._asked
+        try:
+            outcome: _Outcome = await self._execute(self._perform, number, method, sql, parameters)  # type: ignore[no-untyped-call]
+        except asyncio.CancelledError:
+            # Nobody waits for it, and it may go on for minutes: its connection would be missing to all others.
+            self._given_up = number
+            self._conn.interrupt()
+            raise
         return outcome
 
-    def _perform(self, method: str, sql: str, parameters: Any) -> _Outcome:
+    def _perform(self, number: int, method: str, sql: str, parameters: Any) -> _Outcome:
         try:
+            if number <= self._given_up:
+                raise sqlite3.OperationalError("interrupted")
             cursor = self._conn.cursor()
             try:
                 getattr(cursor, method)(sql, parameters)

@@ -28,7 +28,7 @@ from modelkeep_server.filtering.expression import (
     Some,
 )
 from modelkeep_server.filtering.fields import Field, Kind
-from modelkeep_server.filtering.syntax import Restriction, Value
+from modelkeep_server.filtering.syntax import MAX_SOUGHT, Restriction, Value
 from modelkeep_server.filtering.values import (
     is_not_finite,
     parse_ago,
@@ -60,6 +60,7 @@ def meaning(restriction: Restriction, field: Field) -> Expression:
             return _text(restriction, field, operator, value)
         case Kind.LABELS:
             _only_equality(restriction, operator, field.kind.value)
+            _only_short(restriction, operator, value)
             has = HasLabel(name, value.pattern)
             return Not(has) if operator is Operator.NE else has
         case Kind.CHOICE | Kind.FLAG | Kind.DIGEST:
@@ -86,6 +87,7 @@ def _text(restriction: Restriction, field: Field, operator: Operator, value: Val
     name, pattern = restriction.path.field, value.pattern
     if wrong := set(field.forbidden) & set(value.text):
         raise _bad(value, f"no {name} has a {shown(min(wrong))} in it; {field.hint}", name)
+    _only_short(restriction, operator, value)
     if operator is Operator.HAS:
         return Fits(name, pattern.inside(), ignore_case=True)
     if operator in _EQUALITY:
@@ -171,11 +173,13 @@ def _integer(name: str, operator: Operator, number: Decimal) -> Expression:
 
 def _json(restriction: Restriction, field: Field, operator: Operator, value: Value) -> Expression:
     name, path = restriction.path.field, restriction.path.keys
+    operand = _json_operand(value, field, name)
+    if isinstance(operand, Pattern) or (isinstance(operand, str) and path):  # without a path it is a key, and keys are equal
+        _only_short(restriction, operator, value)
     if operator is Operator.HAS:
-        return JsonPresent(name, path) if value.is_star else JsonHas(name, path, _json_operand(value, field, name))
+        return JsonPresent(name, path) if value.is_star else JsonHas(name, path, operand)
     if not path:
         raise FilterError(f"say which value is compared: {name}.accuracy", restriction.path.position, field_name=name)
-    operand = _json_operand(value, field, name)
     if operator not in _EQUALITY and (operand is None or isinstance(operand, bool)):
         raise _bad(value, f"{value.text} has no larger and smaller; use = or !=", restriction.path.written)
     if isinstance(operand, Pattern):
@@ -211,6 +215,13 @@ def _only_equality(restriction: Restriction, operator: Operator, kind: str) -> N
         name = restriction.path.field
         message = f"{name} is a {kind} and has no larger and smaller; use =, != or :"
         raise FilterError(message, restriction.operator_position, field_name=name)
+
+
+def _only_short(restriction: Restriction, operator: Operator, value: Value) -> None:
+    """A text may have a million places where what is sought in it could begin."""
+    if len(value.text) > MAX_SOUGHT and (operator is Operator.HAS or not value.pattern.is_plain):
+        message = f"what is sought inside of texts has at most {MAX_SOUGHT} characters, and this has {len(value.text):,}"
+        raise FilterError(message, value.position, field_name=restriction.path.field, limit=MAX_SOUGHT)
 
 
 def _no_wildcard(restriction: Restriction, operator: Operator, value: Value) -> None:

@@ -23,6 +23,8 @@ MAX_DEPTH: Final = 32
 MAX_KEYS: Final = 32
 MAX_WILDCARDS: Final = 8
 """In one value."""
+MAX_SOUGHT: Final = 256
+"""Characters of a value that is sought inside of texts."""
 
 _GRAMMAR: Final = r"""
     filter: expression

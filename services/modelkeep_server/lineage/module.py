@@ -12,6 +12,7 @@ from modelkeep.api.lineage.v1 import lineage_service_pb2_grpc as rpc
 from modelkeep_server.database import migrate as migrations
 from modelkeep_server.database.clock import Clock
 from modelkeep_server.database.engine import Database
+from modelkeep_server.filtering.searches import Searches
 from modelkeep_server.lineage.app.best import BestApp, GraphProductions
 from modelkeep_server.lineage.app.check import problems
 from modelkeep_server.lineage.app.graph import GraphApp
@@ -45,11 +46,12 @@ async def build(settings: LineageSettings, wiring: Wiring) -> Service:
     logs, graph = MetadataLogs(metadata), SqlGraph(database)
     tail = Tail(logs, SqlGraphLog(database, wiring.clock), settings.tail_seconds)
     questions = GraphApp(Questions(graph, Freshness(logs, graph, tail, settings.fresh_seconds), limits))
+    searches = Searches(limits.max_searches)
     apps = Apps(
         limits=limits,
-        runs=RunApp(transactions, MetadataProjects(metadata), limits),
+        runs=RunApp(transactions, MetadataProjects(metadata), limits, searches),
         metrics=MetricApp(transactions, limits),
-        best=BestApp(transactions, GraphProductions(questions)),
+        best=BestApp(transactions, GraphProductions(questions), searches),
         graph=questions,
     )
     servicer = LineageServicer(apps)
@@ -83,6 +85,7 @@ def limits_of(settings: LineageSettings) -> Limits:
         max_nodes=settings.max_nodes,
         max_walked=settings.max_walked,
         max_walks=settings.max_walks,
+        max_searches=max(1, settings.database_pool_size // 2),
     )
 
 

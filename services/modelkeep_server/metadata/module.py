@@ -15,6 +15,7 @@ from modelkeep.names import TeamName
 from modelkeep_server.database import migrate as migrations
 from modelkeep_server.database.clock import Clock
 from modelkeep_server.database.engine import Database, pool_gauges
+from modelkeep_server.filtering.searches import Searches
 from modelkeep_server.metadata.app.alias import AliasApp
 from modelkeep_server.metadata.app.check import Inspection, Sizes
 from modelkeep_server.metadata.app.collection import CollectionApp
@@ -96,17 +97,18 @@ async def build(settings: MetadataSettings, wiring: Wiring) -> Service:
 
 def apps_of(transactions: Transactions, chunks: Chunks, signer: Signer, limits: Limits, watches: WatchApp) -> Apps:
     """All use cases over one database."""
+    searches = Searches(limits.max_searches)
     return Apps(
         limits=limits,
         keys=KeyApp(transactions, signer),
         teams=TeamApp(transactions),
         projects=ProjectApp(transactions),
-        collections=CollectionApp(transactions),
+        collections=CollectionApp(transactions, searches),
         drafts=DraftApp(transactions, limits),
         removals=RemovalApp(transactions, limits),
         commits=CommitApp(transactions, chunks, limits),
         copies=CopyApp(transactions, chunks, limits),
-        versions=VersionApp(transactions, limits),
+        versions=VersionApp(transactions, limits, searches),
         entries=EntryApp(transactions),
         aliases=AliasApp(transactions, limits.max_aliases),
         rules=RuleApp(transactions),
@@ -129,6 +131,7 @@ def limits_of(settings: MetadataSettings) -> Limits:
         max_aliases=settings.max_aliases,
         max_tags=settings.max_tags,
         max_signatures=settings.max_signatures,
+        max_searches=max(1, settings.database_pool_size // 2),
     )
 
 

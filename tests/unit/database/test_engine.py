@@ -10,7 +10,7 @@ import aiosqlite
 import pytest
 from modelkeep.errors import ServiceUnavailable
 from modelkeep_server.database.engine import Database, Query
-from sqlalchemy import Integer, bindparam, event, literal, select, text
+from sqlalchemy import Integer, bindparam, event, literal, literal_column, select, text
 from sqlalchemy.exc import DBAPIError
 
 from tests import servers
@@ -119,6 +119,21 @@ async def test_every_statement_crosses_to_the_thread_of_sqlite_once(tmp_path):
     assert len(crossings) == 1 + 3
     await database.write(lambda session: session.execute(text("CREATE TABLE a (b INTEGER)")))
     assert len(crossings) == 1 + 3 + 3
+    await database.close()
+
+
+@pytest.mark.parametrize("way", ["read", "write", "look", "fetch"])
+async def test_a_statement_that_nobody_waits_for_is_ended(url, way):
+    """It would go on for ever, and have the only connection."""
+    database = Database(url, pool_size=1, busy_seconds=60)
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i % 7 FROM n) SELECT max(i) AS i FROM n"
+    if way == "fetch":
+        asked = database.fetch(Query(database, select(literal_column(f"({endless})").label("i"))), {})
+    else:
+        asked = getattr(database, way)(lambda session: session.scalar(text(endless)))
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asked, 0.2)
+    assert await database.read(lambda session: session.scalar(text("SELECT 1"))) == 1
     await database.close()
 
 

@@ -223,6 +223,9 @@ def test_the_caret_stands_below_wide_and_far_characters() -> None:
         ("metadata" + ".a" * 33 + ":*", "more than 32 keys"),
         ('name = "' + "\\" * 4001, "never closed"),
         ("NOT " * 1000 + "used", "at most 100 are allowed"),
+        ("metadata.x:" + "a" * 257, "at most 256 characters"),
+        ("name = *" + "a" * 257, "at most 256 characters"),
+        ("tag:*" + "a" * 257, "at most 256 characters"),
     ],
 )
 def test_a_bomb_is_refused(text: str, message: str) -> None:
@@ -240,6 +243,7 @@ def test_what_is_just_within_the_limits() -> None:
     read("(" * 32 + "used" + ")" * 32)
     assert len(read("used " * 100).terms) == 100  # type: ignore[union-attr]
     read('name = "' + "a" * 4087 + '"')
+    read("metadata.x:" + "a" * 256)
 
 
 @given(

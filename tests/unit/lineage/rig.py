@@ -14,6 +14,7 @@ from modelkeep_server.database.clock import Clock
 from modelkeep_server.database.engine import Database
 from modelkeep_server.database.paging import Page
 from modelkeep_server.filtering.parser import parse_query
+from modelkeep_server.filtering.searches import Searches
 from modelkeep_server.lineage.app.best import BestApp
 from modelkeep_server.lineage.app.metric import MetricApp
 from modelkeep_server.lineage.app.run import RunApp
@@ -69,9 +70,10 @@ class Rig:
         """Work with these limits from now on."""
         self.limits = limits
         self.transactions = SqlTransactions(self.database, self.clock, limits.heartbeat_timeout)
-        self.runs = RunApp(self.transactions, self.projects, limits)
+        searches = Searches(limits.max_searches)
+        self.runs = RunApp(self.transactions, self.projects, limits, searches)
         self.metrics = MetricApp(self.transactions, limits)
-        self.best = BestApp(self.transactions, self.productions)
+        self.best = BestApp(self.transactions, self.productions, searches)
 
     async def start(self) -> Self:
         """Make the tables."""

@@ -13,6 +13,7 @@ from modelkeep.manifest import Entry, Segment
 from modelkeep.names import CollectionName, DraftName, ProjectName, TeamName, VersionName
 from modelkeep_server.database.clock import Clock
 from modelkeep_server.database.engine import Database, Query
+from modelkeep_server.filtering.searches import Searches
 from modelkeep_server.metadata.app.alias import AliasApp
 from modelkeep_server.metadata.app.collection import CollectionApp
 from modelkeep_server.metadata.app.commit import CommitApp
@@ -87,13 +88,14 @@ class Rig:
     def use(self, limits: Limits) -> None:
         """Work with these limits from now on."""
         self.limits = limits
+        searches = Searches(limits.max_searches)
         self.projects = ProjectApp(self.transactions)
-        self.collections = CollectionApp(self.transactions)
+        self.collections = CollectionApp(self.transactions, searches)
         self.drafts = DraftApp(self.transactions, limits)
         self.removals = RemovalApp(self.transactions, limits)
         self.copies = CopyApp(self.transactions, self.chunks, limits)
         self.commits = CommitApp(self.transactions, self.chunks, limits)
-        self.versions = VersionApp(self.transactions, limits)
+        self.versions = VersionApp(self.transactions, limits, searches)
         self.entries = EntryApp(self.transactions)
         self.aliases = AliasApp(self.transactions, limits.max_aliases)
         self.rules = RuleApp(self.transactions)

@@ -10,13 +10,15 @@ from modelkeep.names import ProjectName, RunName
 
 from modelkeep_server.database.paging import Page
 from modelkeep_server.filtering.expression import Query
+from modelkeep_server.filtering.searches import Searches
 from modelkeep_server.lineage.app.graph import GraphApp
 from modelkeep_server.lineage.domain.best import Best
 from modelkeep_server.lineage.domain.graph import Direction, Link
 from modelkeep_server.lineage.domain.graph_ask import NeighborsAsk
+from modelkeep_server.lineage.domain.run import Run
 from modelkeep_server.lineage.domain.values import number_at
 from modelkeep_server.lineage.ports.productions import Productions
-from modelkeep_server.lineage.ports.transactions import Transactions
+from modelkeep_server.lineage.ports.transactions import Transactions, Work
 from modelkeep_server.runtime.callers import Caller
 
 MOST_PRODUCED: Final = 100
@@ -38,9 +40,10 @@ class GraphProductions:
 class BestApp:
     """The use case of the best run."""
 
-    def __init__(self, transactions: Transactions, productions: Productions) -> None:
+    def __init__(self, transactions: Transactions, productions: Productions, searches: Searches) -> None:
         self._transactions = transactions
         self._productions = productions
+        self._searches = searches
 
     async def get_best_run(
         self, caller: Caller, project: ProjectName, path: tuple[str, ...], query: Query, *, largest: bool
@@ -50,7 +53,11 @@ class BestApp:
         NaN is never the best; of several runs, the one that began first is. Raises RunNotFound when none has such a number.
         """
         caller.require(project.team)
-        run = await self._transactions.read(lambda work: work.runs.best(project, path, query, largest=largest))
+
+        async def step(work: Work) -> Run | None:
+            return await work.runs.best(project, path, query, largest=largest)
+
+        run = await self._searches.run(query, lambda: self._transactions.read(step))
         value = number_at(run.summary_json, path) if run else None
         if run is None or value is None:
             among = " that the filter asks for" if query.filter else ""

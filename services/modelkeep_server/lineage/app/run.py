@@ -11,6 +11,7 @@ from modelkeep.names import ANY, ProjectName, RunName
 
 from modelkeep_server.database.paging import Listing, Page
 from modelkeep_server.filtering.expression import Query
+from modelkeep_server.filtering.searches import Searches
 from modelkeep_server.lineage.domain.limits import Limits
 from modelkeep_server.lineage.domain.run import NewRun, Run, RunState, RunWords
 from modelkeep_server.lineage.ports.projects import Projects
@@ -25,10 +26,11 @@ ERASED_AT_ONCE: Final = 50_000
 class RunApp:
     """The use cases of runs."""
 
-    def __init__(self, transactions: Transactions, projects: Projects, limits: Limits) -> None:
+    def __init__(self, transactions: Transactions, projects: Projects, limits: Limits, searches: Searches) -> None:
         self._transactions = transactions
         self._projects = projects
         self._limits = limits
+        self._searches = searches
 
     async def create_run(self, call: Call, run: NewRun) -> Run:
         """Begin a run. Raises RunExists, RunDeleted, LimitExceeded."""
@@ -57,7 +59,7 @@ class RunApp:
             listing = await work.runs.list(project, page, query)
             return listing, bool(listing.items or page.token) or project.project == ANY or await work.runs.are_any(project)
 
-        listing, is_known = await self._transactions.read(step)
+        listing, is_known = await self._searches.run(query, lambda: self._transactions.read(step))
         if not is_known:
             await self._projects.require(project)
         return listing

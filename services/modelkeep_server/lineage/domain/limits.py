@@ -26,4 +26,6 @@ class Limits:
     """That one walk meets, shown or not."""
     max_walks: int = 16
     """At once, of one process."""
+    max_searches: int = 5
+    """At once: the other connections to the database are for calls that are quick."""
     max_message_bytes: int = 4 << 20

@@ -7,6 +7,7 @@ from modelkeep.names import CollectionName, ProjectName
 
 from modelkeep_server.database.paging import Listing, Page
 from modelkeep_server.filtering.expression import ALL, Query
+from modelkeep_server.filtering.searches import Searches
 from modelkeep_server.metadata.app.project import ensure_project
 from modelkeep_server.metadata.domain.collection import Collection, CollectionChange
 from modelkeep_server.metadata.domain.event import CollectionCreated, CollectionRenamed, CollectionUpdated
@@ -18,8 +19,9 @@ from modelkeep_server.runtime.calls import Call
 class CollectionApp:
     """The use cases of collections."""
 
-    def __init__(self, transactions: Transactions) -> None:
+    def __init__(self, transactions: Transactions, searches: Searches) -> None:
         self._transactions = transactions
+        self._searches = searches
 
     async def create_collection(self, call: Call, name: CollectionName, type_: str, description: str) -> Collection:
         """Make a collection, and its project if that is missing.
@@ -49,7 +51,9 @@ class CollectionApp:
         Raises TeamNotFound, ProjectNotFound.
         """
         caller.require(project.team)
-        return await self._transactions.read(lambda work: work.collections.list(project, type_, page, query))
+        return await self._searches.run(
+            query, lambda: self._transactions.read(lambda work: work.collections.list(project, type_, page, query))
+        )
 
     async def update_collection(
         self, call: Call, name: CollectionName, type_: str | None, description: str | None, etag: str

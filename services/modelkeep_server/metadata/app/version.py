@@ -10,6 +10,7 @@ from modelkeep.names import LATEST, CollectionName, VersionName
 
 from modelkeep_server.database.paging import Listing, Page
 from modelkeep_server.filtering.expression import ALL, Query
+from modelkeep_server.filtering.searches import Searches
 from modelkeep_server.metadata.app.alias import apply_moves
 from modelkeep_server.metadata.app.rule import keep_rules
 from modelkeep_server.metadata.domain import event
@@ -24,9 +25,10 @@ from modelkeep_server.runtime.calls import Call
 class VersionApp:
     """The use cases of versions."""
 
-    def __init__(self, transactions: Transactions, limits: Limits) -> None:
+    def __init__(self, transactions: Transactions, limits: Limits, searches: Searches) -> None:
         self._transactions = transactions
         self._limits = limits
+        self._searches = searches
 
     async def get_version(self, caller: Caller, name: VersionName, *, show_deleted: bool) -> Version:
         """A version. Raises VersionNotFound, VersionDeleted (SEM-40), and so on for what it lies in."""
@@ -44,8 +46,11 @@ class VersionApp:
         Raises CollectionNotFound, and so on.
         """
         caller.require(collection.team)
-        return await self._transactions.read(
-            lambda work: work.versions.list(collection, page, show_deleted=show_deleted, query=query)
+        return await self._searches.run(
+            query,
+            lambda: self._transactions.read(
+                lambda work: work.versions.list(collection, page, show_deleted=show_deleted, query=query)
+            ),
         )
 
     async def update_version(self, call: Call, name: VersionName, words: Words, etag: str) -> Version:

@@ -26,5 +26,7 @@ class Limits:
     """On one version."""
     max_signatures: int = 100
     """On one version."""
+    max_searches: int = 5
+    """At once: the other connections to the database are for calls that are quick."""
     max_paths: int = 1000
     """In one call that takes entries out of a draft."""
