@@ -40,7 +40,8 @@ no secret. This page is the output of `modelkeep-server config reference`.
 
 The clients read other variables: `MODELKEEP_URL`, `MODELKEEP_API_KEY`, `MODELKEEP_TEAM`, `MODELKEEP_PROJECT`,
 `MODELKEEP_TIMEOUT_SECONDS`, `MODELKEEP_BLOB_URL`, `MODELKEEP_LINEAGE_URL`, `MODELKEEP_CONFIG_HOME`; `MODELKEEP_CACHE_DIR`,
-`MODELKEEP_CACHE_BYTES`; `MODELKEEP_MODE`, `MODELKEEP_OFFLINE_DIR` ([offline](offline.md)).
+`MODELKEEP_CACHE_BYTES`; `MODELKEEP_MODE`, `MODELKEEP_OFFLINE_DIR` ([offline](offline.md)); `MODELKEEP_RUN_ID`,
+`MODELKEEP_RESUME`, `MODELKEEP_CAPTURE`, `MODELKEEP_SAVE_CODE` ([runs](runs.md)).
 """
 
 Layer = dict[str, dict[str, Any]]

@@ -20,6 +20,7 @@ from tests.bench.p_calls import p10, p15
 from tests.bench.p_changed import p4, p5
 from tests.bench.p_files import p6, p7_p9, p13
 from tests.bench.p_graph import p11
+from tests.bench.p_log import p_log
 
 
 def main() -> None:
@@ -27,7 +28,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes, one round: ends in about two minutes, says little")
     parser.add_argument(
-        "--only", default="", help="comma-separated: p1,p2,p4,p5,p6,p7,p10,p11,p13,p15; p2 brings P3 and P8, p7 P9"
+        "--only",
+        default="",
+        help="comma-separated: p1,p2,p4,p5,p6,p7,p10,p11,log,p13,p15; p2 brings P3 and P8, p7 P9",
     )
     parser.add_argument("--size-mib", type=int, default=0, help="size of the checkpoint (default 4,096; quick 256)")
     parser.add_argument("--rounds", type=int, default=0, help="rounds of A B (default 5; quick 1)")
@@ -55,6 +58,7 @@ def main() -> None:
         ("p7", disk, lambda folder: p7_p9(folder, files, rounds)),
         ("p10", disk, lambda folder: p10(folder, seconds, rounds)),
         ("p11", disk, lambda folder: p11(folder, nodes, rounds)),
+        ("log", disk, lambda folder: p_log(folder, 2_000 if quick else 10_000, rounds)),
         ("p13", disk, lambda folder: p13(folder, entries, min(rounds, 3))),
     ]
     wanted = set(filter(None, options.only.lower().split(","))) or {name for name, _, _ in steps}

@@ -73,6 +73,11 @@ GIVEN: dict[str, dict[str, Any]] = {
     "GetBestRun": {"metric": "acc"},
     "UpdateRun": {"run": {"name": f"teams/{OWN}/projects/p/runs/r"}, "update_mask": {"paths": ["notes"]}},
     "ListMetricPoints": {"key": "acc"},
+    "ListNeighbors": {"parent": f"teams/{OWN}/projects/p/runs/r", "direction": 1},
+    "StreamLineage": {"name": f"teams/{OWN}/projects/p/runs/r"},
+    "StreamPaths": {"source": f"teams/{OWN}/projects/p/runs/r", "target": f"teams/{OWN}/projects/p/runs/r"},
+    "ListCommonAncestors": {"first": f"teams/{OWN}/projects/p/runs/r", "second": f"teams/{OWN}/projects/p/runs/r"},
+    "GetImpact": {"name": f"teams/{OWN}/projects/p/runs/r"},
     "RecordUse": {"run": f"teams/{OWN}/projects/p/runs/r"},
 }
 """What a request needs besides its resource names and its request id, to be well formed."""

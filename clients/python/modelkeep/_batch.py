@@ -111,9 +111,9 @@ class Batch:
             case Set(key, value, is_config=False):
                 self.summary[key] = value
             case Set(key, value, is_gone=is_gone):
-                self.config.pop(key, None)
-                self.config_gone.discard(key)
                 if is_gone:
+                    self.config.pop(key, None)
                     self.config_gone.add(key)
                 else:
                     self.config[key] = value
+                    self.config_gone.discard(key)

@@ -9,11 +9,11 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from modelkeep import _git
 from modelkeep._capture import CODE, packages
 from modelkeep.api.lineage.v1 import run_pb2
 
 if TYPE_CHECKING:
+    from modelkeep import _git
     from modelkeep._artifact import Artifact
     from modelkeep._redact import Redactor
 
@@ -77,6 +77,8 @@ def _notebook() -> str | None:
 
 def find_out(items: frozenset[str], script: str, redactor: Redactor) -> Code:
     """What can be found out of what is to be captured. Never raises: a run does not fail for it."""
+    from modelkeep import _git  # noqa: PLC0415 - it starts processes, and is only asked in the background
+
     code = Code()
     repository = _repository(script) if {"git", *CODE}.intersection(items) else None
     if script and "script" in items:
@@ -103,6 +105,8 @@ def find_out(items: frozenset[str], script: str, redactor: Redactor) -> Code:
 
 def _repository(script: str) -> _git.Repository | None:
     """That of the script; where there is no script, that of the working directory."""
+    from modelkeep import _git  # noqa: PLC0415 - as above
+
     try:
         return _git.find(os.path.dirname(os.path.realpath(script)) if script else os.getcwd())
     except OSError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
@@ -18,11 +18,12 @@ from modelkeep.errors import (
     LimitExceeded,
     RunExists,
     RunNotFound,
+    RunNotRunning,
     Unimplemented,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from modelkeep._batch import Batch
     from modelkeep._channel import Connection
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from modelkeep.names import RunName
 
 _log: Final = logging.getLogger("modelkeep")
+T = TypeVar("T")
 
 CALL_SECONDS: Final = 30.0
 """The deadline of a call in the background, with its tries; it is made again after that."""
@@ -79,12 +81,15 @@ class LineageLedger:
     def __init__(self, connection: Connection, name: RunName) -> None:
         self._connection = connection
         self._name = str(name)
+        self._is_shared = False
+        """Whether others may have the run too, and end it before we do: then it goes on."""
 
     def begin(self, run: run_pb2.Run, resume: str) -> Begun:
         """Create the run, or resume it, as `resume` says: `never`, `allow` or `must`.
 
         Raises RunExists, RunNotFound, RunDeleted, LimitExceeded, Unimplemented.
         """
+        self._is_shared = resume != "never"
         if resume == "must":
             return self._resume()
         parent, _, run_id = self._name.rpartition("/runs/")
@@ -138,7 +143,8 @@ class LineageLedger:
     def tell(self, batch: Batch) -> None:
         """Send metrics and summary in one call, then the config."""
         if batch.has_metrics:
-            self._connection.lineage.LogMetrics(metrics_request(self._name, batch), timeout=CALL_SECONDS)
+            request = metrics_request(self._name, batch)
+            self._going_on(lambda: self._connection.lineage.LogMetrics(request, timeout=CALL_SECONDS))
         if batch.config or batch.config_gone:
             self._merge_config(batch.config, batch.config_gone)
 
@@ -147,7 +153,8 @@ class LineageLedger:
 
     def beat(self) -> float:
         """A heartbeat."""
-        answer = self._connection.lineage.Heartbeat(pb.HeartbeatRequest(name=self._name), timeout=CALL_SECONDS)
+        request = pb.HeartbeatRequest(name=self._name)
+        answer = self._going_on(lambda: self._connection.lineage.Heartbeat(request, timeout=CALL_SECONDS))
         return max(float(answer.next_within.ToTimedelta().total_seconds()), 1.0)
 
     def edit(self, **fields: Any) -> None:
@@ -168,8 +175,25 @@ class LineageLedger:
         self._connection.lineage.UpdateRun(request)
 
     def finish(self, state: str) -> None:
-        """A FinishRun."""
-        self._connection.lineage.FinishRun(pb.FinishRunRequest(name=self._name, state=STATES[state]), timeout=CALL_SECONDS)
+        """A FinishRun. Of several who share a run, one that failed makes it a failed one."""
+        request = pb.FinishRunRequest(name=self._name, state=STATES[state])
+        try:
+            self._connection.lineage.FinishRun(request, timeout=CALL_SECONDS)
+        except RunNotRunning:
+            if not self._is_shared:
+                raise
+            if state == "failed":
+                self._going_on(lambda: self._connection.lineage.FinishRun(request, timeout=CALL_SECONDS))
+
+    def _going_on(self, call: Callable[[], T]) -> T:
+        """A call of a run that runs: one that another process ended meanwhile is resumed, when it is shared."""
+        try:
+            return call()
+        except RunNotRunning:
+            if not self._is_shared:
+                raise
+            self._connection.lineage.ResumeRun(pb.ResumeRunRequest(name=self._name), timeout=CALL_SECONDS)
+            return call()
 
 
 class NoLedger:
