@@ -127,7 +127,7 @@ class GraphApp:
             walk = self._questions.walk(start.node, Direction.DOWNSTREAM, start.moment)
             by_label: Counter[int] = Counter()
             async for batch in self._all(walk):
-                by_label.update(batch.labels.values())
+                by_label.update(batch.labels[node] for node in batch.nodes)
             spent = self._questions.is_spent(walk)
             labels = await view.labels(by_label.keys())
             counts: Counter[NodeKind] = Counter()

@@ -68,18 +68,26 @@ class _Telling:
         self._told = 0
         self._parts = Parts(view, moment)
         self._shown = IdSet()
+        self._above: list[set[int]] = []
+        """For each walk, those of the nodes that are expanded now that are shown; kept where a filter leaves some out."""
+        self._below: list[set[int]] = []
+        """The same of the nodes that are found now."""
         self._end: Truncation | None = None
 
     async def parts(self, start: Start) -> AsyncIterator[Part]:
         """All parts; the last one tells how it ended."""
         root = start.node
         self._shown.add_new([root.id])
+        self._below = [{root.id} for _ in self._ask.directions]
         if self._cut == Cut():
             self._parts.node(root.id, 0)
             self._told = 1
         walks = [self._questions.walk(root, way, self._moment, self._ask.group_from) for way in self._ask.directions]
         async for index, batch in self._batches(walks):
-            newly = self._shown.add_new(await self._view.passing(batch.nodes, batch.labels, batch.soon))
+            passing = await self._view.passing(batch.nodes, batch.labels, batch.soon)
+            newly = self._shown.add_new(passing)
+            if not self._view.is_open:
+                self._below[index].update(passing)
             for _ in self._tell(Cut(batch.depth, index, batch.number), batch, newly):
                 if self._parts.is_full:
                     yield await self._parts.part()
@@ -95,6 +103,7 @@ class _Telling:
         for _ in range(farthest):
             if all(walk.is_over for walk in walks):
                 return
+            self._above, self._below = self._below, [set() for _ in walks]
             for index, walk in enumerate(walks):
                 async for batch in walk.level():
                     yield index, batch
@@ -111,7 +120,7 @@ class _Telling:
             return
         stopped_at, groups_told = (self._cut.node, self._cut.group) if place == self._cut.of_batch else (0, 0)
         edges: dict[int, list[int]] = {far: [] for far in newly}
-        for far, near in self._edges(batch):
+        for far, near in self._edges(place.walk, batch):
             if far in edges:
                 edges[far].append(near)
             elif not stopped_at:
@@ -135,9 +144,11 @@ class _Telling:
             self._told += 1
             yield
 
-    def _edges(self, batch: Batch) -> list[tuple[int, int]]:
+    def _edges(self, index: int, batch: Batch) -> list[tuple[int, int]]:
         """The edges whose ends are both shown, as the node that was found and the one that was expanded."""
-        nears = {near for near in {row[0] for row in batch.rows} if near in self._shown}
+        if self._view.is_open:
+            return sorted((far, near) for near, _, far in batch.rows)
+        nears = {row[0] for row in batch.rows} & self._above[index]
         some = [(far, near) for near, _, far in batch.rows if near in nears] if nears else []
         fars = {far for far in {pair[0] for pair in some} if far in self._shown}
         return sorted(pair for pair in some if pair[0] in fars)

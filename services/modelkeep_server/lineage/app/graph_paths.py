@@ -1,7 +1,7 @@
 """StreamPaths: all that lies on any way from one node to another.
 
 First everything that the target comes from is found, which of a model is little where what a data set led to is much; then what
-the source reaches among that. Only ids are kept: a bit for each node, sixteen bytes for each edge.
+the source reaches among that. Only ids are kept: a byte for each node, sixteen bytes for each edge.
 """
 
 from __future__ import annotations

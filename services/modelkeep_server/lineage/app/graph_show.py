@@ -35,7 +35,8 @@ class View:
         self._caller = caller
         self._filter = filter_ or NodeFilter()
         self._labels: dict[int, Label] = {}
-        self._is_open = not (self._filter.kind or self._filter.tells_of_nodes)
+        self.is_open = not (self._filter.kind or self._filter.tells_of_nodes)
+        """Whether all nodes are shown."""
 
     def may_see(self, label: Label) -> bool:
         """Whether the caller may know of nodes of a label."""
@@ -45,9 +46,9 @@ class View:
         self, nodes: Sequence[int], labels: Mapping[int, int], soon: frozenset[int] = frozenset()
     ) -> Sequence[int]:
         """Those of the nodes that the filter shows."""
-        if self._is_open or not nodes:
+        if self.is_open or not nodes:
             return nodes
-        known = await self.labels(soon.union(labels.values()))
+        known = await self.labels(soon.union(labels[node] for node in nodes))
         wanted = self._filter
         shown = {id_ for id_, label in known.items() if wanted.passes(label) and self._may_tell(label)}
         passed = [node for node in nodes if labels[node] in shown]

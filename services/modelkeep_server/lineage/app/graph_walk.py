@@ -22,7 +22,7 @@ from modelkeep_server.lineage.ports.graph import Steps
 
 
 class Walk:
-    """One direction from one root. Memory: a bit for each node that was met, and the ids of two levels."""
+    """One direction from one root. Memory: a byte for each node that was met, and the ids of two levels."""
 
     def __init__(self, steps: Steps, root: int, direction: Direction, *, as_of: int, group_from: int = 0) -> None:
         self._steps = steps
@@ -60,8 +60,7 @@ class Walk:
             labels = {far: label for _, label, far in found.rows}
             fresh = self._met.add_new(labels)
             following.extend(fresh)
-            told = {id_: labels[id_] for id_ in fresh}
-            yield Batch(self.depth, self._direction, number, fresh, told, found.rows, sorted(found.fans), self._soon)
+            yield Batch(self.depth, self._direction, number, fresh, labels, found.rows, sorted(found.fans), self._soon)
             self._soon = frozenset()
             number += 1
         self._level = following

@@ -1,4 +1,4 @@
-"""Many ids in little memory: a walk through a million nodes keeps a bit for each, or two bytes (flat memory)."""
+"""Many ids in little memory: a walk through a million nodes keeps a byte for each, or two (flat memory)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FARTHEST: Final = 0xFFFF
 
 
 class IdSet:
-    """A set of ids, a bit each, in pages that are made when they are needed."""
+    """A set of ids, a byte each, in pages that are made when they are needed."""
 
     def __init__(self, ids: Iterable[int] = ()) -> None:
         self._pages: dict[int, bytearray] = {}
@@ -24,7 +24,7 @@ class IdSet:
 
     def __contains__(self, id_: int) -> bool:
         page = self._pages.get(id_ >> _BITS)
-        return page is not None and bool(page[(id_ & _MASK) >> 3] >> (id_ & 7) & 1)
+        return page is not None and bool(page[id_ & _MASK])
 
     def __len__(self) -> int:
         return self._count
@@ -33,13 +33,13 @@ class IdSet:
         """Add ids; those that were not there, each once, in ascending order."""
         pages = self._pages
         fresh = []
+        number, page = -1, bytearray()
         for id_ in sorted(set(ids)):
-            page = pages.get(id_ >> _BITS)
-            if page is None:
-                page = pages[id_ >> _BITS] = bytearray(_PAGE >> 3)
-            place, bit = (id_ & _MASK) >> 3, 1 << (id_ & 7)
-            if not page[place] & bit:
-                page[place] |= bit
+            if id_ >> _BITS != number:
+                number = id_ >> _BITS
+                page = pages.get(number) or pages.setdefault(number, bytearray(_PAGE))
+            if not page[id_ & _MASK]:
+                page[id_ & _MASK] = 1
                 fresh.append(id_)
         self._count += len(fresh)
         return fresh

@@ -69,7 +69,7 @@ class Batch:
     nodes: list[int]
     """Those that the walk meets for the first time, by id."""
     labels: dict[int, int]
-    """The label of each of them."""
+    """The label of each of them, and of the others in `rows`."""
     rows: list[Row]
     fans: list[tuple[int, int]]
     soon: frozenset[int] = frozenset()

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, ColumnElement, any_, bindparam, func, literal, select, type_coerce
+from sqlalchemy import BigInteger, ColumnElement, Text, any_, bindparam, cast, func, literal, select, type_coerce
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from modelkeep_server.database.engine import Database, Query
@@ -54,19 +54,19 @@ class Ids:
         """Whether a column is one of the ids in a parameter."""
         if self.is_sqlite:
             return column.in_(select(func.json_each(bindparam(name)).table_valued("value").c.value))  # type: ignore[no-any-return]
-        return column == any_(bindparam(name, type_=ARRAY(BigInteger)))  # type: ignore[no-any-return]
+        return column == any_(_array(name))  # type: ignore[no-any-return]
 
     def within(self, column: Any, ids: Iterable[int]) -> ColumnElement[bool]:
         """The same, of ids that are part of the statement."""
         if self.is_sqlite:
             return column.in_(select(func.json_each(self.value(ids)).table_valued("value").c.value))  # type: ignore[no-any-return]
-        return column == any_(literal(self.value(ids), ARRAY(BigInteger)))  # type: ignore[no-any-return]
+        return column == any_(literal(list(ids), ARRAY(BigInteger)))  # type: ignore[no-any-return]
 
     def table(self, name: str) -> Any:
         """The ids in a parameter as a table with the column `value`."""
         if self.is_sqlite:
             return func.json_each(bindparam(name)).table_valued("value")
-        return func.unnest(bindparam(name, type_=ARRAY(BigInteger))).table_valued("value", name="given").render_derived()
+        return func.unnest(_array(name)).table_valued("value", name="given").render_derived()
 
     def pairs(self) -> Any:
         """The pairs of the parameters `a` and `b` as a table of two columns."""
@@ -75,17 +75,21 @@ class Ids:
             second = func.json_each(bindparam("b")).table_valued("key", "value", name="second")
             joined = select(first.c.value.label("a"), second.c.value.label("b")).where(first.c.key == second.c.key)
             return joined.subquery("pair")
-        lists = (bindparam(name, type_=ARRAY(BigInteger)) for name in ("a", "b"))
-        return func.unnest(*lists).table_valued("a", "b", name="pair").render_derived()
+        return func.unnest(_array("a"), _array("b")).table_valued("a", "b", name="pair").render_derived()
 
     def value(self, ids: Iterable[int]) -> Any:
         """What the parameter is."""
-        return json.dumps(list(ids)) if self.is_sqlite else list(ids)
+        return json.dumps(list(ids)) if self.is_sqlite else "{" + ",".join(map(str, ids)) + "}"
 
     def of_pairs(self, pairs: Iterable[tuple[int, int]]) -> dict[str, Any]:
         """What the two parameters of pairs are."""
         many = list(pairs)
         return {"a": self.value(a for a, _ in many), "b": self.value(b for _, b in many)}
+
+
+def _array(name: str) -> Any:
+    """A parameter that is an array, written out: the driver would look at each item of a list to see whether it is a list."""
+    return cast(bindparam(name, type_=Text), ARRAY(BigInteger))
 
 
 class Columns:
