@@ -49,8 +49,10 @@ def test_a_run_is_found_by_its_id_its_name_and_its_resource_name(api: modelkeep.
         api.run("nosuch")
     with pytest.raises(modelkeep.RunNotFound, match="did you mean 'lucky one'"):
         api.run("lucky ones")
-    with pytest.raises(modelkeep.InvalidName):
+    with pytest.raises(modelkeep.RunNotFound, match="there is no run 'no such name'"):
         api.run("no such name")
+    with pytest.raises(modelkeep.InvalidName):
+        api.run("a/b/c/d")
     with pytest.raises(modelkeep.RunNotFound):
         api.run("no-such-project/nosuch")
 

@@ -37,12 +37,15 @@ def test_the_best_run_and_every_new_model(digits: Cli) -> None:
     example(digits, "train_digits.py", "--epochs", "1", "--lr", "1e-4")
     command = [sys.executable, str(EXAMPLES / "evaluate_new.py"), "--count", "3"]
     with subprocess.Popen(command, cwd=digits.folder, env=digits.env, stdout=subprocess.PIPE, text=True) as waiting:
-        assert waiting.stdout is not None
-        assert waiting.stdout.readline().startswith("digits:v0: accuracy 0.")
-        example(digits, "train_digits.py", "--epochs", "2")
-        rest = waiting.communicate(timeout=SECONDS)[0].splitlines()
-    assert [line.partition(":")[0] + line[6:9] for line in rest] == ["digits:v1", "digits:v2"]
-    assert waiting.returncode == 0
+        try:
+            assert waiting.stdout is not None
+            assert waiting.stdout.readline().startswith("digits:v0: accuracy 0.")
+            example(digits, "train_digits.py", "--epochs", "2")
+            rest = waiting.communicate(timeout=SECONDS)[0].splitlines()
+            assert waiting.returncode == 0
+        finally:
+            waiting.kill()
+    assert [line[:9] for line in rest] == ["digits:v1", "digits:v2"]
     evaluated = digits("run", "ls", "--filter", "job_type = evaluate", "--order", "start_time", "--json").json
     assert [run["name"] for run in evaluated] == ["evaluate-v0", "evaluate-v1", "evaluate-v2"]
     assert all(0 < run["summary"]["accuracy"] < 1 for run in evaluated)

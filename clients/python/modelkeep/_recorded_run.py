@@ -278,7 +278,7 @@ def find_run(connection: Connection, text: str) -> RecordedRun:
 
 
 def _called(connection: Connection, project: ProjectName, name: str, failed: ModelkeepError) -> str:
-    """The resource name of the only run of that display name. Raises RunNotFound; `failed` when there is nothing to say."""
+    """The resource name of the only run of that display name. Raises RunNotFound."""
     quoted = json.dumps(name, ensure_ascii=False).replace("*", "\\*")
     found = _some_runs(connection, project, 6, f"name = {quoted}")
     if len(found) == 1:
@@ -288,12 +288,11 @@ def _called(connection: Connection, project: ProjectName, name: str, failed: Mod
         message = f"several runs are called {shown(name)}; say which by its id: {ids}{', …' if len(found) > 5 else ''}"
         raise RunNotFound(message, run=name, ids=ids) from None
     near = nearest(name, [run.display_name for run in _some_runs(connection, project, 100)])
-    if not near:
+    if not near and isinstance(failed, RunNotFound):
         raise failed
-    where = f"{project.team}/{project.project}"
-    raise RunNotFound(
-        f"there is no run {shown(name)} in {where}; did you mean {shown(near)}?", run=name, nearest=near
-    ) from None
+    hint = f"; did you mean {shown(near)}?" if near else ""
+    message = f"there is no run {shown(name)} in {project.team}/{project.project}{hint}"
+    raise RunNotFound(message, run=name, nearest=near) from None
 
 
 def _some_runs(connection: Connection, project: ProjectName, count: int, filter_: str = "") -> Sequence[run_pb2.Run]:
