@@ -10,9 +10,10 @@ import pytest
 from modelkeep import errors
 
 PUBLIC = {
-    "Alias", "AliasChange", "Api", "ApiKey", "Artifact", "Collection", "CollectionChange", "Draft", "File", "Folder",
-    "Follower", "NewKey", "PendingVersion", "Project", "Run", "Signature", "Tombstone", "Uses", "Version", "__version__",
-    "follow", "init",
+    "Alias", "AliasChange", "AliasRule", "Api", "ApiKey", "Artifact", "Collection", "CollectionChange", "Comparison",
+    "Draft", "Edge", "File", "Folder", "Follower", "Graph", "Group", "Impact", "Link", "Metric", "NewKey", "Node",
+    "PendingVersion", "Point", "Project", "RecordedRun", "Run", "RunEnvironment", "RunSource", "Signature", "Tombstone",
+    "Uses", "Version", "__version__", "follow", "init",
 }  # fmt: skip
 
 
