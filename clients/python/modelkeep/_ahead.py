@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 ENTRIES: Final = 10_000
 """So many go in one call. Fewer are sent at the end, as all are of a small artifact."""
-SECONDS: Final = 300.0
-"""The deadline of one call with all its tries."""
+SECONDS: Final = 60.0
+"""The deadline of one call with all its tries: who gives up meanwhile waits for it."""
 
 
 class Ahead:

@@ -1,5 +1,6 @@
 """Sealing: bounded in memory, and only while the draft is open (SEM-8, 14, 27)."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TypeVar
@@ -9,6 +10,7 @@ from modelkeep.digest import Digest
 from modelkeep.errors import DraftCommitted, DraftNotOpen
 from modelkeep.manifest import Entry, Segment
 from modelkeep.names import DraftName
+from modelkeep_server.metadata.app import lines
 from modelkeep_server.metadata.app.commit import CommitApp
 from modelkeep_server.metadata.app.lines import PAGES_AT_ONCE
 from modelkeep_server.metadata.app.merge import READ_BYTES
@@ -80,6 +82,24 @@ async def test_no_read_takes_more_memory_than_is_meant(rig: Rig, in_lines: bool)
     assert max(watched.reads) < PAGES_AT_ONCE * MIN_LINES * LONG_LINE
     if in_lines:
         assert sorted(watched.reads)[-2] < READ_BYTES + LONG_LINE
+
+
+async def test_the_next_pages_are_read_while_the_last_are_looked_at(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """P13: by who reads a whole manifest, not by who looks at its beginning; and nothing goes on when the reader leaves."""
+    monkeypatch.setattr(lines, "PAGES_AT_ONCE", 1)
+    draft = await rig.draft([rig.file(f"f{i:04}", b"same") for i in range(1500)])
+    layout = (await rig.commit(draft)).version.layout
+    watched, before = Watched(rig), asyncio.all_tasks()
+    reading = lines.read_manifest(watched, layout)
+    await anext(reading)
+    assert (len(watched.reads), asyncio.all_tasks()) == (1, before)
+    await anext(reading)
+    assert len(asyncio.all_tasks() - before) == 1
+    await reading.aclose()
+    assert asyncio.all_tasks() == before
+    assert [stretch.page async for stretch in lines.read_manifest(watched, layout)] == [
+        slot.page for slot in await rig.transactions.read(lambda work: work.manifests.slots(layout, b"", None, 0, 100))
+    ]
 
 
 @pytest.mark.parametrize("long", [1, 100])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from bisect import bisect_left
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -68,16 +69,30 @@ async def read_slots(
     end: bytes | None,
     wanted: Callable[[PageSlot], bool] | None = None,
 ) -> AsyncGenerator[Stretch]:
-    """The lines of pages that are found by their slots, if they are wanted, read a few at a time in short transactions."""
-    begin, ordinal = first, 0
-    while True:
-        slots, pages = await transactions.read(partial(_read, find, begin, ordinal, wanted))
-        for slot in slots:
-            if slot.page in pages:
-                yield _within(slot, pages[slot.page], first, end)
-        if len(slots) < PAGES_AT_ONCE:
-            return
-        begin, ordinal = slots[-1].last_path + b"\x00", slots[-1].ordinal + 1
+    """The lines of pages that are found by their slots, if they are wanted, read a few at a time in short transactions.
+
+    Who comes back for more probably wants all: from then on the next pages are read while the last ones are looked at.
+    """
+    begin, ordinal, comes_back = first, 0, False
+    ahead: asyncio.Task[tuple[Sequence[PageSlot], Mapping[Digest, bytes]]] | None = None
+    try:
+        while True:
+            slots, pages = await (ahead or transactions.read(partial(_read, find, begin, ordinal, wanted)))
+            ahead, is_last = None, len(slots) < PAGES_AT_ONCE
+            if not is_last:
+                begin, ordinal = slots[-1].last_path + b"\x00", slots[-1].ordinal + 1
+                if comes_back:
+                    ahead = asyncio.create_task(transactions.read(partial(_read, find, begin, ordinal, wanted)))
+            for slot in slots:
+                if slot.page in pages:
+                    yield _within(slot, pages[slot.page], first, end)
+            if is_last:
+                return
+            comes_back = True
+    finally:
+        if ahead is not None:
+            ahead.cancel()
+            await asyncio.gather(ahead, return_exceptions=True)
 
 
 async def _read(
