@@ -55,13 +55,17 @@ def parquet(first: int = 0) -> bytes:
 
 
 def test_tables_of_a_version_are_read_by_the_tools_of_their_users(tmp_path: Path, project: str) -> None:
-    log(tmp_path / "1", {"t/a.parquet": parquet(), "t/b.parquet": parquet(ROWS), "names.csv": b"id,name\n1,one\n2,two\n"})
+    tables = {"t/a.parquet": parquet(), "t/b.parquet": parquet(ROWS), "names.csv": b"id,name\n1,one\n2,two\n"}
+    weight = safetensors.numpy.save({"weight": np.arange(3, dtype=np.float32)})
+    log(tmp_path / "1", tables | {"w.safetensors": weight})
     where = f"modelkeep://{project}/digits:latest"
     assert list(pd.read_csv(f"{where}/names.csv")["name"]) == ["one", "two"]
     assert pd.read_parquet(f"{where}/t/a.parquet")["id"].sum() == ROWS * (ROWS - 1) // 2
     fs = fsspec.filesystem("modelkeep")
     table = pyarrow.parquet.read_table(f"{project}/digits:latest/t", filesystem=fs)
     assert table.num_rows == 2 * ROWS
+    with fsspec.open(f"{where}/w.safetensors", "rb") as file:
+        assert safetensors.numpy.load(file.read())["weight"].tolist() == [0.0, 1.0, 2.0]
     with duckdb.connect() as database:
         database.register_filesystem(fs)
         found = database.sql(f"SELECT count(*), max(id) FROM read_parquet('{where}/t/*.parquet')").fetchall()

@@ -153,8 +153,9 @@ def test_runs_beside_each_other_and_what_they_measured(told: Cli):
 def test_a_run_is_edited_tagged_and_deleted(told: Cli):
     script = "import modelkeep; modelkeep.init(name='mistake').finish()"
     subprocess.run([sys.executable, "-c", script], env=told.env, cwd=told.folder, check=True, timeout=100)
-    edited = told("run", "edit", "mistake", "--name", "better", "--notes", "# Why", "--config", '{"lr": 5}', "--json").json
-    assert (edited["name"], edited["notes"], edited["config"]) == ("better", "# Why", {"lr": 5})
+    config = json.dumps({"lr": 5} | {f"layer {number}": number for number in range(200)})  # metadata would have too many keys
+    edited = told("run", "edit", "mistake", "--name", "better", "--notes", "# Why", "--config", config, "--json").json
+    assert (edited["name"], edited["notes"], edited["config"]) == ("better", "# Why", json.loads(config))
     assert told("run", "tag", "better", "golden", "old").out == "better has the tags: golden, old\n"
     assert told("run", "tag", "better", "new", "--remove", "old", "--json").json["tags"] == ["golden", "new"]
     asked = told("run", "rm", "better")

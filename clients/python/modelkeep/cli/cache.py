@@ -9,7 +9,7 @@ import typer
 
 from modelkeep import config
 from modelkeep.cli.call import Call, command
-from modelkeep.cli.output import shown_when, size
+from modelkeep.cli.output import counted, shown_when, size
 from modelkeep.errors import FileUnreadable, InvalidArgument, VerificationFailed
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def ls(call: Call) -> None:
     call.out.table(entries, _json, columns, f"nothing is in {cache.folder}")
     if not call.out.as_json and entries:
         total = sum(entry.size_bytes for entry in entries)
-        call.out.note(f"{len(entries):,} entries, {size(total)} of at most {size(cache.limit_bytes)}, in {cache.folder}")
+        call.out.note(f"{_entries(len(entries))}, {size(total)} of at most {size(cache.limit_bytes)}, in {cache.folder}")
 
 
 def trim(
@@ -62,7 +62,7 @@ def trim(
     except OSError as error:
         raise FileUnreadable(f"{cache.folder} cannot be trimmed: {error.strerror}", path=str(cache.folder)) from None
     data = {"folder": str(cache.folder), "removed_count": removed.entry_count, "removed_bytes": removed.size_bytes}
-    call.out.answer(data, f"{removed.entry_count:,} entries removed, {size(removed.size_bytes)}")
+    call.out.answer(data, f"{_entries(removed.entry_count)} removed, {size(removed.size_bytes)}")
 
 
 def verify(call: Call) -> None:
@@ -76,11 +76,11 @@ def verify(call: Call) -> None:
         names = "\n".join(f"{KINDS[entry.kind]} {entry.name}" for entry in bad)
         call.out.note_each(names)
         message = (
-            f"{len(bad):,} of {count:,} entries of {cache.folder} were damaged, and were removed; they will be fetched again"
+            f"{len(bad):,} of {_entries(count)} of {cache.folder} were damaged, and were removed; they will be fetched again"
         )
         raise VerificationFailed(message, path=str(cache.folder), problems=names, removed=str(len(bad)))
     data = {"folder": str(cache.folder), "entry_count": count, "size_bytes": total}
-    call.out.answer(data, f"{count:,} entries, {size(total)}, all as they should be")
+    call.out.answer(data, f"{_entries(count)}, {size(total)}, all as they should be")
 
 
 def _cache() -> Cache:
@@ -101,3 +101,7 @@ def _used(entry: Cached) -> datetime:
 def _json(entry: Cached) -> dict[str, Any]:
     kept = {"name": entry.name, "kind": entry.kind, "size_bytes": entry.size_bytes}
     return kept | {"used_time": _used(entry)}
+
+
+def _entries(count: int) -> str:
+    return counted(count, "entry", "entries")

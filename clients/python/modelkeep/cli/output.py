@@ -117,9 +117,9 @@ def shown_when(moment: datetime | None) -> str:
     return "" if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
-def counted(count: int, what: str) -> str:
-    """A number of things for people: `1 run`, `1,200 runs`."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+def counted(count: int, what: str, many: str = "") -> str:
+    """A number of things for people: `1 run`, `1,200 runs`; `many` is the plural where it is not `what` and an s."""
+    return f"{count:,} {what if count == 1 else many or f'{what}s'}"
 
 
 def files(count: int) -> str:

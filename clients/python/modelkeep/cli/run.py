@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,9 +12,9 @@ import typer
 from modelkeep.cli import run_values as values
 from modelkeep.cli.call import Call, command
 from modelkeep.cli.output import shown_when
-from modelkeep.cli.version import read_metadata
+from modelkeep.cli.version import given_text
 from modelkeep.config import DEFAULT_PROJECT
-from modelkeep.errors import InvalidArgument, ProjectNotFound
+from modelkeep.errors import InvalidArgument, InvalidMetadata, ProjectNotFound
 from modelkeep.names import ANY
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def edit(
     """Edit the words of a run."""
     given: dict[str, Any] = {"name": name, "group": group, "notes": notes}
     if config is not None:
-        given["config"] = read_metadata(config)
+        given["config"] = _read_config(config)
     changes = {key: value for key, value in given.items() if value is not None}
     if not changes:
         raise InvalidArgument("nothing to edit; give --name, --group, --notes or --config", field="edit")
@@ -209,3 +210,14 @@ def rm(
     gone = found.delete(delete_versions=delete_versions, delete_aliases=delete_aliases, reason=reason)
     data = {"id": found.id, "resource_name": found.resource_name, "deleted_versions": [v.resource_name for v in gone]}
     call.out.answer(data, f"{found.name} deleted", *(f"{version.name} deleted" for version in gone))
+
+
+def _read_config(text: str) -> dict[str, Any]:
+    """The object that `--config` gives: JSON, or the file after an @. Raises InvalidMetadata, NotFound."""
+    try:
+        config = json.loads(given_text(text, "a config"))
+    except (ValueError, RecursionError) as error:
+        raise InvalidMetadata(f"the config is not JSON: {error}", field="config") from None
+    if not isinstance(config, dict):
+        raise InvalidMetadata(f"the config must be a JSON object, not {type(config).__name__}", field="config")
+    return config

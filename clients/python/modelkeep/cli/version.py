@@ -218,10 +218,15 @@ def read_metadata(text: str) -> dict[str, Any]:
     """The object that `--metadata` gives: JSON, or the file after an @. Raises InvalidMetadata, NotFound."""
     from modelkeep import metadata  # noqa: PLC0415 - only a command that needs it
 
-    if text.startswith("@"):
-        source = text[1:]
-        try:
-            text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise NotFound(f"{source!r} cannot be read as metadata: {error}", path=source) from None
-    return metadata.decode(text)
+    return metadata.decode(given_text(text, "metadata"))
+
+
+def given_text(text: str, what: str) -> str:
+    """What an option gives: the text itself, or that of the file after an @. Raises NotFound."""
+    if not text.startswith("@"):
+        return text
+    source = text[1:]
+    try:
+        return sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise NotFound(f"{source!r} cannot be read as {what}: {error}", path=source) from None
