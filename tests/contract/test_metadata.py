@@ -289,6 +289,8 @@ def test_every_call_that_writes_may_be_repeated(client: Client) -> None:
         pb.UpdateVersionRequest(version=Version(name=name, notes="n"), update_mask=FieldMask(paths=["notes"])),
         pb.EditTagsRequest(name=name, add=["t"]),
         pb.MoveAliasesRequest(parent=client.collection, moves=[AliasMove(alias="new", version=name, must_not_exist=True)]),
+        pb.SetAliasRuleRequest(alias=f"{client.collection}/aliases/top", expression="argmax(metadata.acc)"),
+        pb.DeleteAliasRuleRequest(alias=f"{client.collection}/aliases/top"),
         pb.AddSignatureRequest(parent=name, signature=Signature(algorithm=1, public_key=public_key, value=value)),
         pb.RecordUseRequest(version=name, run=f"{client.parent}/runs/r"),
         pb.DeleteVersionRequest(name=name, delete_aliases=True),
@@ -346,6 +348,8 @@ def _another_body(request: Any) -> Any:
             other.add.append("u")
         case pb.MoveAliasesRequest() | pb.DeleteVersionRequest():
             other.reason = "other"
+        case pb.SetAliasRuleRequest() | pb.DeleteAliasRuleRequest():
+            other.alias += "2"
         case pb.AddSignatureRequest():
             other.signature.comment = "other"
         case pb.RecordUseRequest():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import subprocess
 import sys
@@ -88,12 +89,14 @@ def test_logging_does_nothing_but_put_it_down(run: modelkeep.Run, lineage: Linea
 
     sys.addaudithook(audit)
     lineage.let_through.clear()  # the server answers nobody
+    gc.disable()  # a collection calls whoever asked to be told of it, on this thread
     sys.setprofile(see)
     try:
         for number in range(1000):
             run.log({"loss": 0.5 / (number + 1), "eval": {"acc": number}})
     finally:
         sys.setprofile(None)
+        gc.enable()
         watching = False
     ours = {f"modelkeep._{name}" for name in ("run_record", "points", "plain_json", "reporter", "batch", "summary", "run_end")}
     python = {"", "abc", "_abc", "_thread", "builtins", "math", "namedtuple_Points", "sys", "threading", "time", __name__}
