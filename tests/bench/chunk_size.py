@@ -3,7 +3,8 @@
 python -m tests.bench.chunk_size [MODEL ...]      MODEL: a .safetensors file, or a wheel or zip that has one in it
 
 Each model is changed in the ways that models are, and logged in two forms: as `.safetensors`, cut at its tensors, and as a
-pickle, cut by its content. Without an argument: a transformer of random weights, 12 layers, 16 bits.
+pickle, cut by its content. Without an argument: a transformer of random weights, 12 layers, 16 bits, and a network that is
+trained here on the digits of scikit-learn, and trained on: by one epoch more, on noisy images, and there with frozen layers.
 """
 
 from __future__ import annotations
@@ -99,6 +100,38 @@ def dense(model: Model) -> Model:
 CHANGES: list[Callable[[Model], Model]] = [spread, frozen, new_words, some_rows, dense]
 
 
+def trained(width: int = 1024, layers: int = 6) -> tuple[Model, dict[str, Model]]:
+    """A checkpoint of a real training, and what came of training on from it."""
+    from sklearn.datasets import load_digits
+    from sklearn.neural_network import MLPClassifier
+
+    images, labels = load_digits(return_X_y=True)
+    images = (images / 16).astype(np.float32)
+    noisy = images + np.random.default_rng(1).normal(0, 0.3, images.shape).astype(np.float32)
+    classes = np.arange(10)
+
+    def network(depth: int, start: Model | None, inputs: np.ndarray, epochs: int) -> Model:
+        """Train so many hidden layers for some epochs, from the last layers of `start` on."""
+        made = MLPClassifier((width,) * depth, learning_rate_init=1e-4, random_state=7)
+        made.partial_fit(inputs, labels, classes=classes)
+        if start is not None:
+            first = layers - depth
+            made.coefs_ = [start[f"layer{n}.weight"].copy() for n in range(first, layers + 1)]
+            made.intercepts_ = [start[f"layer{n}.bias"].copy() for n in range(first, layers + 1)]
+        for _ in range(epochs):
+            made.partial_fit(inputs, labels)
+        weights = {f"layer{layers - depth + n}.weight": coefs for n, coefs in enumerate(made.coefs_)}
+        biases = {f"layer{layers - depth + n}.bias": shift for n, shift in enumerate(made.intercepts_)}
+        return {name: tensor.astype(np.float32) for name, tensor in (weights | biases).items()}
+
+    base = network(layers, None, images, 4)
+    below = noisy
+    for layer in range(layers - 1):
+        below = np.maximum(below @ base[f"layer{layer}.weight"] + base[f"layer{layer}.bias"], 0)
+    variants = {"epoch": network(layers, base, images, 1), "full": network(layers, base, noisy, 2)}
+    return base, variants | {"frozen": base | network(1, base, below, 2)}
+
+
 @dataclass
 class Read:
     """What came of reading a file."""
@@ -119,13 +152,13 @@ def read(path: Path, size: int) -> Read:
     return Read(chunks, process_time() - begin)
 
 
-def compare(name: str, model: Model, folder: Path) -> None:
+def compare(name: str, model: Model, changed: dict[str, Model], folder: Path) -> None:
     """A table of what each change sends, for each size and form."""
     paths = {"safetensors": folder / "model.safetensors", "pickle": folder / "model.pickle"}
-    variants = {"": model} | {change.__name__: change(model) for change in CHANGES}
+    variants = {"": model} | changed
     total = sum(tensor.nbytes for tensor in model.values())
     print(f"\n{name}: {total / MIB:.0f} MiB, {len(model)} tensors; per cent of it sent again")
-    print(f"{'':12} {'size':>8} {'chunks':>7} {'CPU s/GiB':>9} " + " ".join(f"{change.__name__:>9}" for change in CHANGES))
+    print(f"{'':12} {'size':>8} {'chunks':>7} {'CPU s/GiB':>9} " + " ".join(f"{change:>9}" for change in changed))
     for form, path in paths.items():
         found: dict[tuple[int, str], Read] = {}
         for variant, content in variants.items():
@@ -137,7 +170,7 @@ def compare(name: str, model: Model, folder: Path) -> None:
             path.unlink()
         for size in SIZES:
             old = found[size, ""]
-            sent = [sum(n for digest, n in found[size, c.__name__].chunks.items() if digest not in old.chunks) for c in CHANGES]
+            sent = [sum(n for digest, n in found[size, c].chunks.items() if digest not in old.chunks) for c in changed]
             shares = " ".join(f"{100 * count / total:9.2f}" for count in sent)
             cpu = min(one.cpu_seconds for (of, _), one in found.items() if of == size) / total * GIB
             print(f"{form:12} {size // 1024:4} KiB {len(old.chunks):7} {cpu:9.2f} {shares}")
@@ -183,9 +216,10 @@ def main() -> None:
     """Print the tables."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for path in map(Path, sys.argv[1:]):
-            compare(path.name, _load(path, folder), folder)
-        compare("a transformer of random weights", transformer(), folder)
+        models = {path.name: _load(path, folder) for path in map(Path, sys.argv[1:])}
+        for title, model in (models | {"a transformer of random weights": transformer()}).items():
+            compare(title, model, {change.__name__: change(model) for change in CHANGES}, folder)
+        compare("a network trained here", *trained(), folder)
         cost(folder)
 
 
