@@ -110,11 +110,11 @@ def test_every_metric_is_documented_and_none_is_missing(tmp_path: Path):
     documented = (ROOT / "docs" / "operations.md").read_text()
     counters = {f"{name}_total" for name in re.findall(r"^# TYPE (modelkeep_\w+)_total counter", text, re.MULTILINE)}
     names = counters | set(re.findall(r"^# TYPE (modelkeep_\w+) (?:gauge|histogram)$", text, re.MULTILINE))
-    shown = {name: re.sub(r"_(blob|metadata)_database", "_<service>_database", name) for name in names}
+    shown = {name: re.sub(r"_(blob|metadata|lineage)_database", "_<service>_database", name) for name in names}
     assert [name for name, words in shown.items() if not name.endswith("_created") and f"`{words}`" not in documented] == []
     for what in ("calls_total", "duration_seconds", "received_bytes_total", "sent_bytes_total", "in_flight_calls"):
         assert f"modelkeep_rpc_{what}" in names
-    for service in ("blob", "metadata"):
+    for service in ("blob", "metadata", "lineage"):
         assert f"modelkeep_{service}_database_connections_limit 10.0" in text
 
 

@@ -11,7 +11,7 @@ from modelkeep.api.lineage.v1 import lineage_service_pb2_grpc as rpc
 
 from modelkeep_server.database import migrate as migrations
 from modelkeep_server.database.clock import Clock
-from modelkeep_server.database.engine import Database
+from modelkeep_server.database.engine import Database, pool_gauges
 from modelkeep_server.filtering.searches import Searches
 from modelkeep_server.lineage.app.best import BestApp, GraphProductions
 from modelkeep_server.lineage.app.check import problems
@@ -70,7 +70,7 @@ async def build(settings: LineageSettings, wiring: Wiring) -> Service:
         access=ACCESS,
         check=check,
         close=close,
-        gauges={"database_connections_in_use": database.in_use},
+        gauges=pool_gauges(database),
     )
 
 

@@ -177,7 +177,9 @@ class World:
         project = await session.scalar(select(col(CollectionRow.project_id)).limit(1))
         now = self.base["create_time"]
         times = {"create_time": now, "update_time": now}
-        made = CollectionRow(project_id=project, name=name.collection, type="model", next_index=len(rows), **times)
+        made = CollectionRow(
+            uid=str(uuid4()), project_id=project, name=name.collection, type="model", next_index=len(rows), **times
+        )
         session.add(made)
         await session.flush()
         for row in rows:
