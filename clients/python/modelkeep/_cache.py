@@ -28,6 +28,8 @@ KINDS: Final[tuple[Kind, ...]] = ("objects", "manifests", "records")
 """Files and chunks, by their SHA-256; lists of files, by version; and what names stood for."""
 SEAL_BYTES: Final = 32
 """What manifests and records end with: the SHA-256 of their name and of all before it."""
+LOCK: Final = "lock"
+"""The file in the folder of an intake that its process holds."""
 BEGIN_SECONDS: Final = 60.0
 """How long an intake may take from making its folder to locking it."""
 SHARE: Final = 0.9
@@ -127,8 +129,12 @@ class Cache:
                 self.drop(entry.kind, entry.name)
             yield entry, good
 
-    def reserve(self, size_bytes: int) -> bool:
-        """Room for so many bytes; others go for it. False when there can be none. Raises OSError."""
+    def reserve(self, size_bytes: int, claim: int) -> bool:
+        """Room for so many bytes; others go for it. False when there can be none. Raises OSError.
+
+        `claim` is the lock of the intake, an open file. It becomes as long as the room that its holder has and has not filled
+        yet, without taking a block: so that whoever counts the bytes anew meanwhile counts these too.
+        """
         if size_bytes > self.limit_bytes:
             return False
         with self._counter() as counter:
@@ -138,11 +144,14 @@ class Cache:
                 total = max(self._evict(goal)[1], 0)
             fits = total + size_bytes <= self.limit_bytes
             _set_total(counter, total + size_bytes if fits else total)
+            if fits:
+                os.ftruncate(claim, os.fstat(claim).st_size + size_bytes)
         return fits
 
-    def give_back(self, size_bytes: int) -> None:
-        """Room that was reserved and not needed. Raises OSError."""
+    def give_back(self, size_bytes: int, claim: int) -> None:
+        """Room that was reserved and not needed. Nothing is claimed any more. Raises OSError."""
         with self._counter() as counter:
+            os.ftruncate(claim, 0)
             total = _total(counter)
             if total is not None:
                 _set_total(counter, max(total - size_bytes, 0))
@@ -182,8 +191,11 @@ class Cache:
         """Remove entries until at most so many bytes are left; what went, and how many bytes are left."""
         for name in _names(self.incoming):
             _remove_if_left_behind(os.path.join(self.incoming, name))
+        # In the order in which bytes come in, so that none that move on meanwhile are missed.
+        left = sum(_size(os.path.join(self.incoming, name, LOCK)) for name in _names(self.incoming))
+        left += sum(_size(path) for path in _files(self.incoming) if os.path.basename(path) != LOCK)
         entries = sorted(self.entries(), key=lambda entry: entry.used_ns)
-        left = sum(map(_size, _files(self.incoming))) + sum(entry.size_bytes for entry in entries)
+        left += sum(entry.size_bytes for entry in entries)
         count = freed = 0
         for entry in entries:
             if left <= goal_bytes:
@@ -270,7 +282,7 @@ def _remove_if_left_behind(folder: str) -> None:
     with suppress(OSError):
         if time.time() - os.stat(folder).st_mtime < BEGIN_SECONDS:
             return
-    with suppress(OSError), file_lock(os.path.join(folder, "lock"), wait=False) as lock:
+    with suppress(OSError), file_lock(os.path.join(folder, LOCK), wait=False) as lock:
         if lock is not None:
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -13,6 +13,7 @@ import threading
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Self
 
+from modelkeep._cache import LOCK
 from modelkeep._copy import clone, copy_file, file_lock
 from modelkeep._target import sync_file_system
 
@@ -38,6 +39,7 @@ class Intake:
         self._folder = ""
         self._seen: set[str] = set()
         self._ready: dict[str, tuple[Kind, str, int]] = {}
+        self._claim = -1
         self._room = 0
         self._ended = False
 
@@ -129,24 +131,31 @@ class Intake:
         with self._lock:
             if not self._ended:
                 self._ready[temporary] = (kind, name, size_bytes)
+                self._filled(size_bytes)
 
     def _admit(self, size_bytes: int) -> bool:
         """Whether there is room for it."""
+        self._begin()
         if self._room < size_bytes:
             piece = max(size_bytes, min(RESERVE_BYTES, self._cache.limit_bytes // 16))
-            if not self._cache.reserve(piece):
+            if not self._cache.reserve(piece, self._claim):
                 return False
             self._room += piece
-        self._begin()
         self._room -= size_bytes
         return True
+
+    def _filled(self, size_bytes: int) -> None:
+        """Claim so much less: a file that is there counts by itself."""
+        with suppress(OSError):
+            os.ftruncate(self._claim, max(os.fstat(self._claim).st_size - size_bytes, 0))
 
     def _begin(self) -> None:
         if not self._folder:
             folder = os.path.join(self._cache.incoming, secrets.token_hex(8))
             os.makedirs(folder, mode=0o700)
-            self._place.enter_context(file_lock(os.path.join(folder, "lock")))
-            self._folder = folder
+            claim = self._place.enter_context(file_lock(os.path.join(folder, LOCK)))
+            assert claim is not None
+            self._claim, self._folder = claim, folder
 
     def _fail(self, error: OSError) -> None:
         if not self._ended:
@@ -158,12 +167,12 @@ class Intake:
         self._ended = True
         self._room += sum(size for _, _, size in self._ready.values())
         self._ready.clear()
+        if self._room:
+            with suppress(OSError):
+                self._cache.give_back(self._room, self._claim)
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
         self._place.close()
-        if self._room:
-            with suppress(OSError):
-                self._cache.give_back(self._room)
         self._room = 0
 
 

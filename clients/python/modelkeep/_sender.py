@@ -6,6 +6,7 @@ import threading
 import time
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from modelkeep._channel import stream_seconds
@@ -197,17 +198,27 @@ class Sender:
         lost: list[Piece] = []
         for begin in range(0, len(files), PUBLISHED_AT_ONCE):
             group = files[begin : begin + PUBLISHED_AT_ONCE]
-            try:
-                for piece, path in group:
-                    if self._staging is not None:
-                        self._staging.put(path, piece)
-            except ServiceUnavailable as error:
-                self._staged = False  # the next plan is to stream them
-                return lost + [piece for piece, _ in files[begin:]], error
-            missing, mismatched = self._complete(lease, [piece for piece, _ in group])
+            with self._swept([path for _, path in group]):
+                try:
+                    for piece, path in group:
+                        if self._staging is not None:
+                            self._staging.put(path, piece)
+                except ServiceUnavailable as error:
+                    self._staged = False  # the next plan is to stream them
+                    return lost + [piece for piece, _ in files[begin:]], error
+                missing, mismatched = self._complete(lease, [piece for piece, _ in group])
             _check(mismatched)
             lost += missing
         return lost, ServiceUnavailable("the server lost what was left in its staging folder") if lost else None
+
+    @contextmanager
+    def _swept(self, paths: list[str]) -> Iterator[None]:
+        """Leave nothing in the staging folder that was not published: it may be the disk that is full."""
+        try:
+            yield
+        finally:
+            if self._staging is not None:
+                self._staging.drop(paths)
 
     def _put(self, lease: str, urls: list[tuple[Piece, str]]) -> tuple[list[Piece], ModelkeepError | None]:
         """Send chunks to their URLs and publish them; answers which are still missing, and why."""

@@ -16,6 +16,8 @@ from modelkeep.config import Endpoint
 from modelkeep.errors import ServiceUnavailable, StorageFull
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from modelkeep._pieces import Piece
     from modelkeep.config import Config
 
@@ -59,8 +61,7 @@ class Staging:
 
         Raises StorageFull, ServiceUnavailable, FileUnreadable, FileChanged.
         """
-        folder, _, name = path.rpartition("/")
-        if folder.rstrip("/") != self._folder.rstrip("/") or name in {"", ".", "..", "token"}:
+        if (name := self._name(path)) is None:
             raise ServiceUnavailable("the server named a file outside its staging folder, so nothing was written")
         try:
             with suppress(FileNotFoundError):
@@ -79,6 +80,18 @@ class Staging:
             if error.errno in {errno.ENOSPC, errno.EDQUOT}:
                 raise StorageFull(f"the server's disk is full ({self._folder}); nothing was logged") from None
             raise ServiceUnavailable(f"the staging folder {self._folder} cannot be used: {error.strerror}") from None
+
+    def drop(self, paths: Iterable[str]) -> None:
+        """Remove what was written to such files and is still there. What cannot be removed is the server's to reap."""
+        for name in map(self._name, paths):
+            with suppress(OSError):
+                if name is not None:
+                    os.unlink(name, dir_fd=self._descriptor)
+
+    def _name(self, path: str) -> str | None:
+        """The name of a file in the folder; None for one elsewhere, or that is none of ours."""
+        folder, _, name = path.rpartition("/")
+        return name if folder.rstrip("/") == self._folder.rstrip("/") and name not in {"", ".", "..", "token"} else None
 
     def _write(self, out: int, piece: Piece) -> None:
         with piece.opened() as place:

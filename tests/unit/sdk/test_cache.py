@@ -177,6 +177,20 @@ def test_processes_fill_it_at_once(cache: Cache) -> None:
     assert list((cache.folder / "incoming").iterdir()) == []
 
 
+def test_room_that_was_given_counts_before_it_is_filled(cache: Cache) -> None:
+    with Intake(cache) as intake:
+        intake.add("objects", name_of(b"x" * 100), b"x" * 100)  # takes room for more, since asking takes a lock
+        given = int((cache.folder / "size").read_text())
+        assert given > 100
+        Cache(cache.folder, cache.limit_bytes).trim(cache.limit_bytes)  # another process counts anew
+        assert int((cache.folder / "size").read_text()) == given
+        intake.commit()
+        cache.trim(cache.limit_bytes)
+        assert int((cache.folder / "size").read_text()) == given
+    assert int((cache.folder / "size").read_text()) == 100
+    assert has(cache, b"x" * 100)
+
+
 def test_what_rotted_is_found_and_thrown_away(cache: Cache, caplog: pytest.LogCaptureFixture) -> None:
     put(cache, b"good" * 100, b"rotten" * 100)
     with Intake(cache) as intake:

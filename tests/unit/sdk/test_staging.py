@@ -156,6 +156,21 @@ def test_a_full_disk_is_told_and_nothing_is_left(
     assert [path.name for path in folder.iterdir()] == ["token"]
 
 
+@pytest.mark.peer("M-UP-6")
+def test_what_could_not_be_published_is_not_left(
+    wire: Wire, connection: Connection, folder: Path, artifact: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk of the server's database may be the one that these files fill."""
+    wire.calls.errors["CompleteUpload"] = [StorageFull("the database's disk is full")]
+    written: list[str] = []
+    put = Staging.put
+    monkeypatch.setattr(Staging, "put", lambda self, path, piece: (put(self, path, piece), written.append(path))[0])
+    with pytest.raises(StorageFull, match="database"):
+        log(connection, artifact)
+    assert written
+    assert [path.name for path in folder.iterdir()] == ["token"]
+
+
 def test_a_folder_that_fails_is_gone_around(
     wire: Wire, connection: Connection, folder: Path, artifact: Artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:

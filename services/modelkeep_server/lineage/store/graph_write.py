@@ -65,7 +65,7 @@ async def _insert(session: AsyncSession, nodes: Sequence[NodeSeen], labels: Mapp
             "state_time": node.told_time,
             "is_external": bool(node.run_id),
         }
-        for node in sorted(nodes, key=lambda node: node.key)
+        for node in nodes  # in the order of events, which becomes that of walks
     ]
     await session.execute(upsert(session, NodeRow).values(rows).on_conflict_do_nothing())
 
