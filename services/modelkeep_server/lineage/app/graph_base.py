@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import gather
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -48,15 +49,14 @@ class Questions:
         Raises PermissionDenied, RunNotFound, VersionNotFound.
         """
         caller.require(name.team)
-        is_lagging = await self._freshness.is_lagging(project_of(name))
-        return Start(await self.find(name, is_lagging=is_lagging), await self.moment(as_of), is_lagging)
 
-    async def find(self, name: GraphName, *, is_lagging: bool) -> Node:
-        """The node of a run or a version. Raises RunNotFound, VersionNotFound."""
-        node = await self.graph.find(name)
+        async def read() -> tuple[Node | None, Moment]:
+            return await gather(self.graph.find(name), self.moment(as_of))
+
+        (node, moment), is_lagging = await self._freshness.fresh(read, project_of(name))
         if node is None:
             raise _missing(name, is_lagging=is_lagging)
-        return node
+        return Start(node, moment, is_lagging)
 
     async def moment(self, as_of: datetime | None) -> Moment:
         """As of when the graph is asked for."""

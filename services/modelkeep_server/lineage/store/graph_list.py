@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from enum import Enum, auto
+from functools import cache
 from typing import Any, Final
 
 from modelkeep.names import ProjectName
-from sqlalchemy import func, literal, select, true, tuple_, union_all
+from sqlalchemy import BigInteger, bindparam, func, literal, select, true, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from modelkeep_server.database.engine import Database
+from modelkeep_server.database.engine import Database, Query
 from modelkeep_server.database.paging import Listing, Page, token
 from modelkeep_server.lineage.domain.graph import Direction, Edge, Fan, Label, Node
 from modelkeep_server.lineage.ports.graph import Beside
 from modelkeep_server.lineage.store.graph_rows import EDGES, LABEL, NODE, edge_of, label_of, node_of
-from modelkeep_server.lineage.store.graph_sql import EDGE, Ids, side
+from modelkeep_server.lineage.store.graph_sql import EDGE, LAST, Ids, Side, side
 from modelkeep_server.lineage.store.tables import CursorRow, FanRow, GraphAliasRow, LabelRow, NodeRow
 
 LABELS_APART: Final = 64
@@ -33,6 +35,7 @@ class GraphLists:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._ids = Ids(is_sqlite=database.is_sqlite)
+        self._newest = cache(self._newest_of)
 
     async def created(self, ids: Collection[int], since: datetime | None, until: datetime | None) -> set[int]:
         """Those of the nodes that came into being from `since` on and before `until`."""
@@ -72,24 +75,28 @@ class GraphLists:
 
     async def beside(self, which: Beside, page: Page, *query: object) -> Listing[tuple[Node, Edge]]:
         """Neighbours of a node, newest first. `query` binds the token of the page."""
-        position = page.position(*query, of=(int, int))
-
-        async def read(session: AsyncSession) -> list[Any]:
-            some = _beside(self._ids, which, position, page.size + 1).subquery()
-            s = side(which.direction)
-            statement = (
-                select(*EDGES, *NODE, *LABEL)
-                .join_from(some, EDGE, (some.c[0] == s.far) & (s.near == which.node_id))
-                .join(NodeRow, col(NodeRow.id) == s.far)
-                .join(LabelRow, col(NodeRow.label_id) == col(LabelRow.id))
-                .order_by(s.time.desc(), s.far.desc())
-            )
-            return list((await session.execute(statement)).all())
-
-        rows = await self._database.look(read)
+        if which.labels is not None and not which.labels:
+            return Listing((), "")
+        time, far = page.position(*query, of=(int, int)) or (LAST, LAST)
+        values = {"near": which.node_id, "as_of": which.as_of, "time": time, "far": far, "most": page.size + 1}
+        if which.labels is not None:
+            values["labels"] = self._ids.value(which.labels)
+        rows = await self._database.fetch(self._newest(which.direction, _how(which.labels)), values)
         links = tuple((node_of(row, {}), edge_of(row)) for row in rows[: page.size])
         following = token([rows[page.size - 1].edge_micros, links[-1][0].id], *query) if len(rows) > page.size else ""
         return Listing(links, following)
+
+    def _newest_of(self, direction: Direction, how: _How) -> Query:
+        s = side(direction)
+        some = _newest(self._ids, s, how).subquery()
+        statement = (
+            select(*EDGES, *NODE, *LABEL)
+            .join_from(some, EDGE, (some.c.far == s.far) & (s.near == bindparam("near")))
+            .join(NodeRow, col(NodeRow.id) == s.far)
+            .join(LabelRow, col(NodeRow.label_id) == col(LabelRow.id))
+            .order_by(s.time.desc(), s.far.desc())
+        )
+        return Query(self._database, statement)
 
     async def aliases(self, labels: Collection[int], most: int) -> Sequence[tuple[int, int, str]]:
         """At most so many aliases of collections, as label, node and alias."""
@@ -118,25 +125,44 @@ class GraphLists:
         return await self._database.look(read)
 
 
-def _beside(ids: Ids, which: Beside, position: list[int] | None, most: int) -> Any:
-    """The far nodes of the newest edges of a node after a position."""
-    s = side(which.direction)
-    edges = select(s.far.label("far"), s.time.label("micros")).where(s.near == which.node_id, s.time <= which.as_of)
-    if position:
-        edges = edges.where(tuple_(s.time, s.far) < tuple_(*map(literal, position)))
+class _How(Enum):
+    """How the newest neighbours are found."""
+
+    ALL = auto()
+    APART = auto()
+    """Those of each label by themselves: of a fan of any size no more is read than a page."""
+    TOGETHER = auto()
+    """All those of the labels, sorted: cheaper where there are more labels than a page has neighbours."""
+
+
+def _how(labels: Collection[int] | None) -> _How:
+    if labels is None:
+        return _How.ALL
+    return _How.APART if len(labels) <= LABELS_APART else _How.TOGETHER
+
+
+def _newest(ids: Ids, s: Side, how: _How) -> Any:
+    """The far nodes of the newest edges of a node after a place."""
+    near, as_of = bindparam("near", type_=BigInteger), bindparam("as_of", type_=BigInteger)
+    after = tuple_(bindparam("time", type_=BigInteger), bindparam("far", type_=BigInteger))
+    edges = select(s.far.label("far"), s.time.label("micros"))
+    edges = edges.where(s.near == near, s.time <= as_of, tuple_(s.time, s.far) < after)
 
     def newest(statement: Any, micros: Any, far: Any) -> Any:
-        return statement.order_by(micros.desc(), far.desc()).limit(most)
+        return statement.order_by(micros.desc(), far.desc()).limit(bindparam("most", type_=BigInteger))
 
-    if which.labels is None:
+    if how is _How.ALL:
         return newest(edges, s.time, s.far)
-    if len(which.labels) > LABELS_APART:
-        return newest(edges.where(ids.within(s.label, which.labels)), s.time, s.far)
-    if not which.labels:
-        return edges.where(~true())
-    apart = [select(newest(edges.where(s.label == label), s.time, s.far).subquery()) for label in which.labels]
-    together = union_all(*apart).subquery()
-    return newest(select(together), together.c.micros, together.c.far)
+    if how is _How.TOGETHER:
+        return newest(edges.where(ids.among(s.label, "labels")), s.time, s.far)
+    label = ids.table("labels")
+    of_one = newest(edges.where(s.label == label.c.value), s.time, s.far).correlate(label)
+    if ids.is_sqlite:  # has no LATERAL; but it goes through a list once for each row that the list depends on
+        fars = select(of_one.subquery().c.far)
+        apart = select(s.far.label("far"), s.time.label("micros")).join_from(label, EDGE, (s.near == near) & s.far.in_(fars))
+        return newest(apart, s.time, s.far)
+    apart = of_one.lateral("one")
+    return newest(select(apart.c.far, apart.c.micros).join_from(label, apart, true()), apart.c.micros, apart.c.far)
 
 
 def _count(fan: Fan, as_of: int, most: int) -> Any:

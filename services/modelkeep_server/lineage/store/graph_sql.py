@@ -18,6 +18,8 @@ from modelkeep_server.database.engine import Database, Query
 from modelkeep_server.lineage.domain.graph import Direction
 from modelkeep_server.lineage.store.tables import EdgeRow
 
+LAST: Final = (1 << 62) - 1
+"""Larger than any id or time."""
 EDGE: Final = EdgeRow.__table__  # type: ignore[attr-defined]  # sqlmodel makes it
 
 

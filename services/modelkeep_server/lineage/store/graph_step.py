@@ -19,10 +19,8 @@ from modelkeep_server.lineage.domain.graph_walk import (
     Step,
     fold,
 )
-from modelkeep_server.lineage.store.graph_sql import EDGE, Columns, Ids, Side, side
+from modelkeep_server.lineage.store.graph_sql import EDGE, LAST, Columns, Ids, Side, side
 
-_LAST: Final = (1 << 62) - 1
-"""Larger than any id or time."""
 _FANS_AT_ONCE: Final = 50
 """How many fans one statement reads exactly."""
 _PLACE: Final = ("after_near", "after_label", "after_time", "after_far")
@@ -58,7 +56,7 @@ class Stepping:
             rows, next_ = rows[:ROWS_AT_ONCE], rows[ROWS_AT_ONCE]
             if asked.group_from:
                 rows = [row for row in rows if row[:2] != next_[:2]]
-                after = (rows[-1][0], rows[-1][1], _LAST, _LAST)
+                after = (rows[-1][0], rows[-1][1], LAST, LAST)
             else:
                 near, label, far, _, time = rows[-1]
                 after = (near, label, time, far)
