@@ -194,11 +194,22 @@ class BackendSuite:
         assert await backend.stat([name for _, name in batch]) == [None] * 20
 
     async def test_a_generation_is_an_object_of_its_own(self, backend: Backend) -> None:
+        """R8: so no store needs to know If-None-Match or conditional deletes, which many do not."""
         first, second = await put(backend, SMALL), await put(backend, SMALL)
         await backend.delete([first.object])
         assert await backend.stat([first.object, second.object]) == [None, len(SMALL)]
         assert await get(backend, second) == SMALL
         await backend.delete([second.object])
+
+    async def test_nobody_overwrites_or_removes_what_another_stored(self, backend: Backend) -> None:
+        """R8, the same while others write and delete: whoever deletes means the object that it knows, and no later one."""
+        known = [await put(backend, SMALL) for _ in range(4)]
+        removing = [backend.delete([chunk.object]) for chunk in known for _ in range(2)]
+        later = (await asyncio.gather(*(put(backend, SMALL) for _ in range(4)), *removing))[:4]
+        assert len({chunk.object for chunk in (*known, *later)}) == 8
+        assert await backend.stat([chunk.object for chunk in known]) == [None] * 4
+        assert [await get(backend, chunk) for chunk in later] == [SMALL] * 4
+        await backend.delete([chunk.object for chunk in later])
 
     async def test_storing_what_is_there_changes_nothing(self, backend: Backend) -> None:
         """An attempt that was cut short between the object and its row is made again."""

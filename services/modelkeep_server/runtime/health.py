@@ -65,10 +65,10 @@ class Health(rpc.HealthServicer):  # type: ignore[misc,unused-ignore]
         """The state of one service, now and whenever it changes, until the server drains."""
         last = None
         while True:
-            changed = self._changed
+            changed, ends = self._changed, self._draining  # as it is before the status is told: that may take long
             if (status := self._status(request.service)) != last:
                 last = status
                 yield pb.HealthCheckResponse(status=status)
-            if self._draining:
+            if ends:
                 return
             await changed.wait()

@@ -14,6 +14,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from modelkeep.api.blob.v1 import blob_service_pb2 as pb
 from modelkeep.api.blob.v1 import blob_service_pb2_grpc as rpc
 from modelkeep.errors import ServiceUnavailable
+from modelkeep_server.runtime.health import Health
 from modelkeep_server.runtime.lifecycle import CannotStart
 from modelkeep_server.runtime.metrics import Metrics, MetricsServer
 from modelkeep_server.runtime.server import Server
@@ -159,6 +160,15 @@ async def test_a_drain_says_so_first_and_lets_calls_finish(rig: Rig):
     await call
     await drain
     assert rig.closed
+
+
+async def test_a_watcher_is_told_of_a_drain_that_begins_while_it_is_being_told_something_else() -> None:
+    health = Health()
+    health.set("", serving=True)
+    told = health.Watch(health_pb2.HealthCheckRequest(), None)
+    assert (await anext(told)).status == SERVING
+    health.drain()  # before the watcher goes on
+    assert [one.status async for one in told] == [NOT_SERVING]
 
 
 async def test_what_does_not_finish_in_a_drain_is_cancelled(start: Start):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import gather
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -78,11 +79,16 @@ class View:
             node = replace(node, delete_time=None)
         return Shown(node, depth, not self.may_see(node.label))
 
-    async def edges(self, ends: Sequence[tuple[int, int]]) -> list[Edge]:
-        """Edges by their ends, in that order. The words of one that touches a hidden node are not told."""
-        edges = await self._graph.edges(ends)
+    async def nodes_and_edges(
+        self, depths: Mapping[int, int], ends: Sequence[tuple[int, int]], moment: Moment
+    ) -> tuple[list[Shown], list[Edge]]:
+        """Nodes by their depths, and edges by their ends, in that order; both are read at the same time.
+
+        The words of an edge that touches a hidden node are not told.
+        """
+        nodes, edges = await gather(self.nodes(depths, moment), self._graph.edges(ends))
         labels = await self.labels({id_ for edge in edges.values() for id_ in (edge.source_label_id, edge.target_label_id)})
-        return [self._told(edges[pair], labels) for pair in ends]
+        return nodes, [self._told(edges[pair], labels) for pair in ends]
 
     def _told(self, edge: Edge, labels: Mapping[int, Label]) -> Edge:
         ends = (labels[edge.source_label_id], labels[edge.target_label_id])
@@ -153,10 +159,7 @@ class Parts:
     async def part(self) -> Part:
         """What was collected."""
         part = Part()
-        if self._nodes:
-            part.nodes = await self._view.nodes(self._nodes, self._moment)
-        if self._edges:
-            part.edges = await self._view.edges(self._edges)
+        part.nodes, part.edges = await self._view.nodes_and_edges(self._nodes, self._edges, self._moment)
         if self._fans:
             part.groups = await self._view.groups(self._fans, self._moment)
         self._nodes, self._edges, self._fans, self._most = {}, [], {}, self.NODES
