@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 MAX_KEYS: Final = 100
 MAX_BYTES: Final = 1 << 20
 MAX_DEPTH: Final = 32
-MAX_INTEGER_BITS: Final = 1024
-"""Wider integers overflow a double, so that other readers of JSON could not even round them."""
+SHOWN: Final = 200
+"""So many characters of a place in a value are told in an error."""
 
 
 def encode(metadata: Mapping[str, Any]) -> str:
@@ -49,34 +49,44 @@ def decode(text: str) -> dict[str, Any]:
     return value
 
 
+def is_double(value: int) -> bool:
+    """Whether an integer does not overflow a double: of others, readers of JSON that know only doubles have nothing."""
+    try:
+        float(value)
+    except OverflowError:
+        return False
+    return True
+
+
 def _clean(value: Any, where: str, depth: int) -> Any:
+    where = where[:SHOWN]  # a place is made for every value: with long keys they would be more than the text
     if depth > MAX_DEPTH:
-        raise InvalidMetadata(f"metadata is more than {MAX_DEPTH} levels deep at {where[:200]}", field=where[:200])
+        raise InvalidMetadata(f"metadata is more than {MAX_DEPTH} levels deep at {where}", field=where)
     if hasattr(value, "item") and callable(value.item) and getattr(value, "shape", None) == ():
         value = value.item()  # a numpy or torch scalar
     match value:
         case None | bool():
             return value
         case int():
-            if value.bit_length() > MAX_INTEGER_BITS:
+            if not is_double(value):
                 message = (
-                    f"{where[:200]} is an integer of {value.bit_length():,} bits; at most {MAX_INTEGER_BITS:,} are allowed"
+                    f"{where} is an integer of {value.bit_length():,} bits, more than a double can hold; write it as a text"
                 )
-                raise InvalidMetadata(message, field=where[:200])
+                raise InvalidMetadata(message, field=where)
             return value
         case str():
             if any("\ud800" <= c <= "\udfff" for c in value):
-                raise InvalidMetadata(f"{where[:200]} is not text that UTF-8 can hold", field=where[:200])
+                raise InvalidMetadata(f"{where} is not text that UTF-8 can hold", field=where)
             return value
         case float():
             if math.isinf(value):
-                raise InvalidMetadata(f"{where[:200]} is infinite, which JSON cannot hold", field=where[:200])
+                raise InvalidMetadata(f"{where} is infinite, which JSON cannot hold", field=where)
             return None if math.isnan(value) else value
         case dict():
             for key in value:
                 if not isinstance(key, str):
-                    raise InvalidMetadata(f"the key {key!r} in {where[:200]} is not a string", field=where[:200])
+                    raise InvalidMetadata(f"the key {key!r} in {where} is not a string", field=where)
             return {_clean(key, where, depth): _clean(item, f"{where}.{key}", depth + 1) for key, item in value.items()}
         case list() | tuple():
             return [_clean(item, f"{where}[{i}]", depth + 1) for i, item in enumerate(value)]
-    raise InvalidMetadata(f"{where[:200]} is a {type(value).__name__}, which JSON cannot hold", field=where[:200])
+    raise InvalidMetadata(f"{where} is a {type(value).__name__}, which JSON cannot hold", field=where)

@@ -48,22 +48,34 @@ class BlobChunks:
 async def _asked(
     rpc: Callable[..., Any], request: Callable[..., Message], batches: AsyncIterator[Sequence[Digest]]
 ) -> AsyncGenerator[Sequence[int]]:
-    """The answers to batches, of which only a few are under way at once."""
-    failures: list[Exception] = []
-    room = asyncio.Semaphore(BATCHES_UNDER_WAY)
+    """The answers to batches, of which only a few are under way at once.
 
-    async def requests() -> AsyncIterator[Message]:
+    The batches are taken by a task of ours, not by that of grpc, which may outlive the call: when this ends, however it ends,
+    nobody is inside of `batches` any more.
+    """
+    room = asyncio.Semaphore(BATCHES_UNDER_WAY)
+    messages: asyncio.Queue[Message | None] = asyncio.Queue()
+
+    async def feed() -> None:
         try:
             async for batch in batches:
                 await room.acquire()
-                yield request(digests=[DigestMessage(sha256=digest.sha256) for digest in batch])
-        except Exception as error:  # noqa: BLE001 - grpc would turn whatever it is into a cancelled call
-            failures.append(error)
+                messages.put_nowait(request(digests=[DigestMessage(sha256=digest.sha256) for digest in batch]))
+        finally:
+            messages.put_nowait(None)
 
-    responses: Any = rpc(requests(), timeout=CONFIRM_SECONDS)  # our channels answer with generators
-    async with aclosing(responses):
-        async for response in responses:
-            room.release()
-            yield response.sizes_bytes
-    if failures:
-        raise failures[0]
+    async def requests() -> AsyncIterator[Message]:
+        while (message := await messages.get()) is not None:
+            yield message
+
+    feeding = asyncio.create_task(feed())
+    try:
+        responses: Any = rpc(requests(), timeout=CONFIRM_SECONDS)  # our channels answer with generators
+        async with aclosing(responses):
+            async for response in responses:
+                room.release()
+                yield response.sizes_bytes
+        await feeding
+    finally:
+        feeding.cancel()
+        await asyncio.gather(feeding, return_exceptions=True)

@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 from modelkeep.errors import (
     EtagMismatch,
+    InvalidArgument,
     LimitExceeded,
     PermissionDenied,
     ProjectNotFound,
@@ -25,6 +26,7 @@ from modelkeep_server.lineage.domain.limits import Limits
 from modelkeep_server.lineage.domain.run import Environment, NewRun, RunState, RunWords, Source
 from modelkeep_server.lineage.store.tables import ConfigValueRow, MetricRow, PointRow, RunRow, RunTagRow, SummaryValueRow
 from modelkeep_server.runtime.callers import Access
+from sqlalchemy import select
 
 from tests.unit.lineage.rig import CALLER, OTHER, PROJECT, Rig, call, series
 
@@ -130,6 +132,27 @@ async def test_tags_are_added_and_taken_and_counted(rig: Rig) -> None:
         await rig.begin("r2", tags=("a", "b", "c", "d"))
 
 
+async def test_tags_that_change_nothing_are_no_edit(rig: Rig) -> None:
+    """So that nobody's etag becomes stale by them; and however many are to be taken off, that is one small statement."""
+    run = await rig.begin("r1", tags=("a", "b"))
+    before = await rig.get(run)
+    same = await rig.runs.edit_run_tags(call("EditRunTags"), run, ("a",), tuple(f"t{i}" for i in range(40_000)))
+    assert (same.etag, same.update_time, same.tags) == (before.etag, before.update_time, ("a", "b"))
+    with pytest.raises(InvalidArgument, match="'b' is to be added and to be removed"):
+        await rig.runs.edit_run_tags(call("EditRunTags"), run, ("b", "c"), ("b",))
+    assert (await rig.runs.edit_run_tags(call("EditRunTags"), run, (), ("b",))).etag != before.etag
+
+
+async def test_no_run_ends_before_it_begins(rig: Rig) -> None:
+    """Whatever the clocks say: it may end on another machine than that which began it."""
+    run = await rig.begin("r1", start_time=datetime(2026, 1, 2, tzinfo=UTC))
+    ended = await rig.runs.finish_run(call("FinishRun"), run, RunState.FINISHED, datetime(2026, 1, 1, tzinfo=UTC))
+    assert ended.end_time == ended.start_time
+    later = await rig.begin("r2", start_time=datetime(2099, 1, 1, tzinfo=UTC))
+    ended = await rig.runs.finish_run(call("FinishRun"), later, RunState.FINISHED, None)
+    assert ended.end_time == ended.start_time
+
+
 async def test_a_silent_run_has_crashed_until_it_is_heard_of(rig: Rig) -> None:
     run = await rig.begin("r1")
     heard = (await rig.get(run)).heartbeat_time
@@ -146,7 +169,7 @@ async def test_a_silent_run_has_crashed_until_it_is_heard_of(rig: Rig) -> None:
 
 
 async def test_a_run_ends_once_and_may_be_resumed(rig: Rig) -> None:
-    run = await rig.begin("r1")
+    run = await rig.begin("r1", start_time=datetime(2026, 1, 1, tzinfo=UTC))
     when = datetime(2026, 1, 2, tzinfo=UTC)
     ended = await rig.runs.finish_run(call("FinishRun"), run, RunState.FAILED, when)
     assert (ended.state, ended.end_time) == (RunState.FAILED, when)
@@ -170,7 +193,9 @@ async def test_a_run_ends_once_and_may_be_resumed(rig: Rig) -> None:
 async def test_of_a_deleted_run_only_a_tombstone_stays(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """SEM-51: some points at a time, and whoever deletes it again goes on with what a crash left."""
     monkeypatch.setattr(runs_module, "ERASED_AT_ONCE", 3)
-    run = await rig.begin("r1", tags=("t",), config_json='{"lr":1}')
+    source, environment = Source("https://host/x", "c0ffee", "main", entry_point="t.py"), Environment("host", "user", "Linux")
+    words = {"notes": "n", "group": "g", "source": source, "environment": environment}
+    run = await rig.begin("r1", tags=("t",), config_json='{"lr":1}', display_name="Ada's run", **words)
     other = await rig.begin("r2")
     for one in (run, other):
         await rig.log(one, series("a", *map(float, range(5))), series("b", 1.0, 2.0), acc=1)
@@ -192,6 +217,11 @@ async def test_of_a_deleted_run_only_a_tombstone_stays(rig: Rig, monkeypatch: py
     assert await rig.found() == ["r2"]
     counts = [await rig.count(table) for table in (RunTagRow, ConfigValueRow, SummaryValueRow, MetricRow, PointRow, RunRow)]
     assert counts == [0, 0, 3, 2, 7, 2]
+    async with rig.database.engine.connect() as connection:
+        (row,) = (await connection.execute(select(RunRow.__table__).where(RunRow.run == "r1"))).mappings()  # type: ignore[attr-defined,arg-type]
+    kept = {column for column, value in row.items() if value and value not in ("{}", "[]")}
+    assert not kept & {"display_name", "group_name", "notes", "host", "user_name", "commit_id", "branch", "entry_point"}
+    await asyncio.gather(*(rig.runs.delete_run(call("DeleteRun"), other, "by several at once") for _ in range(4)))
     await rig.runs.delete_run(call("DeleteRun"), run, "again")
     with pytest.raises(RunDeleted, match="wrong data"):
         await rig.get(run)

@@ -31,6 +31,7 @@ def test_an_object_is_read_and_written_in_one_form():
         ("[" * 200_000, "is not JSON"),
         ('{"a":' * 33 + "1" + "}" * 33, "more than 32 levels"),
         (f'{{"a": {1 << 1025}}}', "1,026 bits"),
+        (f'{{"a": {(1 << 1024) - 1}}}', "more than a double can hold"),
         ('{"a": "\\ud800"}', "UTF-8"),
         ('{"\\udfff": 1}', "UTF-8"),
         ('{"a": ' + "9" * 5000 + "}", "is not JSON"),
@@ -40,6 +41,22 @@ def test_what_is_no_such_object_is_refused(text, match):
     with pytest.raises(InvalidMetadata, match=match) as raised:
         parse_object(text, "config", MOST)
     assert str(raised.value).startswith("config") or "config" in raised.value.metadata["field"]
+
+
+@pytest.mark.timeout(60)
+def test_a_place_is_told_in_short():
+    """M-DOS-1: of a long key with many values below it, as many copies would be made of a place."""
+    many = json.dumps({"k" * 400_000: [[1]] * 100_000})
+    assert len(parse_object(many, "config", MOST)["k" * 400_000]) == 100_000
+    with pytest.raises(InvalidMetadata) as raised:
+        parse_object(json.dumps({"k" * 1000: [{"x": {"y": 1 << 2000}}]}), "config", MOST)
+    assert len(raised.value.metadata["field"]) <= 200
+
+
+def test_every_integer_that_is_let_in_can_be_compared():
+    largest = (1 << 1024) - (1 << 970) - 1
+    text = encode_object(parse_object(f'{{"a": {largest}}}', "summary", MOST), "summary", MOST)
+    assert number_at(text, ("a",)) == float(largest)
 
 
 def test_what_is_too_large_is_refused_before_it_is_read():

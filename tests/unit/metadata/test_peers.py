@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from typing import Any
 
 import grpc.aio
@@ -120,6 +121,39 @@ async def test_what_the_batches_raise_is_raised(chunks: BlobChunks) -> None:
 
     with pytest.raises(InvalidEntry, match="not readable"):
         await collected(chunks.confirm("acme", 0, broken()))
+
+
+async def test_nobody_is_inside_of_the_batches_when_a_call_has_failed(chunks: BlobChunks, blob: Blob) -> None:
+    """A draft is being read while blob answers that it cannot go on: that is what is told, and the draft is let go."""
+    blob.fail_after = 0
+    closed = asyncio.Event()
+
+    async def reading() -> AsyncGenerator[Sequence[Digest]]:
+        try:
+            yield [digest(1)]
+            await asyncio.Event().wait()  # a page that comes late
+        finally:
+            closed.set()
+
+    async with aclosing(reading()) as some:
+        with pytest.raises(ServiceUnavailable):
+            await collected(chunks.confirm("acme", 0, some))
+        assert closed.is_set()
+
+
+async def test_an_answer_that_will_not_do_ends_the_reading_of_batches(chunks: BlobChunks) -> None:
+    async def reading() -> AsyncGenerator[Sequence[Digest]]:
+        yield [digest(1)]
+        await asyncio.Event().wait()
+
+    async def compared(some: AsyncIterator[Sequence[Digest]]) -> None:
+        async with aclosing(chunks.confirm("acme", 0, some)) as answers:
+            async for _ in answers:
+                raise InvalidEntry("it is of another size")
+
+    async with aclosing(reading()) as some:
+        with pytest.raises(InvalidEntry):
+            await compared(some)
 
 
 async def test_who_stops_reading_ends_the_call(chunks: BlobChunks, blob: Blob) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Final
 
-from modelkeep.errors import LimitExceeded
+from modelkeep.errors import InvalidArgument, LimitExceeded
 from modelkeep.names import ANY, ProjectName, RunName
 
 from modelkeep_server.database.paging import Listing, Page
@@ -75,13 +75,18 @@ class RunApp:
         return await self._transactions.once(call, Run, step)
 
     async def edit_run_tags(self, call: Call, name: RunName, add: Collection[str], remove: Collection[str]) -> Run:
-        """Put tags on a run and take others off it (SEM-19). Raises RunNotFound, RunDeleted, LimitExceeded."""
+        """Put tags on a run and take others off it (SEM-19). Raises RunNotFound, RunDeleted, InvalidArgument, LimitExceeded."""
         call.caller.require(name.team)
-        self._require_tags(len(add))
+        if both := sorted(set(add) & set(remove)):
+            raise InvalidArgument(f"the tag {both[0]!r} is to be added and to be removed; decide", field="add", tag=both[0])
 
         async def step(work: Work) -> Run:
-            run = await work.runs.lock(name)
-            self._require_tags(await work.runs.edit_tags(run, add, remove))
+            held = await work.runs.lock(name)
+            tags = set((await work.runs.get(name)).tags)
+            fresh, gone = sorted(set(add) - tags), sorted(set(remove) & tags)
+            self._require_tags(len(tags) + len(fresh) - len(gone))
+            if fresh or gone:
+                await work.runs.edit_tags(held, fresh, gone)
             return await work.runs.get(name)
 
         return await self._transactions.once(call, Run, step)
@@ -131,7 +136,7 @@ class RunApp:
         call.caller.require(name.team)
 
         async def step(work: Work) -> bool:
-            if not await work.runs.is_deleted(name):
+            if not await work.runs.lock_deleted(name):
                 await work.runs.delete(await work.runs.lock(name), call.caller.actor, reason)
             return True
 

@@ -157,7 +157,7 @@ def _repository_url(text: str) -> str:
         parts = urlsplit(text)
         carries = parts.password is not None or (parts.scheme in {"http", "https"} and parts.username is not None)
     except ValueError:
-        carries = False
+        carries = "@" in text  # it is no address, and may have a password all the same
     if carries:
         message = "source.repository_url carries credentials; send it without what stands between // and @"
         raise InvalidArgument(message, field="source.repository_url")

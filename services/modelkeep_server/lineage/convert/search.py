@@ -16,6 +16,8 @@ _WORDS: Final = Field(Kind.TEXT, is_ordered=False)
 _TIME: Final = Field(Kind.TIME)
 _JSON: Final = Field(Kind.JSON, is_finite=False)
 
+_IS_LARGEST_BEST: Final = {pb.GOAL_UNSPECIFIED: True, pb.GOAL_MAXIMIZE: True, pb.GOAL_MINIMIZE: False}
+
 RUN_FIELDS: Final[Fields] = {
     "id": Field(Kind.TEXT),
     "name": Field(Kind.TEXT),
@@ -62,4 +64,6 @@ def best_from_pb(request: pb.GetBestRunRequest) -> tuple[tuple[str, ...], Query,
     if not request.metric.strip():
         raise InvalidArgument("metric is empty; name a number of the summary, such as acc", field="metric")
     path = parse_path(request.metric.strip(), "summary", "metric")
-    return path, parse_query(request.filter, "", RUN_FIELDS), request.goal != pb.GOAL_MINIMIZE
+    if request.goal not in _IS_LARGEST_BEST:
+        raise InvalidArgument(f"goal is {request.goal}; it is MAXIMIZE or MINIMIZE", field="goal", value=str(request.goal))
+    return path, parse_query(request.filter, "", RUN_FIELDS), _IS_LARGEST_BEST[request.goal]

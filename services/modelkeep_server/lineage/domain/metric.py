@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import Any, Final
 
 from modelkeep.errors import InvalidArgument, LimitExceeded
@@ -126,8 +126,9 @@ def progress(known: Mapping[str, Metric], measured: Measured, metric_count: int)
     metrics: list[Metric] = []
     batches: list[Batch] = []
     values: dict[str, Any] = {}
+    numbers = count(metric_count)
     for key in measured.keys:
-        before = known.get(key) or Metric(key, metric_count + sum(metric.key not in known for metric in metrics))
+        before = known.get(key) or Metric(key, next(numbers))
         after = replace(before, summary=measured.definitions.get(key, before.summary))
         if key in series:
             batches.append(Batch(before.number, before.point_count, series[key]))

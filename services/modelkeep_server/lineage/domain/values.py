@@ -11,10 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from modelkeep.errors import InvalidMetadata, LimitExceeded
+from modelkeep.metadata import SHOWN, is_double
 
 MAX_DEPTH: Final = 32
-MAX_INTEGER_BITS: Final = 1024
-"""Wider integers overflow a double, so that other readers of JSON could not even round them."""
 NAN: Final = "NaN"
 INFINITIES: Final = {"Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -69,16 +68,17 @@ def _require_bytes(text: str, field: str, most: int) -> None:
 
 
 def _clean(value: Any, where: str, depth: int) -> Any:
+    where = where[:SHOWN]  # a place is made for every value: with long keys they would be more than the text
     if depth > MAX_DEPTH:
-        raise InvalidMetadata(f"{where[:200]} is more than {MAX_DEPTH} levels deep; flatten it", field=where[:200])
+        raise InvalidMetadata(f"{where} is more than {MAX_DEPTH} levels deep; flatten it", field=where)
     match value:
         case float():
             return json_number(value)
-        case int() if value.bit_length() > MAX_INTEGER_BITS:
-            message = f"{where[:200]} is an integer of {value.bit_length():,} bits; at most {MAX_INTEGER_BITS:,} are allowed"
-            raise InvalidMetadata(message, field=where[:200])
+        case int() if not is_double(value):
+            message = f"{where} is an integer of {value.bit_length():,} bits, more than a double can hold; write it as a text"
+            raise InvalidMetadata(message, field=where)
         case str() if any("\ud800" <= c <= "\udfff" for c in value):
-            plain = where[:200].encode(errors="replace").decode()
+            plain = where.encode(errors="replace").decode()
             raise InvalidMetadata(f"{plain} is not text that UTF-8 can hold; write it without surrogates", field=plain)
         case dict():
             return {_clean(key, where, depth): _clean(item, f"{where}.{key}", depth + 1) for key, item in value.items()}

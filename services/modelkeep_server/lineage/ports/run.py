@@ -53,8 +53,8 @@ class Runs(Protocol):
         """
         ...
 
-    async def edit_tags(self, run: HeldRun, add: Collection[str], remove: Collection[str]) -> int:
-        """Put tags on a run and take others off it; how many it has then."""
+    async def edit_tags(self, run: HeldRun, add: Collection[str], remove: Collection[str]) -> None:
+        """Put tags on a run and take others off it."""
         ...
 
     async def beat(self, name: RunName) -> bool:
@@ -73,8 +73,8 @@ class Runs(Protocol):
         """Make a run RUNNING, once more."""
         ...
 
-    async def is_deleted(self, name: RunName) -> bool:
-        """Whether a run was deleted. Raises RunNotFound."""
+    async def lock_deleted(self, name: RunName) -> bool:
+        """Hold a run, deleted or not, until the transaction ends; whether it was deleted. Raises RunNotFound."""
         ...
 
     async def delete(self, run: HeldRun, actor: str, reason: str) -> None:

@@ -8,15 +8,15 @@ from typing import Any, Final
 
 from modelkeep.errors import EtagMismatch, RunDeleted, RunExists, RunNotFound
 from modelkeep.names import ProjectName, RunName, nearest
-from sqlalchemy import and_, delete, exists, func, select, update
+from sqlalchemy import and_, case, delete, exists, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from modelkeep_server.database.clock import Clock
+from modelkeep_server.database.clock import Clock, Micros
 from modelkeep_server.database.dialect import upsert
 from modelkeep_server.database.paging import Listing, Page
 from modelkeep_server.filtering.expression import Query
-from modelkeep_server.lineage.domain.run import HeldRun, NewRun, Run, RunState, RunWords, deleted
+from modelkeep_server.lineage.domain.run import Environment, HeldRun, NewRun, Run, RunState, RunWords, Source, deleted
 from modelkeep_server.lineage.store.graph_node import delete_node_of_run, node_of_run
 from modelkeep_server.lineage.store.run_listing import best_run, list_runs
 from modelkeep_server.lineage.store.run_view import (
@@ -125,15 +125,13 @@ class RunRepository:
             shown, began = words.display_name, row.start_time
             await node_of_run(self._session, name, job_type=row.job_type, display_name=shown, create_time=began)
 
-    async def edit_tags(self, run: HeldRun, add: Collection[str], remove: Collection[str]) -> int:
-        """Put tags on a run and take others off it; how many it has then."""
+    async def edit_tags(self, run: HeldRun, add: Collection[str], remove: Collection[str]) -> None:
+        """Put tags on a run and take others off it."""
         await self._add_tags(run.id, add)
         if remove:
             theirs = and_(col(RunTagRow.run_id) == run.id, col(RunTagRow.tag).in_(sorted(remove)))
             await self._session.execute(delete(RunTagRow).where(theirs).execution_options(synchronize_session=False))
         await self._session.execute(self._edit(run.id))
-        counted = select(func.count()).select_from(RunTagRow).where(col(RunTagRow.run_id) == run.id)
-        return (await self._session.execute(counted)).scalar_one()
 
     async def beat(self, name: RunName) -> bool:
         """Note that a run is alive; false when there is no such run, or it has ended."""
@@ -151,9 +149,11 @@ class RunRepository:
         await keep_values(self._session, SummaryValueRow, run.id, run.summary_json, summary_json)
 
     async def end(self, run: HeldRun, state: RunState, end_time: datetime | None) -> None:
-        """End a run; without a time, now."""
+        """End a run; without a time, now. By whatever clock it began, it does not end before that."""
         now = self._clock.sql()
-        await self._set(run, state=state.value, end_time=end_time or now, heartbeat_time=now)
+        ended = literal(end_time, Micros()) if end_time else now
+        never_before = case((col(RunRow.start_time) > ended, col(RunRow.start_time)), else_=ended)
+        await self._set(run, state=state.value, end_time=never_before, heartbeat_time=now)
 
     async def resume(self, run: HeldRun) -> None:
         """Make a run RUNNING, once more."""
@@ -161,9 +161,10 @@ class RunRepository:
         running = RunState.RUNNING.value
         await self._set(run, state=running, end_time=None, heartbeat_time=self._clock.sql(), resume_count=count)
 
-    async def is_deleted(self, name: RunName) -> bool:
-        """Whether a run was deleted. Raises RunNotFound."""
-        gone = await self._session.scalar(select(col(RunRow.delete_time).is_not(None)).where(named(name)))
+    async def lock_deleted(self, name: RunName) -> bool:
+        """Hold a run, deleted or not, until the transaction ends; whether it was deleted. Raises RunNotFound."""
+        held = select(col(RunRow.delete_time).is_not(None)).where(named(name)).with_for_update()
+        gone = await self._session.scalar(held)
         if gone is None:
             raise await missing(self._session, name)
         return gone
@@ -173,7 +174,8 @@ class RunRepository:
         for table in (RunTagRow, ConfigValueRow, SummaryValueRow):
             theirs = delete(table).where(col(table.run_id) == run.id)
             await self._session.execute(theirs.execution_options(synchronize_session=False))
-        nothing = {"notes": "", "config_json": EMPTY, "summary_json": EMPTY, "arguments": "[]", "packages": "[]"}
+        nothing = {"config_json": EMPTY, "summary_json": EMPTY, "display_name": "", "group_name": "", "notes": ""}
+        nothing |= source_columns(Source()) | environment_columns(Environment())
         now = await self._clock.now(self._session)
         gone = {"delete_time": now, "delete_actor": actor, "delete_reason": reason}
         await self._set(run, **nothing, **gone)
