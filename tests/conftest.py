@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -53,12 +56,24 @@ def _nothing_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
 
 
 @pytest.fixture(scope="session")
-def suite(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
+def _suites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Suite]]:
+    """Starts each topology when it is first asked for, and keeps it: a worker goes from one to the other with every file."""
+    folders: list[Path] = []
+
+    @cache
+    def start(topology: str) -> Suite:
+        folders.append(tmp_path_factory.mktemp("suite"))
+        return stack.enter_context(running(topology, folders[-1], CLUSTER_KEY))
+
+    with ExitStack() as stack:
+        yield start
+    assert not any(map(unlisted_errors, folders)), "an RPC lists in its comment how it may fail"
+
+
+@pytest.fixture(scope="session")
+def suite(request: pytest.FixtureRequest, _suites: Callable[[str], Suite]) -> Suite:
     """The product, as real processes; one per topology and worker, shared by all tests."""
-    folder = tmp_path_factory.mktemp("suite")
-    with running(request.param, folder, CLUSTER_KEY) as running_suite:
-        yield running_suite
-    assert not unlisted_errors(folder), "an RPC lists in its comment how it may fail"
+    return _suites(request.param)
 
 
 @pytest.fixture
