@@ -87,6 +87,11 @@ class Supervised:
         command = [str(BIN / "modelkeep-server"), "fsck", "--data", str(self.folder / "data"), *(["--deep"] if deep else [])]
         return subprocess.run(command, env=self.env, capture_output=True, text=True, check=False)
 
+    def reread_events(self) -> None:
+        """Let lineage read all events again at its next start."""
+        command = [str(BIN / "modelkeep-server"), "reread-events", "--data", str(self.folder / "data")]
+        subprocess.run(command, env=self.env, capture_output=True, check=True)
+
 
 def spawn(server: Supervised, *arguments: str) -> subprocess.Popen[str]:
     """A client process of `tests.faults.writer`."""

@@ -68,6 +68,15 @@ def assert_all_there(server: Supervised, versions: list[dict[str, str]], folder:
         stored.download(folder / version["name"].replace(":", "-"))
 
 
+def assert_graph_whole(server: Supervised, versions: list[dict[str, str]]) -> None:
+    """Whoever kept the graph was killed between events, and in the midst of them: each is in it, and counts once."""
+    found = server.found
+    api = modelkeep.Api(url=found["url"], api_key=found["api_key"], project="faults")
+    for version in versions:
+        makers = [link.node.resource_name for link in api.artifact(version["name"]).produced_by()]
+        assert [maker.rpartition("/")[2] for maker in makers] == [version["run"]]
+
+
 def cycles(server: Supervised, tmp_path: Path, count: int, *, check_each: int) -> None:
     dice = random.Random(count)
     kept: list[dict[str, str]] = []
@@ -87,6 +96,11 @@ def cycles(server: Supervised, tmp_path: Path, count: int, *, check_each: int) -
             assert_all_there(server, kept[-20:], tmp_path / f"out-{cycle}")
     assert_all_there(server, kept, tmp_path / "all")
     assert kept, "nothing was acknowledged, so nothing was tested"
+    assert_graph_whole(server, kept)
+    server.stop()
+    server.reread_events()
+    server.start()
+    assert_graph_whole(server, kept)
     server.stop()
     checked = server.fsck(deep=True)
     assert checked.returncode == 0, checked.stdout + checked.stderr

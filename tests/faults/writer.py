@@ -31,7 +31,8 @@ def main() -> None:
             except modelkeep.ModelkeepError as error:
                 print(json.dumps({"failed": type(error).__name__, "number": number}), flush=True)
                 continue
-            print(json.dumps({"name": version.name, "digest": str(version.digest), "number": number}), flush=True)
+            told = {"name": version.name, "digest": str(version.digest), "number": number, "run": run.id}
+            print(json.dumps(told), flush=True)
 
 
 if __name__ == "__main__":
