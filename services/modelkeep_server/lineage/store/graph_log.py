@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from modelkeep.names import ProjectName
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -66,12 +66,16 @@ class SqlGraphLog:
 
         async def work(session: AsyncSession) -> bool:
             await self._require(session, epoch)
-            mine = (col(CursorRow.team) == project.team) & (col(CursorRow.project) == project.project)
-            if (await session.scalar(select(col(CursorRow.sequence)).where(mine)) or 0) != after:
+            # Locked, so that `forget` comes before or after, and its 0 is not written over.
+            wanted = select(col(CursorRow.sequence), col(CursorRow.event_time)).where(_of(project)).with_for_update()
+            known = (await session.execute(wanted)).one_or_none()
+            if (known.sequence if known else 0) != after:
                 return False
             for delta in deltas(events):
                 await write(session, delta)
-            place = {"sequence": events[-1].sequence, "event_time": events[-1].time}
+            # A piece that is read again is older than what the graph holds, which is asked for as of the newest of these times.
+            times = [event.time for event in events] + ([known.event_time] if known else [])
+            place = {"sequence": events[-1].sequence, "event_time": max(times)}
             row = {"team": project.team, "project": project.project, **place}
             moved = upsert(session, CursorRow).values(row)
             await session.execute(moved.on_conflict_do_update(index_elements=["team", "project"], set_=place))
@@ -111,3 +115,7 @@ class SqlGraphLog:
         kept = update(OwnerRow).where(mine).values(lease_until=self._clock.sql(self._lease)).returning(col(OwnerRow.epoch))
         if await session.scalar(kept.execution_options(synchronize_session=False)) is None:
             raise OwnerChanged
+
+
+def _of(project: ProjectName) -> ColumnElement[bool]:
+    return (col(CursorRow.team) == project.team) & (col(CursorRow.project) == project.project)

@@ -120,7 +120,7 @@ class CursorRow(Table, table=True):
     project: str = Field(primary_key=True)
     sequence: int = Field(sa_type=BigInteger)
     event_time: datetime = time()
-    """Of the last event that was read, by the clock of metadata."""
+    """Of the newest event that was ever read, by the clock of metadata: it stays when events are read again."""
 
 
 class OwnerRow(Table, table=True):
