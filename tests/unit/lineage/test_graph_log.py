@@ -255,6 +255,7 @@ async def test_an_event_that_breaks_holds_up_only_its_project(graph: GraphRig, m
     assert await graph.tail.round()
     assert await graph.log.cursors() == {OTHER: 1}
     monkeypatch.setattr(Delta, "add", add)
+    graph.tail._stuck.clear()  # it would be tried again in two ticks
     await graph.read()
 
 

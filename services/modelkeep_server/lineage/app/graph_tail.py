@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 from uuid import uuid4
 
 import structlog
-from modelkeep.errors import ModelkeepError
+from modelkeep.errors import ModelkeepError, ResourceExhausted, Unavailable
 from modelkeep.names import ProjectName
 
 from modelkeep_server.lineage.ports.graph import EventLogs, GraphLog, OwnerChanged
@@ -23,7 +25,17 @@ log = structlog.get_logger()
 EVENTS_AT_ONCE: Final = 250
 """How many events one transaction turns into nodes and edges at most."""
 MOST_BACKOFF: Final = 32
-"""So many ticks, at most, until metadata or the database is asked again after a failure."""
+"""So many ticks, at most, until metadata or the database is asked again after a failure; and a log after its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stuck:
+    """A log that cannot be read on."""
+
+    failures: int
+    again_at: float
+    """When it is tried again, by the clock of the loop."""
+    fault: str
 
 
 class Tail:
@@ -37,6 +49,7 @@ class Tail:
         self._epoch: int | None = None
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._stuck: dict[ProjectName, _Stuck] = {}
         self.moved = asyncio.Event()
         """Set, and replaced, each time that this process has read something."""
 
@@ -47,6 +60,11 @@ class Tail:
     def wake(self) -> None:
         """There is something to read."""
         self._wake.set()
+
+    @property
+    def stuck(self) -> AbstractSet[ProjectName]:
+        """The projects whose logs cannot be read on, as far as this process knows."""
+        return self._stuck.keys()
 
     async def close(self) -> None:
         """Read no more, and let another process begin at once."""
@@ -62,6 +80,7 @@ class Tail:
         """Read a piece of each log that has more; whether there was any. False too while another process owns the graph."""
         self._epoch = await self._graph.own(self._holder)
         if self._epoch is None:
+            self._stuck.clear()  # whoever reads them now may have better luck
             return False
         try:
             busy = await self._read(self._epoch)
@@ -85,15 +104,33 @@ class Tail:
                 return busy
 
     async def _apply(self, epoch: int, project: ProjectName, after: int) -> bool:
-        events = await self._logs.events(project, after, EVENTS_AT_ONCE)
-        try:
-            return bool(events) and await self._graph.apply(epoch, project, after, events)
-        except (ModelkeepError, OwnerChanged):
-            raise
-        except Exception:
-            # The log of this project goes on when the fault is mended; the others go on now.
-            log.exception("cannot turn events into the graph", project=str(project), after=after)
+        clock = asyncio.get_running_loop().time
+        stuck = self._stuck.get(project)
+        if stuck is not None and clock() < stuck.again_at:
             return False
+        try:
+            events = await self._logs.events(project, after, EVENTS_AT_ONCE)
+            busy = bool(events) and await self._graph.apply(epoch, project, after, events)
+        except (Unavailable, ResourceExhausted, OwnerChanged):
+            raise  # it is not this log that is to blame
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+            # The log of this project goes on when the fault is mended; the others go on now.
+            self._stuck[project] = self._failed(project, after, error, stuck)
+            return False
+        self._stuck.pop(project, None)
+        return busy
+
+    def _failed(self, project: ProjectName, after: int, error: Exception, stuck: _Stuck | None) -> _Stuck:
+        """What to remember of a log that could not be read on. A fault is told in full once, later that it is still there."""
+        fault = f"{type(error).__name__} after {after}"
+        failures = stuck.failures + 1 if stuck else 1
+        if stuck is None or stuck.fault != fault:
+            log.error("cannot turn events into the graph", project=str(project), after=after, exc_info=error)
+        else:
+            words = {"project": str(project), "after": after, "failures": failures, "error": type(error).__name__}
+            log.warning("still cannot turn events into the graph", **words)
+        seconds = self._tick_seconds * min(2**failures, MOST_BACKOFF)
+        return _Stuck(failures, asyncio.get_running_loop().time() + seconds, fault)
 
     async def _run(self) -> None:
         failures = 0
