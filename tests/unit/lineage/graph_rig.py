@@ -244,6 +244,15 @@ def _check_ranks(edges: Sequence[Mapping[str, Any]], fans: Sequence[Mapping[str,
     }
 
 
+def layered(graph: GraphRig, depth: int = 6, width: int = 3) -> None:
+    """Generations of runs, each of which uses all versions of the generation before."""
+    for level in range(depth):
+        for i in range(width):
+            for above in range(width if level else 0):
+                graph.used(f"gen{level - 1}-{above}:v0", f"run{level}-{i}")
+            graph.made(f"gen{level}-{i}:v0", f"run{level}-{i}")
+
+
 def short(node: Node) -> str:
     """`digits:v3`, or the id of a run."""
     return node.run_id or node.shown_name

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from modelkeep_server.lineage.app.graph_walk import Walk
 from modelkeep_server.lineage.domain.graph import Direction
-from modelkeep_server.lineage.domain.graph_ids import Depths, IdSet
-from modelkeep_server.lineage.domain.graph_paths import Subgraph
+from modelkeep_server.lineage.domain.graph_ids import Depths, IdSet, Numbers
+from modelkeep_server.lineage.domain.graph_paths import Subgraph, Told
 from modelkeep_server.lineage.domain.graph_walk import fold
 
 from tests.unit.lineage.memory_steps import Drawn, MemorySteps
@@ -92,17 +92,24 @@ async def test_a_subgraph_holds_all_ways_and_nothing_else(edges, source, target)
     if source not in walk:
         assert source not in above
         return
-    levels = list(subgraph.levels(source))
-    nodes = [node for _, level in levels for node, _ in level]
-    assert set(nodes) == {*(above.keys() & below.keys()), source}
-    assert len(nodes) == len(set(nodes))
+    steps_through = list(subgraph.reached(source))
+    nodes = [(depth, node) for depth, node, edge in steps_through if edge is None]
+    nodes = list(dict.fromkeys(nodes))
+    assert nodes == sorted(nodes), "level by level, and by id"
+    assert {node for _, node in nodes} == {*(above.keys() & below.keys()), source}
     told: set[int] = set()
     pairs = []
-    for _, level in levels:
-        for node, between in level:
-            told.add(node)
-            assert all({*pair} <= told for pair in between), "an edge comes after both of its ends"
-            pairs += between
+    answer, last = Told(), 0
+    for depth, node, pair in steps_through:
+        assert node not in told or node == last, "each node once"
+        told.add(node)
+        last = node
+        answer.add(depth, node, pair)
+        if pair is not None:
+            assert {*pair} <= told, "an edge comes after both of its ends"
+            pairs.append(pair)
+    assert [(depth, node) for node, depth, _ in answer.nodes()] == nodes
+    assert [pair for _, _, some in answer.nodes() for pair in some] == pairs
     assert len(pairs) == len(set(pairs))
     assert set(pairs) == {(e.source, e.target) for e in steps.edges if {e.source, e.target} <= told}
 
@@ -115,6 +122,10 @@ def test_a_set_of_ids_is_a_set(groups) -> None:
         known |= group
         assert len(ids) == len(known)
     assert all(id_ in ids for id_ in known)
+    assert list(ids) == sorted(known)
+    one_by_one = IdSet()
+    assert [one_by_one.add(id_) for group in groups for id_ in sorted(group)].count(True) == len(known) == len(one_by_one)
+    assert list(one_by_one) == list(ids)
     assert not any(id_ + 1 in ids for id_ in known if id_ + 1 not in known)
 
 
@@ -123,6 +134,17 @@ def test_depths_are_kept_in_two_bytes() -> None:
     depths.set([1, 70_000], 7)
     depths.set([2], 1_000_000)
     assert [depths.get(id_) for id_ in (1, 70_000, 2, 3)] == [7, 7, 0xFFFF, 0]
+
+
+def test_numbers_are_zero_until_they_are_given() -> None:
+    numbers = Numbers()
+    assert [numbers.get(70_000), numbers.swap(70_000, 7), numbers.swap(70_000, 8), numbers.get(70_000), numbers.get(1)] == [
+        0,
+        0,
+        7,
+        8,
+        0,
+    ]
 
 
 @pytest.mark.parametrize(

@@ -94,10 +94,10 @@ class GraphApp:
         """What two nodes both come from, nearest first, and whether the answer lags."""
         query = ask.query()
         after = page.position(*query, of=(int, int)) or (0, 0)
-        with self._questions.walking():
-            one = await self._questions.start(caller, ask.first, ask.as_of)
-            other = await self._questions.start(caller, ask.second, ask.as_of)
-            view = View(self._graph, caller, ask.filter)
+        one = await self._questions.start(caller, ask.first, ask.as_of)
+        other = await self._questions.start(caller, ask.second, ask.as_of)
+        view = View(self._graph, caller, ask.filter)
+        async with self._questions.walking():
             found = await self._common(view, one, other, (after[0], after[1]), page.size + 1)
         depths = {node: depth for depth, node in found[: page.size]}
         nodes = tuple(await view.nodes(depths, one.moment)) if depths else ()
@@ -121,9 +121,9 @@ class GraphApp:
 
     async def get_impact(self, caller: Caller, name: GraphName, as_of: datetime | None) -> Impact:
         """What was made from a node, in short."""
-        with self._questions.walking():
-            start = await self._questions.start(caller, name, as_of)
-            view = View(self._graph, caller)
+        start = await self._questions.start(caller, name, as_of)
+        view = View(self._graph, caller)
+        async with self._questions.walking():
             walk = self._questions.walk(start.node, Direction.DOWNSTREAM, start.moment)
             by_label: Counter[int] = Counter()
             async for batch in self._all(walk):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from asyncio import gather
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 from modelkeep.errors import NotFound, RunNotFound, TooBusy, VersionNotFound
 from modelkeep.names import RunName
@@ -21,6 +22,13 @@ from modelkeep_server.lineage.domain.graph_walk import Batch
 from modelkeep_server.lineage.domain.limits import Limits
 from modelkeep_server.lineage.ports.graph import GraphReads
 from modelkeep_server.runtime.callers import Caller
+
+T = TypeVar("T")
+
+TURN_SECONDS: Final = 1.0
+"""How long a walk waits until it may begin, while there are too many."""
+MORE_SECONDS: Final = 30.0
+"""How long one waits that has begun, and is to go on."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -41,7 +49,7 @@ class Questions:
         self.graph = graph
         self.limits = limits
         self._freshness = freshness
-        self._walks = 0
+        self._turns = asyncio.Semaphore(limits.max_walks)
 
     async def start(self, caller: Caller, name: GraphName, as_of: datetime | None) -> Start:
         """Where a question about a run or a version begins, once its events are read.
@@ -64,19 +72,34 @@ class Questions:
             return Moment((as_of - _EPOCH) // timedelta(microseconds=1), is_past=True)
         return Moment(await self.graph.latest(), is_past=False)
 
-    @contextmanager
-    def walking(self) -> Iterator[None]:
-        """One walk more, unless there are too many. Raises TooBusy."""
-        most = self.limits.max_walks
-        if self._walks >= most:
-            raise TooBusy(
-                f"{most} walks go through the graph here, which is the limit; try again in 1 s", retry_after_seconds=1
-            )
-        self._walks += 1
+    @asynccontextmanager
+    async def walking(self, *, has_begun: bool = False) -> AsyncIterator[None]:
+        """One walk more, as soon as there are not too many. Raises TooBusy.
+
+        Only for as long as this server works on it: never while events are waited for, or while somebody reads an answer.
+        """
+        try:
+            async with asyncio.timeout(MORE_SECONDS if has_begun else TURN_SECONDS):
+                await self._turns.acquire()
+        except TimeoutError:
+            message = f"{self.limits.max_walks} walks go through the graph here, which is the limit; try again in 1 s"
+            raise TooBusy(message, retry_after_seconds=1) from None
         try:
             yield
         finally:
-            self._walks -= 1
+            self._turns.release()
+
+    async def in_turns(self, parts: AsyncGenerator[T]) -> AsyncIterator[T]:
+        """What a walk tells, each part in a turn of its own: who stops reading keeps nobody else from walking."""
+        has_begun = False
+        async with aclosing(parts):
+            while True:
+                async with self.walking(has_begun=has_begun):
+                    part = await anext(parts, None)
+                if part is None:
+                    return
+                yield part
+                has_begun = True
 
     def walk(self, root: Node, direction: Direction, moment: Moment, group_from: int = 0) -> Walk:
         """A walk from a node."""

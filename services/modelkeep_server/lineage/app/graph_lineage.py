@@ -6,7 +6,7 @@ first answer: so nothing comes twice and nothing is left out, whatever happened 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
 from typing import Final
 
@@ -46,13 +46,13 @@ ALL: Final = 10**17
 async def lineage(questions: Questions, caller: Caller, ask: LineageAsk) -> AsyncIterator[Part]:
     """The parts of the answer."""
     position = Page(token=ask.continuation).position(*ask.query(), of=(int,) * 6)
-    with questions.walking():
-        start = await questions.start(caller, ask.name, ask.as_of)
-        moment, cut = start.moment, Cut()
-        if position:
-            moment, cut = Moment(position[0], is_past=moment.is_past), Cut(*position[1:])
-        async for part in _Telling(questions, View(questions.graph, caller, ask.filter), ask, moment, cut).parts(start):
-            yield part
+    start = await questions.start(caller, ask.name, ask.as_of)
+    moment, cut = start.moment, Cut()
+    if position:
+        moment, cut = Moment(position[0], is_past=moment.is_past), Cut(*position[1:])
+    telling = _Telling(questions, View(questions.graph, caller, ask.filter), ask, moment, cut)
+    async for part in questions.in_turns(telling.parts(start)):
+        yield part
 
 
 class _Telling:
@@ -74,7 +74,7 @@ class _Telling:
         """The same of the nodes that are found now."""
         self._end: Truncation | None = None
 
-    async def parts(self, start: Start) -> AsyncIterator[Part]:
+    async def parts(self, start: Start) -> AsyncGenerator[Part]:
         """All parts; the last one tells how it ended."""
         root = start.node
         self._shown.add_new([root.id])

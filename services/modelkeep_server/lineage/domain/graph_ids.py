@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 _BITS: Final = 15
@@ -28,6 +28,25 @@ class IdSet:
 
     def __len__(self) -> int:
         return self._count
+
+    def __iter__(self) -> Iterator[int]:
+        """In ascending order."""
+        for number in sorted(self._pages):
+            page = self._pages[number]
+            place = page.find(1)
+            while place >= 0:
+                yield number << _BITS | place
+                place = page.find(1, place + 1)
+
+    def add(self, id_: int) -> bool:
+        """Add an id; whether it was not there."""
+        page = self._pages.get(id_ >> _BITS)
+        if page is None:
+            page = self._pages[id_ >> _BITS] = bytearray(_PAGE)
+        is_new = not page[id_ & _MASK]
+        page[id_ & _MASK] = 1
+        self._count += is_new
+        return is_new
 
     def add_new(self, ids: Iterable[int]) -> list[int]:
         """Add ids; those that were not there, each once, in ascending order."""
@@ -61,5 +80,25 @@ class Depths:
 
     def get(self, id_: int) -> int:
         """The depth of an id; 0 for one that has none."""
+        page = self._pages.get(id_ >> _BITS)
+        return 0 if page is None else page[id_ & _MASK]
+
+
+class Numbers:
+    """A number for each id; four bytes each."""
+
+    def __init__(self) -> None:
+        self._pages: dict[int, array[int]] = {}
+
+    def swap(self, id_: int, number: int) -> int:
+        """Give an id a number; the one that it had, or 0."""
+        page = self._pages.get(id_ >> _BITS)
+        if page is None:
+            page = self._pages[id_ >> _BITS] = array("i", bytes(4 * _PAGE))
+        before, page[id_ & _MASK] = page[id_ & _MASK], number
+        return before
+
+    def get(self, id_: int) -> int:
+        """The number of an id; 0 for one that has none."""
         page = self._pages.get(id_ >> _BITS)
         return 0 if page is None else page[id_ & _MASK]
