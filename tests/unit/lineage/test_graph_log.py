@@ -7,6 +7,7 @@ import random
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from modelkeep.names import CollectionName, ProjectName
@@ -14,7 +15,7 @@ from modelkeep_server.database.clock import Clock
 from modelkeep_server.database.engine import Database
 from modelkeep_server.lineage.domain.graph_delta import Delta
 from modelkeep_server.lineage.ports.graph import OwnerChanged
-from modelkeep_server.lineage.store import graph_log
+from modelkeep_server.lineage.store import graph_log, graph_write
 from modelkeep_server.lineage.store.graph_log import SqlGraphLog
 from modelkeep_server.lineage.store.graph_node import delete_node_of_run, node_of_run
 from sqlalchemy.exc import DBAPIError
@@ -294,6 +295,27 @@ class TestRuns:
         told = (await graph.lineage(run("train"))).nodes[0].node
         assert (told.id, told.label.type, told.display_name, told.external) == (node, "train", "happy-hill-1", False)
         assert told.create_time == BEGIN
+
+    async def test_a_run_that_is_begun_while_events_are_written(self, graph: GraphRig, monkeypatch: pytest.MonkeyPatch) -> None:
+        """They were read before as those of an external run."""
+        if graph.database.is_sqlite:
+            pytest.skip("SQLite has one writer at a time")
+        graph.used(graph.made("data:v0"), "train")
+        await graph.read()
+        graph.made("model:v0", "train")
+        graph.used("data:v0", "train", uid_="u-another")
+        update = graph_write._update
+
+        async def meanwhile(*given: Any) -> None:
+            await self.begin(graph, "train")
+            await update(*given)
+
+        monkeypatch.setattr(graph_write, "_update", meanwhile)
+        await graph.read()
+        told = (await graph.lineage(run("train"))).nodes[0].node
+        assert (told.label.type, told.display_name, told.external) == ("train", "happy-hill-1", False)
+        assert told.create_time == BEGIN
+        await graph.dump()
 
     async def test_a_deleted_run_stays_as_a_tombstone(self, graph: GraphRig) -> None:
         """SEM-47, 51."""

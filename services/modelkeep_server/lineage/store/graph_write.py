@@ -71,28 +71,37 @@ async def _insert(session: AsyncSession, nodes: Sequence[NodeSeen], labels: Mapp
 
 
 async def _update(session: AsyncSession, pairs: Iterable[tuple[Any, NodeSeen]], labels: Mapping[str, int]) -> None:
-    """Tell nodes that are there what they do not know yet."""
-    changes, moved = [], []
+    """Tell nodes that are there what they do not know yet, and write nothing else of them.
+
+    A run may be begun meanwhile: then what was said there holds, so whether it is external is looked at once more.
+    """
+    changes: dict[tuple[bool, frozenset[str]], list[dict[str, Any]]] = {}
+    moved = []
     for row, node in pairs:
-        now = {"label_id": row.label_id, "number": row.number, "digest": row.digest, "display_name": row.display_name}
-        now |= {"create_time": row.create_time, "state_time": row.state_time}
-        news = dict(now)
-        if not node.is_guess:
-            news |= {"label_id": labels[node.label], "number": node.number, "digest": node.digest or row.digest}
-        is_told = not node.run_id or row.is_external
-        if node.create_time and is_told:
-            news["create_time"] = min(node.create_time, row.create_time or node.create_time)
-        words = (node.told_time or EARLIEST, node.display_name)
-        if node.run_id and row.is_external and words > (row.state_time or EARLIEST, row.display_name):
-            news |= {"state_time": node.told_time, "display_name": node.display_name}
-        if news != now:
-            changes.append({"b_id": row.id, **news})
-        if news["label_id"] != row.label_id:
+        if news := _news(row, node, labels):
+            changes.setdefault((bool(node.run_id), frozenset(news)), []).append({"b_id": row.id, **news})
+        if "label_id" in news:
             moved.append(row.id)
-    if changes:
-        await session.execute(_NODE.update().where(_NODE.c.id == bindparam("b_id")), changes)
+    for (is_run, _), rows in changes.items():
+        statement = _NODE.update().where(_NODE.c.id == bindparam("b_id"))
+        await session.execute(statement.where(_NODE.c.is_external) if is_run else statement, rows)
     if moved:
         await unsettle(session, moved)
+
+
+def _news(row: Any, node: NodeSeen, labels: Mapping[str, int]) -> dict[str, Any]:
+    """What a row does not say yet. Of a run that somebody began, nothing: whoever did knows better."""
+    told: dict[str, Any] = {}
+    if node.run_id and not row.is_external:
+        return told
+    if not node.is_guess:
+        told = {"label_id": labels[node.label], "number": node.number, "digest": node.digest or row.digest}
+    if node.create_time:
+        told["create_time"] = min(node.create_time, row.create_time or node.create_time)
+    words = (node.told_time or EARLIEST, node.display_name)
+    if node.run_id and words > (row.state_time or EARLIEST, row.display_name):
+        told |= {"state_time": node.told_time, "display_name": node.display_name}
+    return {name: value for name, value in told.items() if getattr(row, name) != value}
 
 
 @dataclass(frozen=True, slots=True)
