@@ -7,16 +7,18 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from modelkeep.errors import TooBusy
+from modelkeep.errors import LimitExceeded, TooBusy
 from modelkeep_server.database.engine import Database
 from modelkeep_server.database.paging import Page
-from modelkeep_server.lineage.app import graph_base, graph_paths
+from modelkeep_server.lineage.app import graph as graph_app
+from modelkeep_server.lineage.app import graph_base, graph_lineage, graph_paths
 from modelkeep_server.lineage.app.graph_show import Parts
 from modelkeep_server.lineage.domain.graph import NodeFilter
 from modelkeep_server.lineage.domain.graph_ask import CommonAsk, LineageAsk, PathsAsk
 from modelkeep_server.lineage.domain.limits import Limits
+from modelkeep_server.lineage.store.graph_read import SqlGraph
 
-from tests.unit.lineage.graph_rig import CALLER, UP, GraphRig, layered, names, version
+from tests.unit.lineage.graph_rig import CALLER, UP, GraphRig, layered, names, run, version
 
 
 @pytest.fixture
@@ -125,3 +127,77 @@ async def test_ways_with_too_many_edges_are_truncated(graph: GraphRig, monkeypat
     assert told.truncation
     assert "edges" in told.truncation.reason
     assert told.truncation.continuation == ""
+
+
+async def test_common_ancestors_beyond_the_limit_are_refused(graph: GraphRig) -> None:
+    """SEM-53: nobody knows which would be the nearest."""
+    layered(graph)
+    await graph.read()
+    ask = CommonAsk(version("gen5-0:v0"), version("gen1-1:v0"))
+    assert (await graph.app.list_common_ancestors(CALLER, ask, Page()))[0].items
+    small = GraphRig(graph.database, graph.logs, Limits(max_walked=9))
+    with pytest.raises(LimitExceeded, match="first comes from 9 nodes or more"):
+        await small.app.list_common_ancestors(CALLER, ask, Page())
+    with pytest.raises(LimitExceeded, match="second comes from"):
+        await small.app.list_common_ancestors(CALLER, CommonAsk(ask.second, ask.first), Page())
+
+
+async def test_pages_of_common_ancestors_are_of_one_moment(graph: GraphRig) -> None:
+    """What is logged between them is not among them."""
+    layered(graph, depth=3)
+    await graph.read()
+    ask = CommonAsk(version("gen2-0:v0"), version("gen2-1:v0"))
+    whole, _ = await graph.app.list_common_ancestors(CALLER, ask, Page(100))
+    listing, _ = await graph.app.list_common_ancestors(CALLER, ask, Page(2))
+    found = list(listing.items)
+    for i in range(5):
+        graph.made(f"late:v{i}", "ingest")
+        graph.used(f"late:v{i}", "run0-0")
+    await graph.read()
+    while listing.next_token:
+        listing, _ = await graph.app.list_common_ancestors(CALLER, ask, Page(2, listing.next_token))
+        found += listing.items
+    assert [shown.node.id for shown in found] == [shown.node.id for shown in whole.items]
+
+
+async def test_a_walk_that_goes_too_far_says_so(graph: GraphRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SEM-53: one that was asked to go no farther does not."""
+    layered(graph)
+    await graph.read()
+    monkeypatch.setattr(graph_lineage, "FARTHEST", 3)
+    told = await graph.lineage(version("gen5-0:v0"), UP)
+    assert told.truncation
+    assert "3 levels" in told.truncation.reason
+    assert max(shown.depth for shown in told.nodes) == 3
+    assert (await graph.lineage(version("gen5-0:v0"), UP, max_depth=3)).truncation is None
+    assert (await graph.lineage(version("gen0-0:v0"), UP)).truncation is None, "it ended before"
+
+
+async def test_an_impact_with_too_many_aliases_says_so(graph: GraphRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SEM-53: the names are the first ones all the same, and the number is a lower bound."""
+    graph.made("model:v0", "train")
+    for i in range(7):
+        graph.pointed(f"alias-{i}", 0, 1)
+    await graph.read()
+    monkeypatch.setattr(graph_app, "MOST_ALIASES", 3)
+    impact = await graph.app.get_impact(CALLER, run("train"), None)
+    assert [name.rpartition("/")[2] for name in impact.aliases] == ["alias-0", "alias-1", "alias-2"]
+    assert (impact.alias_count, impact.truncation) == (7, None)
+    monkeypatch.setattr(graph_app, "ALIASES_READ", 7)
+    assert (await graph.app.get_impact(CALLER, run("train"), None)).truncation is None
+    monkeypatch.setattr(graph_app, "ALIASES_READ", 5)
+    impact = await graph.app.get_impact(CALLER, run("train"), None)
+    assert impact.truncation
+    assert "aliases" in impact.truncation.reason
+    assert (impact.alias_count, impact.truncation.continuation) == (5, "")
+
+
+async def test_a_group_that_emptied_meanwhile_is_left_out(graph: GraphRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its runs were begun between the step that met it and the count: they have another label now."""
+    for i in range(6):
+        graph.used(graph.made("data:v0") if not i else "data:v0", f"sweep-{i}")
+    await graph.read()
+    monkeypatch.setattr(SqlGraph, "degrees", lambda _self, _fans: asyncio.sleep(0, {}))
+    told = await graph.lineage(version("data:v0"))
+    assert names(told) == ["data:v0"]
+    assert told.groups == []

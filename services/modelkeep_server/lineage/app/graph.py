@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import datetime
 from heapq import nsmallest
+from itertools import chain
 from typing import Final
 
-from modelkeep.errors import InvalidArgument, InvalidPageToken
+from modelkeep.errors import InvalidArgument, InvalidPageToken, LimitExceeded
 from modelkeep.names import CollectionName
 
 from modelkeep_server.database.paging import Listing, Page, token
-from modelkeep_server.lineage.app.graph_base import Questions, Start
+from modelkeep_server.lineage.app.graph_base import Questions
 from modelkeep_server.lineage.app.graph_lineage import lineage
 from modelkeep_server.lineage.app.graph_paths import paths
 from modelkeep_server.lineage.app.graph_show import GROUP, Moment, View
@@ -41,6 +42,7 @@ MOST_ALIASES: Final = 1000
 """How many groups and aliases an Impact tells."""
 ALIASES_READ: Final = 100_000
 LABELS_AT_ONCE: Final = 500
+"""How many aliases are read at most, of so many collections at once."""
 
 
 class GraphApp:
@@ -91,30 +93,47 @@ class GraphApp:
         return paths(self._questions, caller, ask)
 
     async def list_common_ancestors(self, caller: Caller, ask: CommonAsk, page: Page) -> tuple[Listing[Shown], bool]:
-        """What two nodes both come from, nearest first, and whether the answer lags."""
+        """What two nodes both come from, nearest first, and whether the answer lags.
+
+        Raises LimitExceeded when a node comes from more than a walk may meet: what is nearest cannot be told then.
+        """
         query = ask.query()
-        after = page.position(*query, of=(int, int)) or (0, 0)
+        position = page.position(*query, of=(int,) * 3)
         one = await self._questions.start(caller, ask.first, ask.as_of)
         other = await self._questions.start(caller, ask.second, ask.as_of)
         view = View(self._graph, caller, ask.filter)
+        moment, after = one.moment, (0, 0)
+        if position:  # all pages are as of the moment of the first
+            moment, after = Moment(position[0], moment.is_past), (position[1], position[2])
+        walks = [self._questions.walk(start.node, Direction.UPSTREAM, moment) for start in (one, other)]
         async with self._questions.walking():
-            found = await self._common(view, one, other, (after[0], after[1]), page.size + 1)
+            found = await self._common(view, walks, after, page.size + 1)
         depths = {node: depth for depth, node in found[: page.size]}
-        nodes = tuple(await view.nodes(depths, one.moment)) if depths else ()
-        following = token(list(found[page.size - 1]), *query) if len(found) > page.size else ""
+        nodes = tuple(await view.nodes(depths, moment)) if depths else ()
+        following = token([moment.as_of, *found[page.size - 1]], *query) if len(found) > page.size else ""
         return Listing(nodes, following), one.is_lagging or other.is_lagging
 
-    async def _common(self, view: View, one: Start, other: Start, after: tuple[int, int], most: int) -> list[tuple[int, int]]:
+    async def _common(self, view: View, walks: Sequence[Walk], after: tuple[int, int], most: int) -> list[tuple[int, int]]:
         """The first common ancestors after a place, as the sum of the distances and the node."""
+        one, other = walks
         depths = Depths()
-        async for batch in self._all(self._questions.walk(one.node, Direction.UPSTREAM, one.moment)):
+        async for batch in self._all(one):
             depths.set(batch.nodes, batch.depth)
+        self._require_whole(one, "first")
         found: list[tuple[int, int]] = []
-        async for batch in self._all(self._questions.walk(other.node, Direction.UPSTREAM, one.moment)):
+        async for batch in self._all(other):
             common = [node for node in batch.nodes if depths.get(node)]
             near = [(depths.get(node) + batch.depth, node) for node in await view.passing(common, batch.labels)]
             found = nsmallest(most, [*found, *(place for place in near if place > after)])
+        self._require_whole(other, "second")
         return found
+
+    def _require_whole(self, walk: Walk, field: str) -> None:
+        """Raises LimitExceeded for a walk that met as many nodes as it may."""
+        if self._questions.is_spent(walk):
+            most = self._questions.limits.max_walked
+            message = f"{field} comes from {most:,} nodes or more, which is the limit of this server; ask for a node farther up"
+            raise LimitExceeded(message, field=field, limit=most)
 
     def _all(self, walk: Walk) -> AsyncIterator[Batch]:
         return self._questions.everything(walk)
@@ -134,24 +153,34 @@ class GraphApp:
             for id_, count in by_label.items():
                 counts[labels[id_].kind] += count
             groups = _groups(view, start.node, labels.values(), by_label)
-            names, alias_count = await self._aliases(view, start.node, walk, labels.values())
-        truncation = Truncation(self._questions.spent_reason(), "") if spent else None
-        return Impact(counts, groups, tuple(names[:MOST_ALIASES]), alias_count, truncation, start.is_lagging)
+            names, alias_count, is_whole = await self._aliases(view, start.node, walk, labels.values())
+        truncation = None
+        if spent:
+            truncation = Truncation(self._questions.spent_reason(), "")
+        elif not is_whole:
+            truncation = Truncation(f"more than {ALIASES_READ:,} aliases of {LABELS_AT_ONCE} collections were not counted", "")
+        return Impact(counts, groups, tuple(names), alias_count, truncation, start.is_lagging)
 
-    async def _aliases(self, view: View, root: Node, walk: Walk, labels: Collection[Label]) -> tuple[list[str], int]:
-        """The names of the aliases that point to what was met, as far as they may be told, and how many there are."""
+    async def _aliases(self, view: View, root: Node, walk: Walk, labels: Collection[Label]) -> tuple[list[str], int, bool]:
+        """The first names of the aliases that point to what was met, as far as they may be told; how many there are; and
+        whether all were looked at.
+        """
         collections = {label.id: label for label in (*labels, root.label) if label.kind is NodeKind.VERSION}
         names: list[str] = []
-        count = 0
+        count, is_whole = 0, True
         ids = sorted(collections)
         for start in range(0, len(ids), LABELS_AT_ONCE):
-            for label_id, node, alias in await self._graph.aliases(ids[start : start + LABELS_AT_ONCE], ALIASES_READ):
-                if node in walk:
-                    count += 1
-                    label = collections[label_id]
-                    if view.may_see(label):
-                        names.append(str(CollectionName(label.team, label.project, label.collection).alias(alias)))
-        return sorted(names), count
+            rows = await self._graph.aliases(ids[start : start + LABELS_AT_ONCE], ALIASES_READ + 1)
+            is_whole &= len(rows) <= ALIASES_READ
+            met = [(collections[label], alias) for label, node, alias in rows[:ALIASES_READ] if node in walk]
+            count += len(met)
+            told = (
+                str(CollectionName(label.team, label.project, label.collection).alias(alias))
+                for label, alias in met
+                if view.may_see(label)
+            )
+            names = nsmallest(MOST_ALIASES, chain(names, told))
+        return names, count, is_whole
 
 
 def _group(token_: str) -> list[int]:

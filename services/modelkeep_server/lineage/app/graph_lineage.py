@@ -1,7 +1,11 @@
 """StreamLineage: a walk from a run or a version, breadth first, shown in parts.
 
 A continuation names a place in the walk. The walk is gone through again up to there, by ids alone, as of the moment of the
-first answer: so nothing comes twice and nothing is left out, whatever happened since.
+first answer: so what happens later does not move the place, nothing comes twice, and nothing is left out. There are exceptions.
+An event that happened before that moment may be read after it, from another log or after a reset; and a node may get another
+label, when a run that was known from events alone is begun or a copy was read before its origin, which moves it into another
+group or out of one. Then the walk is another one: what comes before the place in it and was not told is left out, and
+what was told and comes after it comes again. Who needs the whole as it is asks once more without a continuation.
 """
 
 from __future__ import annotations
@@ -110,6 +114,8 @@ class _Telling:
                     if self._questions.is_spent(walk):
                         self._end = Truncation(self._questions.spent_reason(), "")
                         return
+        if not self._ask.max_depth and not all(walk.is_over for walk in walks):
+            self._end = Truncation(f"the walk went {farthest:,} levels far, which is the limit; begin farther on", "")
 
     def _tell(self, place: Cut, batch: Batch, newly: Sequence[int]) -> Iterator[None]:
         """Note what a batch found, from the node on where an earlier answer stopped; gives way after each thing.

@@ -100,16 +100,17 @@ class View:
         return Link(self.shown(node, depth, moment), self._told(edge, labels))
 
     async def groups(self, fans: Mapping[Fan, int], moment: Moment) -> list[Group]:
-        """Fans by their depths, each told as a group."""
+        """Fans by their depths, each told as a group. One that is empty by now is left out: its nodes got another label."""
         labels = await self.labels({fan.label_id for fan in fans})
         if moment.is_past:
             counts = await self._graph.counts(fans.keys(), moment.as_of, MOST_COUNTED)
         else:
             counts = await self._graph.degrees(fans.keys())
         return [
-            Group(fan, label, counts[fan], depth, not self.may_see(label), group_token(fan, moment))
+            Group(fan, label, count, depth, not self.may_see(label), group_token(fan, moment))
             for fan, depth in fans.items()
-            for label in (labels[fan.label_id],)
+            for label, count in ((labels[fan.label_id], counts.get(fan, 0)),)
+            if count
         ]
 
 

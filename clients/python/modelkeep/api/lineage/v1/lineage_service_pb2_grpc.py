@@ -296,7 +296,8 @@ class LineageServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListCommonAncestors(self, request, context):
-        """Lists what two nodes both come from, the nearest first. Needs: read on the team.
+        """Lists what two nodes both come from, the nearest first. LIMIT_EXCEEDED when one of them comes from more nodes than one walk
+        meets on this server: there may be nearer ones among those that were not met. Needs: read on the team.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -123,7 +123,9 @@ class LineageServiceStub:
     depths count from the source. Needs: read on the team.
     """
     ListCommonAncestors: _grpc.UnaryUnaryMultiCallable[_lineage_service_pb2.ListCommonAncestorsRequest, _lineage_service_pb2.ListCommonAncestorsResponse]
-    """Lists what two nodes both come from, the nearest first. Needs: read on the team."""
+    """Lists what two nodes both come from, the nearest first. LIMIT_EXCEEDED when one of them comes from more nodes than one walk
+    meets on this server: there may be nearer ones among those that were not met. Needs: read on the team.
+    """
     GetImpact: _grpc.UnaryUnaryMultiCallable[_lineage_service_pb2.GetImpactRequest, _lineage_service_pb2.Impact]
     """Tells in short what would be touched if a version, or all that a run did, were bad: what was made from it, directly or not,
     and which aliases point there. Needs: read on the team.
@@ -211,7 +213,9 @@ class LineageServiceAsyncStub(LineageServiceStub):
     depths count from the source. Needs: read on the team.
     """
     ListCommonAncestors: _aio.UnaryUnaryMultiCallable[_lineage_service_pb2.ListCommonAncestorsRequest, _lineage_service_pb2.ListCommonAncestorsResponse]  # type: ignore[assignment]
-    """Lists what two nodes both come from, the nearest first. Needs: read on the team."""
+    """Lists what two nodes both come from, the nearest first. LIMIT_EXCEEDED when one of them comes from more nodes than one walk
+    meets on this server: there may be nearer ones among those that were not met. Needs: read on the team.
+    """
     GetImpact: _aio.UnaryUnaryMultiCallable[_lineage_service_pb2.GetImpactRequest, _lineage_service_pb2.Impact]  # type: ignore[assignment]
     """Tells in short what would be touched if a version, or all that a run did, were bad: what was made from it, directly or not,
     and which aliases point there. Needs: read on the team.
@@ -410,7 +414,9 @@ class LineageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _lineage_service_pb2.ListCommonAncestorsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_lineage_service_pb2.ListCommonAncestorsResponse, _abc.Awaitable[_lineage_service_pb2.ListCommonAncestorsResponse]]:
-        """Lists what two nodes both come from, the nearest first. Needs: read on the team."""
+        """Lists what two nodes both come from, the nearest first. LIMIT_EXCEEDED when one of them comes from more nodes than one walk
+        meets on this server: there may be nearer ones among those that were not met. Needs: read on the team.
+        """
 
     @_abc_1.abstractmethod
     def GetImpact(
