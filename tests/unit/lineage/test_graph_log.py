@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -17,9 +16,8 @@ from modelkeep_server.lineage.domain.graph_delta import Delta
 from modelkeep_server.lineage.ports.graph import OwnerChanged
 from modelkeep_server.lineage.store import graph_log, graph_write
 from modelkeep_server.lineage.store.graph_log import SqlGraphLog
-from modelkeep_server.lineage.store.graph_node import delete_node_of_run, node_of_run
+from modelkeep_server.lineage.store.graph_node import delete_node_of_run, node_of_run, unsettle
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from tests.servers import postgres_url
 from tests.unit.lineage.graph_rig import (
@@ -113,45 +111,6 @@ async def test_events_count_once(graph: GraphRig) -> None:
     assert await graph.dump() == expected
 
 
-async def test_what_is_known_now_stays_while_events_are_read_again(graph: GraphRig) -> None:
-    """Questions are asked as of the newest event that was ever read; the first piece of a log is older."""
-    graph.made("data:v0", "ingest")
-    graph.used("data:v0", "train")
-    graph.made("model:v0", "train")
-    await graph.read()
-    latest = await graph.graph.latest()
-    expected = names(await graph.lineage(version("data:v0")))
-    await graph.log.forget()
-    epoch = await graph.log.own(graph.tail._holder)
-    assert epoch is not None
-    assert await graph.log.apply(epoch, PROJECT, 0, await graph.logs.events(PROJECT, 0, 1))
-    assert await graph.graph.latest() == latest
-    assert names(await graph.lineage(version("data:v0"))) == expected
-
-
-async def test_a_log_that_is_to_be_read_again_is(graph: GraphRig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also when that was said while a piece of it was being written."""
-    if graph.database.is_sqlite:
-        pytest.skip("SQLite has one writer at a time")
-    graph.made("data:v0", "ingest")
-    epoch = await graph.log.own("me")
-    assert epoch is not None
-    await graph.log.apply(epoch, PROJECT, 0, await graph.logs.events(PROJECT, 0, 1))
-    graph.used("data:v0", "train")
-    forgetting: list[asyncio.Task[None]] = []
-    graph_write = graph_log.write
-
-    async def meanwhile(session: AsyncSession, delta: Delta) -> None:
-        forgetting.append(asyncio.create_task(graph.log.forget()))
-        await asyncio.wait(forgetting, timeout=0.3)  # it waits for this transaction to end
-        await graph_write(session, delta)
-
-    monkeypatch.setattr(graph_log, "write", meanwhile)
-    assert await graph.log.apply(epoch, PROJECT, 1, await graph.logs.events(PROJECT, 1, 1))
-    await forgetting[0]
-    assert await graph.log.cursors() == {PROJECT: 0}
-
-
 async def test_a_late_owner_is_fenced(graph: GraphRig) -> None:
     """Its lease ran out while it slept; what it does then changes nothing (M-GC-8's way)."""
     graph.made("data:v0")
@@ -164,10 +123,14 @@ async def test_a_late_owner_is_fenced(graph: GraphRig) -> None:
     assert epoch == late + 1
     with pytest.raises(OwnerChanged):
         await graph.log.apply(late, PROJECT, 0, events)
-    with pytest.raises(OwnerChanged):
-        await graph.log.settle(late)
     assert await graph.log.cursors() == {}
     assert await tomorrow.apply(epoch, PROJECT, 0, events)
+    await graph.database.write(lambda session: unsettle(session, [1]))
+    with pytest.raises(OwnerChanged):
+        await graph.log.settle(late)
+    with pytest.raises(OwnerChanged):
+        await graph.log.set_back(late, PROJECT, 1)
+    assert await tomorrow.settle(epoch)
     await tomorrow.release("second")
     with pytest.raises(OwnerChanged):
         await tomorrow.apply(epoch, PROJECT, 1, events)

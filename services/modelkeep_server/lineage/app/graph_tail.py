@@ -95,6 +95,7 @@ class Tail:
         token, busy = "", False
         while True:
             heads, token = await self._logs.heads(token)
+            busy |= await self._set_back(epoch, heads, cursors)
             for project, after in _behind(heads, cursors).items():
                 busy |= await self._apply(epoch, project, after)
             if busy:
@@ -102,6 +103,15 @@ class Tail:
                 self.moved = asyncio.Event()
             if not token:
                 return busy
+
+    async def _set_back(self, epoch: int, heads: Mapping[ProjectName, int], cursors: Mapping[ProjectName, int]) -> bool:
+        """Have logs that end before what was read of them read again: their numbers are given a second time."""
+        lost = [(project, head, cursors[project]) for project, head in heads.items() if head < cursors.get(project, 0)]
+        for project, head, cursor in lost:
+            message = "a log ends before what was read of it: was metadata restored? it is read again from its beginning"
+            log.error(message, project=str(project), head=head, read=cursor)
+            await self._graph.set_back(epoch, project, cursor)
+        return bool(lost)
 
     async def _apply(self, epoch: int, project: ProjectName, after: int) -> bool:
         clock = asyncio.get_running_loop().time

@@ -105,7 +105,11 @@ class GraphLog(Protocol):
         ...
 
     async def settle(self, epoch: int) -> bool:
-        """Let some edges say the present labels of their nodes; false when all do. Raises OwnerChanged."""
+        """Let some edges say the present labels of their nodes; false when all do. Raises OwnerChanged, if any do not."""
+        ...
+
+    async def set_back(self, epoch: int, project: ProjectName, sequence: int) -> None:
+        """Read the log of a project, which was read up to `sequence`, again from its beginning. Raises OwnerChanged."""
         ...
 
     async def cursors(self) -> Mapping[ProjectName, int]:

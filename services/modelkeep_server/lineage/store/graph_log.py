@@ -16,7 +16,7 @@ from modelkeep_server.database.engine import Database
 from modelkeep_server.lineage.domain.graph_delta import deltas
 from modelkeep_server.lineage.domain.graph_event import GraphEvent
 from modelkeep_server.lineage.ports.graph import OwnerChanged
-from modelkeep_server.lineage.store.graph_settle import settle
+from modelkeep_server.lineage.store.graph_settle import has_unsettled, settle
 from modelkeep_server.lineage.store.graph_write import write
 from modelkeep_server.lineage.store.tables import CursorRow, OwnerRow
 
@@ -34,6 +34,9 @@ class SqlGraphLog:
 
     async def own(self, holder: str) -> int | None:
         """Take the ownership, or keep it; its epoch, or None while another process has it."""
+        is_settled, epoch = await self._database.look(lambda session: self._held(session, holder))
+        if is_settled:
+            return epoch
 
         async def take(session: AsyncSession) -> int | None:
             row = {"duty": DUTY, "holder": "", "epoch": 0, "lease_until": self._clock.sql()}
@@ -48,6 +51,16 @@ class SqlGraphLog:
             return owner.epoch
 
         return await self._database.write(take)
+
+    async def _held(self, session: AsyncSession, holder: str) -> tuple[bool, int | None]:
+        """Whether there is nothing to write, and then the epoch: another has it, or more than half of the lease is left."""
+        columns = (col(OwnerRow.holder), col(OwnerRow.epoch), col(OwnerRow.lease_until), self._clock.sql().label("now"))
+        owner = (await session.execute(select(*columns).where(col(OwnerRow.duty) == DUTY))).one_or_none()
+        if owner is None or not owner.holder:
+            return False, None
+        if owner.holder != holder:
+            return owner.lease_until > owner.now, None
+        return owner.lease_until - owner.now > self._lease / 2, owner.epoch
 
     async def release(self, holder: str) -> None:
         """Give the ownership up, if one has it."""
@@ -84,13 +97,25 @@ class SqlGraphLog:
         return await self._database.write(work)
 
     async def settle(self, epoch: int) -> bool:
-        """Let some edges say the present labels of their nodes; false when all do. Raises OwnerChanged."""
+        """Let some edges say the present labels of their nodes; false when all do. Raises OwnerChanged, if any do not."""
+        if not await self._database.look(has_unsettled):
+            return False
 
         async def work(session: AsyncSession) -> bool:
             await self._require(session, epoch)
             return await settle(session)
 
         return await self._database.write(work)
+
+    async def set_back(self, epoch: int, project: ProjectName, sequence: int) -> None:
+        """Read the log of a project, which was read up to `sequence`, again from its beginning. Raises OwnerChanged."""
+
+        async def work(session: AsyncSession) -> None:
+            await self._require(session, epoch)
+            is_there = _of(project) & (col(CursorRow.sequence) == sequence)
+            await session.execute(update(CursorRow).where(is_there).values(sequence=0))
+
+        await self._database.write(work)
 
     async def cursors(self) -> Mapping[ProjectName, int]:
         """How far the logs of all projects were read."""

@@ -19,6 +19,11 @@ EDGES_AT_ONCE: Final = 100
 _Fan = tuple[int, bool, int]
 
 
+async def has_unsettled(session: AsyncSession) -> bool:
+    """Whether there is a node whose edges may say another label than it has."""
+    return await session.scalar(select(col(UnsettledRow.node_id)).limit(1)) is not None
+
+
 async def settle(session: AsyncSession) -> bool:
     """Let some edges of one node say its present label; false when there is no such node."""
     first = select(col(UnsettledRow.node_id)).order_by(col(UnsettledRow.node_id)).limit(1)
