@@ -25,7 +25,7 @@ OTHER = ProjectName(TEAM, "other")
 async def graph(tmp_path: Path) -> AsyncIterator[GraphRig]:
     """With a tail that looks often, and is not begun."""
     database = Database(f"sqlite:///{tmp_path / 'lineage.db'}")
-    rig = await GraphRig(database, fresh_seconds=0.4).start()
+    rig = await GraphRig(database, fresh_seconds=1.5).start()
     rig.tail._tick_seconds = 0.01
     yield rig
     await rig.tail.close()
@@ -67,8 +67,14 @@ async def test_a_metadata_that_hangs_is_not_waited_for_long(graph: GraphRig, mon
         raise AssertionError
 
     monkeypatch.setattr(graph.logs, "heads", hang)
-    async with asyncio.timeout(5):
-        assert (await graph.lineage(version("data:v0"))).is_lagging
+    first, is_lagging = await seconds_of(graph)
+    assert is_lagging
+    assert 1.5 <= first < 5
+    second, is_lagging = await seconds_of(graph)
+    assert is_lagging
+    assert second < 1
+    monkeypatch.undo()
+    assert not (await seconds_of(graph))[1]
 
 
 async def test_a_log_that_is_stuck_holds_up_no_question(graph: GraphRig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,7 +86,7 @@ async def test_a_log_that_is_stuck_holds_up_no_question(graph: GraphRig, monkeyp
         await seconds_of(graph)  # the tail may not have come to it yet
         seconds, is_lagging = await seconds_of(graph)
         assert is_lagging
-        assert seconds < 0.3
+        assert seconds < 1
         graph.made("data:v1", "ingest")
         assert names(await graph.lineage(version("data:v1"))) == ["data:v1", "ingest"]
     async with asyncio.timeout(20):
@@ -94,16 +100,16 @@ async def test_a_log_that_is_not_read_in_time_is_waited_for_once(graph: GraphRig
     await graph.read()
     graph.made("data:v1", "ingest")
     first, is_lagging = await seconds_of(graph)
-    assert first >= 0.4
+    assert first >= 1.5
     assert is_lagging
     second, is_lagging = await seconds_of(graph)
-    assert second < 0.3
+    assert second < 1
     assert is_lagging
     await graph.read()
     assert not (await graph.lineage(version("data:v1"))).is_lagging
     graph.made("data:v2", "ingest")
     third, _ = await seconds_of(graph)
-    assert third >= 0.4, "it was read up to where it was late, so it is waited for again"
+    assert third >= 1.5, "it was read up to where it was late, so it is waited for again"
 
 
 async def test_a_stuck_log_is_tried_less_often_and_told_once(graph: GraphRig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,8 @@ LOOK_SECONDS: Final = 0.05
 BELIEF_SECONDS: Final = 5.0
 """How long what was seen of cursors is believed: they may be set back."""
 LEAST_SECONDS: Final = 1.0
-"""So long metadata has at least to say how far its logs go, also where nobody waits until they are read."""
+"""So long metadata has at least to say how far its logs go, also where nobody waits until they are read; and no longer once it
+did not say so in time."""
 
 
 class Freshness:
@@ -35,6 +36,8 @@ class Freshness:
         self._seen: Mapping[ProjectName, int] = {}
         """How far logs were read when one looked. Replaced, never changed."""
         self._doubt_at = 0.0
+        self._is_away = False
+        """Metadata did not answer the last time."""
         self._late: dict[ProjectName, int] = {}
         """Logs that were not read in time, and how far they went: until they are read so far, nobody waits for them."""
 
@@ -63,12 +66,17 @@ class Freshness:
 
     async def _heads(self, *projects: ProjectName) -> Mapping[ProjectName, int] | None:
         """How far the logs go; None when metadata does not answer, or not in time."""
+        patience = LEAST_SECONDS if self._is_away else max(self._wait_seconds, LEAST_SECONDS)
         try:
-            async with asyncio.timeout(max(self._wait_seconds, LEAST_SECONDS)):
+            async with asyncio.timeout(patience):
                 heads, more = await self._logs.heads()
-                return {project: await self._logs.head(project) for project in projects} if more else heads
+                if more:
+                    heads = {project: await self._logs.head(project) for project in projects}
         except (ModelkeepError, TimeoutError):
+            self._is_away = True
             return None
+        self._is_away = False
+        return heads
 
     async def _look(self, heads: Mapping[ProjectName, int], before: Mapping[ProjectName, int]) -> Mapping[ProjectName, int]:
         """Look at the cursors of some logs; which of them are not read so far."""

@@ -64,8 +64,9 @@ class _Finding:
         most_edges = EDGES_PER_NODE * self._questions.limits.max_walked
         end: Truncation | None = None
         async for batch in self._questions.everything(walk):
-            subgraph.add((far, near) for near, _, far in batch.rows)
-            await asyncio.sleep(0)
+            for at in range(0, len(batch.rows), STEPS_AT_ONCE):
+                subgraph.add((far, near) for near, _, far in batch.rows[at : at + STEPS_AT_ONCE])
+                await asyncio.sleep(0)
             if len(subgraph) >= most_edges:
                 end = Truncation(f"the walk met {most_edges:,} edges, which is the limit of this server", "")
                 break
