@@ -156,6 +156,12 @@ async def _walks(sides: _Sides, material: Material) -> list[Result]:
             lambda: sides.sql(_WALK.format(**DOWN), root.id, 5),
         ),
         await sides.against(
+            "5 hops down from what a fifth of all runs use, the rare ones shown",
+            3,
+            lambda: sides.ask(material.hub.name, direction=down, max_depth=5, filter=pb.NodeFilter(types=["rare"])),
+            lambda: sides.sql(_WALK.format(**DOWN), material.hub.id, 5),
+        ),
+        await sides.against(
             "5 hops up, all shown",
             None,
             lambda: sides.ask(big.name, direction=up, max_depth=5),

@@ -115,7 +115,7 @@ class Questions:
 
     def is_spent(self, walk: Walk) -> bool:
         """Whether a walk has met as many nodes as it may."""
-        return len(walk) >= self.limits.max_walked
+        return len(walk) > self.limits.max_walked
 
     def spent_reason(self) -> str:
         """What to tell then."""
