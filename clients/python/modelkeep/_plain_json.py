@@ -5,9 +5,12 @@ NaN and the infinities are the texts "NaN", "Infinity" and "-Infinity"; what is 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
-from typing import TYPE_CHECKING, Any, Final
+import sys
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from modelkeep.errors import InvalidArgument
 
@@ -22,6 +25,11 @@ def plain(value: Any, where: str, depth: int = 0) -> Any:
     """A value as JSON has it, a copy. Raises InvalidArgument for what is too deep, or refers to itself."""
     if depth > MAX_DEPTH:
         raise InvalidArgument(f"{where[:200]} is more than {MAX_DEPTH} levels deep", field=where[:200])
+    if isinstance(value, type):
+        return str(value)  # what its instances can do, it cannot
+    fields = _fields(value)
+    if fields is not None:
+        return plain(fields, where, depth)
     if is_scalar_array(value):
         value = value.item()
     match value:
@@ -35,12 +43,26 @@ def plain(value: Any, where: str, depth: int = 0) -> Any:
             return {str(key): plain(item, f"{where}.{key}", depth + 1) for key, item in value.items()}
         case list() | tuple() | set() | frozenset():
             return [plain(item, f"{where}[{place}]", depth + 1) for place, item in enumerate(value)]
-    as_dict = getattr(value, "_asdict", None) or getattr(value, "items", None)
-    if callable(as_dict):
-        return plain(dict(as_dict()), where, depth)
+    items = getattr(value, "items", None)
+    if callable(items):
+        return plain(dict(items()), where, depth)
     if hasattr(value, "tolist") and callable(value.tolist):
         return plain(value.tolist(), where, depth + 1)  # an array
     return str(value).encode("utf-8", "replace").decode()
+
+
+def _fields(value: Any) -> dict[str, Any] | None:
+    """What an object of named fields has in them: a dataclass, a named tuple, a namespace; None when it is none of these."""
+    if isinstance(value, type):
+        return None
+    if dataclasses.is_dataclass(value):
+        return {field.name: getattr(value, field.name, None) for field in dataclasses.fields(value)}
+    if isinstance(value, tuple) and callable(getattr(value, "_asdict", None)):
+        return dict(cast("Any", value)._asdict())
+    argparse = sys.modules.get("argparse")  # who has one of its namespaces has imported it
+    if isinstance(value, SimpleNamespace) or (argparse is not None and isinstance(value, argparse.Namespace)):
+        return dict(vars(value))
+    return None
 
 
 def is_scalar_array(value: Any) -> bool:
@@ -56,8 +78,12 @@ def encode(value: Mapping[str, Any]) -> str:
 
 def as_mapping(value: Any, what: str) -> dict[str, Any]:
     """A config as it may be given: a mapping, or an object with attributes such as argparse's. Raises InvalidArgument."""
-    if hasattr(value, "items"):
-        return dict(value.items())
-    if hasattr(value, "__dict__") and not isinstance(value, type):
-        return dict(vars(value))
+    fields = _fields(value)
+    if fields is not None:
+        return fields
+    if not isinstance(value, type):
+        if hasattr(value, "items"):
+            return dict(value.items())
+        if hasattr(value, "__dict__"):
+            return dict(vars(value))
     raise InvalidArgument(f"the {what} is a {type(value).__name__}; expected a mapping, such as a dict", field=what)

@@ -36,10 +36,15 @@ _SIGNED: Final = frozenset({"sig", "signature", "awsaccesskeyid", "googleaccessi
 _HEADER: Final = re.compile(
     r"(?i)(?P<name>\bauthorization[\"']?\s*[:=]\s*[\"']?(?:\w+\s+)?|\b(?:bearer|basic)\s+)(?P<value>[\w.~+/=-]{8,})"
 )
+_SHORT_HEADER: Final = re.compile(
+    r"(?i)(?P<name>\bauthorization[\"']?\s*[:=]\s*[\"']?(?:bearer|basic|token|apikey)\s+)(?P<value>[\w.~+/=-]+)"
+)
 _LITERAL: Final = r"[bfruBFRU]{0,2}(?:\"(?:[^\"\\]|\\.)*\"?|'(?:[^'\\]|\\.)*'?)"
 _NAME: Final = r"(?<![\w.])(?P<name>[A-Za-z_][\w.-]{0,99}+)[\"']?\]?\s*+"
 _IN_CODE: Final = re.compile(rf"{_NAME}(?:(?::\s*[\w.\[\], |]+?)?\s*(?::=|==?|!=)|:|=>)\s*\(?\s*(?P<value>{_LITERAL})")
 _IN_TEXT: Final = re.compile(rf"{_NAME}(?:=>|=|:)\s*(?P<value>{_LITERAL}|[^\s\"',;]+)")
+_OPTION: Final = re.compile(rf"(?<!\S)(?P<name>--?[A-Za-z][\w-]*+)\s++(?P<value>{_LITERAL}|[^\s\"',;-][^\s\"',;]*)")
+"""`train --token …`, in one text"""
 _FALLBACK: Final = re.compile(
     rf"[\"'](?P<name>[A-Z][A-Z0-9_]+|--?[\w-]+)[\"']\s*,(?:[^,]{{0,200}},){{0,5}}?\s*(?:default\s*=\s*)?(?P<value>{_LITERAL})"
 )
@@ -50,6 +55,7 @@ _DIGEST: Final = re.compile(
     r"[\"'\]]?\s*[:=@ ,(-]+\s*[\"']?(?:sha\d+[:-])?$"
 )
 """What stands before a digest, which is no secret."""
+_CUT: Final = "\0cut\n"
 _PATCHED: Final = re.compile(r"(?:\+\+\+|---) (?:[ab]/)?(?P<path>.*)")
 _CODE: Final = (
     ".py",
@@ -91,8 +97,7 @@ class Redactor:
         option = ""
         for argument in arguments:
             done.append(self._argument(argument, option))
-            is_option = argument.startswith("-") and "=" not in argument and len(argument) > 1
-            option = argument if is_option else ""
+            option = argument if _is_option(argument) else ""
         return done
 
     def _argument(self, argument: str, option: str) -> str:
@@ -142,10 +147,9 @@ class Redactor:
         if len(line) > LONGEST_LINE:
             return f"{HIDDEN} (a line of {len(line)} characters)" + ("\n" if line.endswith("\n") else "")
         line = self.plain(line)
-        line = _HEADER.sub(_hide_value, line)
+        line = _SHORT_HEADER.sub(_hide_value, _HEADER.sub(_hide_value, line))
         line = (_IN_CODE if is_code else _IN_TEXT).sub(_hide_named, line)
-        if is_code:
-            line = _FALLBACK.sub(_hide_named, line)
+        line = (_FALLBACK if is_code else _OPTION).sub(_hide_named, line)
         return _LONG.sub(_hide_random, line)
 
     def plain(self, text: str) -> str:
@@ -170,28 +174,53 @@ class Redactor:
         return self.plain(url)
 
     def json(self, value: Any, name: str = "") -> Any:
-        """A JSON value without secrets: of numbers, none is one."""
+        """A JSON value without secrets. What lies under a name that says it is one is hidden, however deep."""
         match value:
             case dict():
-                return {key: self.json(item, key) for key, item in value.items()}
+                return {key: self.json(item, _telling(key, name)) for key, item in value.items()}
             case list():
-                return [self.json(item, name) for item in value]
+                return list(self._json_items(value, name))
             case str():
-                return HIDDEN if value and _is_secret_in_config(name, value) else self.plain(value)
+                return HIDDEN if value and _is_secret_in_config(name, value) else self._json_text(value, name)
+            case int() | float() if name and not isinstance(value, bool):
+                return HIDDEN if _is_named(name, str(value)) else value
         return value
+
+    def _json_items(self, items: Iterable[Any], name: str) -> Iterator[Any]:
+        """A list, which may be a command line where its own name says nothing."""
+        is_told = naming(name) is not Naming.NOTHING or _DIGEST.search(f"{name}:") is not None
+        option = ""
+        for item in items:
+            if is_told:
+                yield self.json(item, name)
+            elif isinstance(item, str) and "\n" not in item:
+                yield self._argument(item, option)
+                option = item if _is_option(item) else ""
+            else:
+                yield self.json(item, option)
+                option = ""
+
+    def _json_text(self, text: str, name: str) -> str:
+        """A text of a config: of a long line nothing is left out, it is read in pieces."""
+        text = self.plain(text)
+        if _DIGEST.search(f"{name}:"):
+            return text
+        return self.text("\n".join(map(_in_pieces, text.split("\n"))), is_code=False).replace(_CUT, "")
 
     def notebook(self, text: str) -> str:
         """The cells of a notebook without what they printed. Raises ValueError when it is none."""
         notebook = json.loads(text)
         if not isinstance(notebook, dict) or not isinstance(notebook.get("cells"), list):
             raise ValueError("it has no cells")  # noqa: TRY004 - as the parser says it
+        sources = [cell.pop("source", "") for cell in notebook["cells"]]  # they are code, and no texts of a config
         for cell in notebook["cells"]:
             cell.update({"outputs": [], "execution_count": None} if cell.get("cell_type") == "code" else {})
             cell.pop("attachments", None)
-            source = cell.get("source", "")
-            source = source if isinstance(source, str) else "".join(source)
-            cell["source"] = self.text(source, is_code=True).splitlines(keepends=True)
-        return json.dumps(self.json(notebook), ensure_ascii=False, indent=1, sort_keys=True) + "\n"
+        notebook = self.json(notebook)
+        for cell, source in zip(notebook["cells"], sources, strict=True):
+            text = source if isinstance(source, str) else "".join(source)
+            cell["source"] = self.text(text, is_code=True).splitlines(keepends=True)
+        return json.dumps(notebook, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
 
 
 def secrets_in(environment: Mapping[str, str]) -> Iterator[str]:
@@ -206,12 +235,28 @@ def secrets_in(environment: Mapping[str, str]) -> Iterator[str]:
             yield from userinfo.split(":", 1)[1:]
 
 
+def _in_pieces(line: str) -> str:
+    """A line, cut at spaces so that no piece is long, if it is."""
+    if len(line) < LONGEST_LINE:
+        return line
+    return _CUT.join(re.findall(rf"(?s).{{1,{LONGEST_LINE // 2}}}(?:\s|$)|.{{1,{LONGEST_LINE // 2}}}", line))
+
+
+def _is_option(argument: str) -> bool:
+    return argument.startswith("-") and "=" not in argument and len(argument) > 1
+
+
+def _telling(name: str, above: str) -> str:
+    """Of the names of a value and of what it lies in, the one that tells more."""
+    return above if naming(above) > naming(name) else name
+
+
 def _is_named(name: str, value: str) -> bool:
     """Whether the value of an option is to be hidden for the option's name."""
     said = naming(name)
     is_plain = re.fullmatch(r"-?[\d.]+|true|false|none|null|yes|no|on|off", value.lower()) is not None
     if said is Naming.SECRET:
-        return not is_plain or "pass" in name.lower() or "secret" in name.lower()
+        return not is_plain or re.search("pass|secret|credential", name.lower()) is not None
     return said is Naming.PERHAPS and not is_plain and bool(value)
 
 

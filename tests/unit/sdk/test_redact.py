@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
+import dataclasses
 import json
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
+from modelkeep._plain_json import as_mapping, plain
 from modelkeep._redact import HIDDEN, LONGEST_LINE, Redactor, secrets_in
 from modelkeep._secret_names import Naming, looks_random, naming
+from modelkeep.errors import InvalidArgument
 
 CANARY = "hunter2canary"
 RANDOM = "q7Zt9Kx2Lm4Vb8Nc1Rw6Yp3Sd5Gf0Hj"
@@ -203,10 +210,79 @@ def test_a_config_keeps_no_secret() -> None:
     assert {**redacted, "hf_token": 0, "nested": 0} == {**config, "hf_token": 0, "nested": 0}
 
 
+class Tuple(NamedTuple):
+    user: str
+    password: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    user: str
+    password: str
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Data("me", CANARY),
+        Tuple("me", CANARY),
+        argparse.Namespace(user="me", password=CANARY),
+        SimpleNamespace(password=CANARY),
+        {"credentials": {"openai": CANARY, "others": [{"name": CANARY}, CANARY]}},
+        {"argv": ["train", "--api-key", CANARY]},
+        {"argv": ["--password", [CANARY]]},
+        f"train --password={CANARY}",
+        f"train --password {CANARY} --lr 3",
+        f"curl -H 'Authorization: Bearer {CANARY}'",
+        "Authorization: Bearer c4n",
+        f"first\n-----BEGIN PRIVATE KEY-----\n{CANARY}\n-----END PRIVATE KEY-----\nlast",
+        f"key: {RANDOM}",
+    ],
+)
+def test_a_config_keeps_no_secret_in_whatever_it_has(value: Any) -> None:
+    sent = json.dumps(Redactor().json(plain({"nested": [value], "direct": value}, "config")))
+    assert not any(secret in sent for secret in (CANARY, RANDOM, "c4n"))
+    assert sent.count(HIDDEN) >= 2
+
+
+def test_numbers_of_a_config_are_secrets_where_they_are_passwords() -> None:
+    config = {"password": 123456, "credentials": {"pin": 1234}, "token": 3, "use_secret": True, "secret": None, "lr": 0.1}
+    hidden = {"password": HIDDEN, "credentials": {"pin": HIDDEN}}
+    assert Redactor().json(config) == config | hidden
+
+
+def test_what_is_no_secret_in_a_config_stays() -> None:
+    config = {
+        "optimizer": {"name": "AdamW", "betas": [0.9, 0.999]},
+        "argv": ["--max-tokens", "512", "--data", "s3://bucket/a", "-v"],
+        "git_commit": "0123456789abcdef0123456789abcdef01234567",
+        "digests": {"sha256": ["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"]},
+        "prompt": "Answer in JSON: name = the name, city = the city.\nBe brief.\n",
+        "version": "digits@sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    }
+    assert Redactor().json(config) == config
+
+
+def test_a_class_in_a_config_is_text() -> None:
+    config = {"array": np.ndarray, "tuple": Tuple, "data": Data, "dict": dict}
+    assert plain(config, "config") == {name: str(value) for name, value in config.items()}
+    with pytest.raises(InvalidArgument, match="expected a mapping"):
+        as_mapping(dict, "config")
+
+
 def test_a_filter_reads_any_text_in_time() -> None:
     """No pattern goes back and forth over a long line for ever."""
     redactor = Redactor([CANARY])
-    for text in ("a" * 9_000, "token=" * 1_500, '"' * 9_000, "://" * 3_000, "a:" * 4_000, "('a', " * 1_500, "\\" * 9_000):
+    for text in (
+        "a" * 9_000,
+        "token=" * 1_500,
+        '"' * 9_000,
+        "://" * 3_000,
+        "a:" * 4_000,
+        "('a', " * 1_500,
+        "\\" * 9_000,
+        "-a " * 3_000,
+    ):
         redactor.text(text, is_code=True)
         redactor.text(text, is_code=False)
 
@@ -215,3 +291,9 @@ def test_what_looks_random() -> None:
     assert looks_random(RANDOM)
     assert not looks_random("AutoModelForSequenceClassification2")
     assert not looks_random("0" * 40)
+
+
+def test_a_long_line_of_a_config_is_kept_and_read() -> None:
+    text = "word and text; " * 10_000
+    assert Redactor().json({"prompt": text}) == {"prompt": text}
+    assert CANARY not in json.dumps(Redactor().json({"prompt": f"{text} password={CANARY} {text}"}))
