@@ -6,7 +6,10 @@ import math
 import re
 from collections import Counter
 from enum import IntEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _SURE: Final = re.compile(
@@ -73,10 +76,14 @@ _ABOUT: Final = frozenset(
 """`token_type` and its like say something about tokens of text."""
 _PERHAPS: Final = frozenset(["key", "auth", "pwd", "pat", "sig", "signature", "cookie", "session", "sas", "dsn", "pin"])
 _MIXED: Final = re.compile(r"(?=.*[a-z])(?=.*[A-Z])(?=.*\d)")
+_SEPARATORS: Final = re.compile(r"[^A-Za-z0-9]")
 _HEX: Final = re.compile(r"[0-9a-fA-F]+")
 
 SHORTEST_RANDOM: Final = 20
 SHORTEST_HEX: Final = 32
+PART: Final = 24
+"""How much of a longer text is looked at at a time."""
+_PART_STEP: Final = 4
 
 
 class Naming(IntEnum):
@@ -108,7 +115,21 @@ def looks_random(text: str) -> bool:
     """Whether a text without spaces looks drawn at random, as keys are: long hex, or long and of mixed letters and digits."""
     if len(text) >= SHORTEST_HEX and _HEX.fullmatch(text):
         return _evenness(text.lower(), 16) > 0.75
-    return len(text) >= SHORTEST_RANDOM and _MIXED.match(text) is not None and _evenness(text, 62) > 0.88
+    if len(text) < SHORTEST_RANDOM or _MIXED.match(text) is None:
+        return False
+    return _evenness(text, 62) > 0.88 or any(_is_random_part(part) for part in _parts(text))
+
+
+def _parts(text: str) -> Iterator[str]:
+    """Parts that overlap: in a text about as long as the alphabet letters are drawn twice, also at random; in a part hardly."""
+    for start in range(0, len(text) - PART + _PART_STEP, _PART_STEP):
+        begin = min(start, len(text) - PART)
+        yield text[begin : begin + PART]
+
+
+def _is_random_part(part: str) -> bool:
+    """Two separators so near to each other stand in a path, or between words."""
+    return _MIXED.match(part) is not None and len(_SEPARATORS.findall(part)) <= 1 and _evenness(part, 62) > 0.9
 
 
 def _evenness(text: str, alphabet: int) -> float:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import random
+import string
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -285,6 +287,31 @@ def test_a_filter_reads_any_text_in_time() -> None:
     ):
         redactor.text(text, is_code=True)
         redactor.text(text, is_code=False)
+
+
+def test_tokens_of_any_length_look_random() -> None:
+    """Also of 48 to 72 characters, where letters repeat because there are no more of them."""
+    drawn = random.Random(7)
+    for length in range(24, 129):
+        tokens = ["".join(drawn.choices(string.ascii_letters + string.digits, k=length)) for _ in range(100)]
+        found = sum(map(looks_random, tokens))
+        assert found >= (80 if length < 40 else 95), f"of {length} characters {found} in 100"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "AutoModelForSequenceClassification2",
+        "data/Train2020/ResNet50_ImageNet1k/checkpoints/Epoch12",
+        "/home/Me/Projects/2024-05-17_Experiment3/outputs/run_12/Best",
+        "meta-llama/Meta-Llama-3-70B-Instruct-GPTQ-Int4",
+        "io/publications/papers/JMLR_2014_Volume15",
+        "TestDatetime64OverflowHandlingOfTimedeltas",
+        "6f1c2d3e-4b5a-4978-8796-a5b4c3d2e1f0",
+    ],
+)
+def test_words_and_paths_do_not_look_random(text: str) -> None:
+    assert not looks_random(text)
 
 
 def test_what_looks_random() -> None:
