@@ -112,7 +112,9 @@ def _offline(where: str, place: tuple[str, str], identity: tuple[str, str], word
     redactor = Redactor.of_process(os.environ.get("MODELKEEP_API_KEY", ""))
     message = words.message(items, redactor)
     run_id, how = identity
-    return begin_offline(where, place, message, run_id=run_id, resume=how, config=words.config, redactor=redactor)
+    return begin_offline(
+        where, place, message, run_id=run_id, resume=how, given=words.given, config=words.config, redactor=redactor
+    )
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,12 @@ class _Words:
             source=source,
             environment=_capture.environment(items),
         )
+
+    @property
+    def given(self) -> list[str]:
+        """Which of name, group and notes were said: they change what a resumed run had."""
+        said = {"name": self.name, "group": self.group, "notes": self.notes}
+        return [name for name, value in said.items() if value is not None]
 
     def config_of(self, begun: Begun) -> dict[str, Any]:
         """The config that the run has then."""

@@ -49,10 +49,14 @@ def begin_offline(
     *,
     run_id: str,
     resume: str,
+    given: Iterable[str],
     config: dict[str, Any],
     redactor: Redactor,
 ) -> OfflineRun:
-    """Begin a run in a folder of its own under `above`. Raises TargetUnusable, DiskFull."""
+    """Begin a run in a folder of its own under `above`. Raises TargetUnusable, DiskFull.
+
+    `given` says which of name, group and notes the user chose: they change a run that is there already.
+    """
     above = os.path.abspath(above)
     team, project = place
     now = datetime.now(UTC)
@@ -64,7 +68,8 @@ def begin_offline(
     except OSError as error:
         raise cannot_record(folder, error) from None
     journal = Journal(os.path.join(folder, JOURNAL))
-    head = journal.append("run", **_head(name, team, message), time=format_moment(now), resume=resume if run_id else "")
+    about = {"time": format_moment(now), "resume": resume if run_id else "", "given": list(given)}
+    head = journal.append("run", **_head(name, team, message), **about)
     _make_durable(folder, above)
     _log.info("offline: recording to %s", folder)
     recording = Recording(folder, alive, journal, head)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 import shutil
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -21,15 +22,20 @@ from modelkeep._offline_find import REMOVING, head_of, is_run, time_of
 from modelkeep._offline_journal import Journal, cannot_record
 from modelkeep._offline_version import JOURNAL
 from modelkeep._sync_record import Notes, Replay, Step
+from modelkeep._sync_run import KINDS
 from modelkeep.errors import (
     DeadlineExceeded,
     InvalidArgument,
     ModelkeepError,
+    RunDeleted,
+    RunExists,
+    RunNotFound,
     SyncFailed,
     Unauthenticated,
     Unavailable,
     rebuild,
 )
+from modelkeep.names import parse_identifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -58,6 +64,8 @@ class Outcome:
     """Whether the server was told now that the run began."""
     is_kept: bool = True
     """Whether the server keeps runs; one that does not gets only what was logged and used."""
+    waiting: int = 0
+    """How many records wait until it does."""
     steps: list[Step] = field(default_factory=list)
     """What was replayed now."""
     torn: bool = False
@@ -73,12 +81,15 @@ class Outcome:
         return "synced" if self.steps or self.begun else "unchanged"
 
 
-def sync(connection: Connection, folders: Iterable[str], *, clean: bool = False, skip: int | None = None) -> Iterator[Outcome]:
+def sync(
+    connection: Connection, folders: Iterable[str], *, clean: bool = False, skip: int | None = None, run_id: str = ""
+) -> Iterator[Outcome]:
     """Replay runs, oldest first. A run that fails stops where it failed, and the others go on.
 
-    `skip` leaves one record out, by its number, for good. `clean` removes the folder of a run that is replayed to its end and
-    records no more. Raises ServiceUnavailable, DeadlineExceeded and Unauthenticated at once: what was replayed until then is
-    noted, and the next sync goes on there.
+    `skip` leaves one record out, by its number, for good. `run_id` replays a run that did not begin yet under another id, now
+    and in later syncs. `clean` removes the folder of a run that is replayed to its end and records no more. Raises
+    ServiceUnavailable, DeadlineExceeded and Unauthenticated at once: what was replayed until then is noted, and the next sync
+    goes on there.
     """
     for folder in sorted(set(folders), key=lambda folder: (time_of(folder), folder)):
         outcome = Outcome(folder)
@@ -87,8 +98,8 @@ def sync(connection: Connection, folders: Iterable[str], *, clean: bool = False,
         try:
             with _locked(folder):
                 is_over = not _is_alive(folder)  # asked first: until its end a run may record more than is read here
-                _replay(connection, outcome, skip)
-                if clean and is_over:
+                _replay(connection, outcome, skip, run_id)
+                if clean and is_over and outcome.is_kept:
                     _remove(folder)
                     outcome.removed = True
         except SyncFailed as failed:
@@ -96,32 +107,94 @@ def sync(connection: Connection, folders: Iterable[str], *, clean: bool = False,
         yield outcome
 
 
-def _replay(connection: Connection, outcome: Outcome, skip: int | None) -> None:
+def _replay(connection: Connection, outcome: Outcome, skip: int | None, run_id: str) -> None:
     journal = Journal(os.path.join(outcome.folder, JOURNAL))
     records = journal.read()
     head = head_of(records, outcome.folder)
-    values = head.values
-    outcome.run, outcome.name, outcome.project = values["run"], values["name"], values["project"]
     notes = Notes(outcome.folder)
-    replay: Replay | None = None
+    if run_id:
+        _rename(outcome, notes, run_id)
+    values = head.values
+    outcome.run, outcome.name, outcome.project = notes.run or values["run"], values["name"], values["project"]
+    way = _Pass(connection, outcome, head, notes)
     try:
-        if not notes.begun:
-            replay = _begin(connection, outcome, head, notes)
-            outcome.begun, outcome.is_kept = True, notes.is_kept
+        way.begin()
         for record in records:
             outcome.records += 1
-            if record.number < notes.next:
-                continue
-            if record.number == skip:
+            if record.number == skip and not notes.has(record):
                 notes.add("done", record=record.number, skipped=True)
                 outcome.steps.append(Step(record.number, "skipped", ""))
             else:
-                replay = replay or _begin(connection, outcome, head, notes)
-                outcome.steps.append(_attempt(replay, partial(replay.replay, record), record, outcome))
+                way.take(record)
+        way.end()
     finally:
         with suppress(ModelkeepError):
             outcome.records += sum(1 for _ in records)
     outcome.torn = journal.torn
+
+
+def _rename(outcome: Outcome, notes: Notes, run_id: str) -> None:
+    """Replay the run under another id. Raises SyncFailed when it began already."""
+    if notes.run == run_id:
+        return
+    if notes.begun and notes.is_kept:
+        message = f"the run in {outcome.folder!r} began on the server, so that it keeps its id; sync it without --run-id"
+        raise SyncFailed(message, step="run", folder=outcome.folder, record=0)
+    notes.add("run", run=parse_identifier(run_id, "run id"))
+
+
+class _Pass:
+    """One way through the records of a run. Its end comes last: a forked child may have told something after it."""
+
+    def __init__(self, connection: Connection, outcome: Outcome, head: Record, notes: Notes) -> None:
+        self._connection = connection
+        self._outcome = outcome
+        self._head = self._last = head
+        self._notes = notes
+        self._replay: Replay | None = None
+        self._finish: Record | None = None
+
+    def begin(self) -> None:
+        """Begin the run, unless that was done; a server that kept no runs is asked each time whether it does by now."""
+        outcome, notes = self._outcome, self._notes
+        if not (notes.begun and notes.is_kept):
+            was_begun = notes.begun
+            self._open()
+            outcome.begun = notes.is_kept or not was_begun
+        outcome.is_kept = notes.is_kept
+
+    def take(self, record: Record) -> None:
+        """Replay a record, unless it was, or waits."""
+        self._last = record
+        if record.kind == "finish":
+            self._finish = record
+        if self._notes.has(record):
+            return
+        if record.kind in KINDS and not self._notes.is_kept:
+            self._outcome.waiting += 1
+        elif record.kind != "finish":
+            self._do(record)
+
+    def end(self) -> None:
+        """End the run, if that was recorded; once more, if it was resumed for what came after its end."""
+        finish = self._finish
+        if finish is None or not self._notes.is_kept:
+            return
+        if not self._notes.has(finish):
+            self._do(finish)
+        if self._notes.reopened:
+            replay = self._open()
+            _attempt(replay, partial(replay.end_again, finish, self._last), finish, self._outcome)
+
+    def _do(self, record: Record) -> None:
+        replay = self._open()
+        is_late = self._finish is not None and self._finish is not record
+        self._outcome.steps.append(_attempt(replay, partial(replay.replay, record, is_late=is_late), record, self._outcome))
+
+    def _open(self) -> Replay:
+        if self._replay is None:
+            self._replay = _begin(self._connection, self._outcome, self._head, self._notes)
+        return self._replay
 
 
 def _begin(connection: Connection, outcome: Outcome, head: Record, notes: Notes) -> Replay:
@@ -149,7 +222,10 @@ def _attempt(replay: Replay, step: Callable[[], T], record: Record, outcome: Out
 
 def _failed(step: str, record: Record, outcome: Outcome, error: Exception) -> SyncFailed:
     rest = "nothing after it was, to keep the order: mend it"
-    rest += f", or leave it out with --skip {record.number}" if record.number else ", or begin it under another id"
+    if record.number:
+        rest += f", or leave it out with --skip {record.number}"
+    elif isinstance(error, RunExists | RunDeleted | RunNotFound):
+        rest += f", or begin it under another id: modelkeep sync {shlex.quote(outcome.folder)} --run-id NEW"
     message = f"{_where(record, outcome)} cannot be replayed: {error} (step {step!r}); {rest}"
     about: dict[str, Any] = dict(error.metadata) if isinstance(error, ModelkeepError) else {}
     reason = getattr(error, "reason", type(error).__name__)

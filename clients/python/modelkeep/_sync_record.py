@@ -56,14 +56,22 @@ class Notes:
     """The server that has it so far, and …"""
     team: str = ""
     """… the team there."""
-    next: int = 1
-    """The first record that is not replayed yet."""
+    done: set[int] = field(default_factory=set)
+    """The records that are replayed, or left out for good."""
+    unkept: set[int] = field(default_factory=set)
+    """Those of them that a server was not sent when they told of the run itself, because it kept no runs."""
     drafts: dict[int, list[str]] = field(default_factory=dict)
     logged: dict[int, dict[str, Any]] = field(default_factory=dict)
     begun: bool = False
     """Whether the server was told that the run began, …"""
     is_kept: bool = True
     """… and keeps it."""
+    resumed: bool = False
+    """Whether the run was there before, and goes on."""
+    run: str = ""
+    """The id under which it is replayed, where that is not the one that was recorded."""
+    reopened: bool = False
+    """Whether the run, which had ended, was resumed for what was recorded after its end, and has to be ended again."""
 
     def __post_init__(self) -> None:
         self._journal = Journal(os.path.join(self.folder, NOTES))
@@ -85,8 +93,21 @@ class Notes:
                 self.logged[values["record"]] = values
             case "begun":
                 self.begun, self.is_kept = True, values["kept"]
+                self.resumed = values.get("resumed", False)
+            case "run":
+                self.run = values["run"]
+            case "reopened":
+                self.reopened = True
+            case "closed":
+                self.reopened = False
             case "done":
-                self.next = values["record"] + 1
+                self.done.add(values["record"])
+                if not self.is_kept and not values.get("skipped"):
+                    self.unkept.add(values["record"])
+
+    def has(self, record: Record) -> bool:
+        """Whether nothing is left to do for a record. A server that kept no runs may keep them by now."""
+        return record.number in self.done and not (record.number in self.unkept and record.kind in KINDS)
 
 
 class Replay:
@@ -97,10 +118,9 @@ class Replay:
         self._snapshots = Snapshots(folder)
         self._notes = notes
         self._project = ProjectName(head.values["team"] or connection.team, head.values["project"])
-        self._run = RunName(self._project.team, self._project.project, head.values["run"])
+        self._run = RunName(self._project.team, self._project.project, notes.run or head.values["run"])
         self._display_name = head.values["name"]
-        self._head = head
-        self._itself = RunReplay(connection, self._run, notes, self._id)
+        self._itself = RunReplay(connection, self._run, notes, self._id, head)
         self.step = "server"
         """What is being done, for who has to tell that it failed."""
 
@@ -108,10 +128,13 @@ class Replay:
         """Note the server, and begin the run there, unless that was done. Raises as `replay`."""
         self._settle()
         self.step = "run"
-        self._itself.begin(self._head)
+        self._itself.begin()
 
-    def replay(self, record: Record) -> Step:
-        """Do what a record says, unless it was done. Raises ModelkeepError; then it may simply be tried again."""
+    def replay(self, record: Record, *, is_late: bool = False) -> Step:
+        """Do what a record says, unless it was done; a late one was recorded after the run's end.
+
+        Raises ModelkeepError; then it may simply be tried again.
+        """
         match record.kind:
             case "log":
                 done = self._log(record)
@@ -119,7 +142,7 @@ class Replay:
                 done = self._use(record)
             case kind if kind in KINDS:
                 self.step = kind
-                self._itself.replay(record)
+                self._itself.replay(record, is_late=is_late)
                 done = Step(record.number, kind, "")
             case _:
                 message = (
@@ -128,6 +151,12 @@ class Replay:
                 raise SyncFailed(message, kind=record.kind)
         self._notes.add("done", record=record.number)
         return done
+
+    def end_again(self, record: Record, last: Record) -> None:
+        """End the run as a record says, after it was resumed for others, up to the `last`."""
+        self.step = "finish"
+        self._itself.end(record, f"finish after {last.number}")
+        self._notes.add("closed")
 
     def _settle(self) -> None:
         """Note the server; refuse one that lacks what was replayed to another before."""

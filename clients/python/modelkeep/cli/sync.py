@@ -39,6 +39,9 @@ def sync(
     skip: Annotated[
         int | None, typer.Option(metavar="RECORD", help="Leave this record of the one run DIR out, for good.")
     ] = None,
+    run_id: Annotated[
+        str, typer.Option("--run-id", metavar="ID", help="Begin the one run DIR under another id.", show_default=False)
+    ] = "",
 ) -> None:
     """Replay what was recorded with `mode="offline"`, oldest run first.
 
@@ -53,10 +56,12 @@ def sync(
     found = [run for folder in _given(folders) for run in runs_in(str(folder), deep=deep)]
     if skip is not None and (len(found) != 1 or skip < 1):
         raise InvalidArgument("--skip takes the number of a record, and DIR the folder of its run", field="skip", value=skip)
+    if run_id and len(found) != 1:
+        raise InvalidArgument("--run-id takes the new id of one run, and DIR its folder", field="run-id", value=run_id[:100])
     outcomes: list[Outcome] = []
     try:
         connection = found and connect(config.load(call.url or "", team=call.team or "", project=call.project or ""))
-        for outcome in replay(connection, found, clean=clean, skip=skip) if connection else ():
+        for outcome in replay(connection, found, clean=clean, skip=skip, run_id=run_id) if connection else ():
             _tell(call, outcome)
             outcomes.append(outcome)
     finally:
@@ -87,7 +92,8 @@ def _tell(call: Call, outcome: Outcome) -> None:
         call.out.note(f"{outcome.folder}: its last record was never completed, so it was left out")
     if not outcome.is_kept:
         call.out.note_each(
-            "this server keeps no runs: what was logged and used is synced, and metrics, config and code are not"
+            "this server keeps no runs: what was logged and used is synced; metrics, config and code wait in the folder until"
+            " it does, so that --clean leaves it (MODELKEEP_LINEAGE_URL says where lineage has an address of its own)"
         )
     for step in outcome.steps:
         if step.ignored_fields:
@@ -124,6 +130,8 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
         "state": outcome.state,
         "records": outcome.records,
         "replayed": [step._asdict() for step in outcome.steps],
+        "runs_kept": outcome.is_kept,
+        "waiting": outcome.waiting,
         "torn": outcome.torn,
         "removed": outcome.removed,
         "error": error and {"reason": error.reason, "message": error.message, "metadata": error.metadata},
