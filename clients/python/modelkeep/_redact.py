@@ -12,12 +12,12 @@ import re
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from modelkeep._secret_lines import HIDDEN, LITERAL, Below, lines_of, parts_of
 from modelkeep._secret_names import Naming, looks_like_a_key, looks_random, naming
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-HIDDEN: Final = "***"
 LONGEST_LINE: Final = 10_000
 """A longer line is data, such as a picture in a notebook; it is left out."""
 SHORTEST_KNOWN: Final = 6
@@ -39,14 +39,13 @@ _HEADER: Final = re.compile(
 _SHORT_HEADER: Final = re.compile(
     r"(?i)(?P<name>\bauthorization[\"']?\s*[:=]\s*[\"']?(?:bearer|basic|token|apikey)\s+)(?P<value>[\w.~+/=-]+)"
 )
-_LITERAL: Final = r"[bfruBFRU]{0,2}(?:\"(?:[^\"\\]|\\.)*\"?|'(?:[^'\\]|\\.)*'?)"
 _NAME: Final = r"(?<![\w.])(?P<name>[A-Za-z_][\w.-]{0,99}+)[\"']?\]?\s*+"
-_IN_CODE: Final = re.compile(rf"{_NAME}(?:(?::\s*[\w.\[\], |]+?)?\s*(?::=|==?|!=)|:|=>)\s*\(?\s*(?P<value>{_LITERAL})")
-_IN_TEXT: Final = re.compile(rf"{_NAME}(?:=>|=|:)\s*(?P<value>{_LITERAL}|[^\s\"',;]+)")
-_OPTION: Final = re.compile(rf"(?<!\S)(?P<name>--?[A-Za-z][\w-]*+)\s++(?P<value>{_LITERAL}|[^\s\"',;-][^\s\"',;]*)")
+_IN_CODE: Final = re.compile(rf"{_NAME}(?:(?::\s*[\w.\[\], |]+?)?\s*(?::=|==?|!=)|:|=>)\s*\(?\s*(?P<value>{LITERAL})")
+_IN_TEXT: Final = re.compile(rf"{_NAME}(?:=>|=|:)\s*(?P<value>{LITERAL}|[^\s\"',;]+)")
+_OPTION: Final = re.compile(rf"(?<!\S)(?P<name>--?[A-Za-z][\w-]*+)\s++(?P<value>{LITERAL}|[^\s\"',;-][^\s\"',;]*)")
 """`train --token …`, in one text"""
 _FALLBACK: Final = re.compile(
-    rf"[\"'](?P<name>[A-Z][A-Z0-9_]+|--?[\w-]+)[\"']\s*,(?:[^,]{{0,200}},){{0,5}}?\s*(?:default\s*=\s*)?(?P<value>{_LITERAL})"
+    rf"[\"'](?P<name>[A-Z][A-Z0-9_]+|--?[\w-]+)[\"']\s*,(?:[^,]{{0,200}},){{0,5}}?\s*(?:default\s*=\s*)?(?P<value>{LITERAL})"
 )
 """`getenv("API_KEY", "…")`, `add_argument("--token", default="…")`"""
 _LONG: Final = re.compile(r"[A-Za-z0-9+/_=-]{20,}")
@@ -57,6 +56,10 @@ _DIGEST: Final = re.compile(
 """What stands before a digest, which is no secret."""
 _CUT: Final = "\0cut\n"
 _PATCHED: Final = re.compile(r"(?:\+\+\+|---) (?:[ab]/)?(?P<path>.*)")
+_WRITTEN_BY_GIT: Final = re.compile(
+    r"diff |index |--- |\+\+\+ |@@ |(?:old|new|deleted file|new file) mode |(?:dis)?similarity index "
+    r"|(?:rename|copy) (?:from|to) |Binary files |Submodule |\\ "
+)
 _CODE: Final = (
     ".py",
     ".pyi",
@@ -112,31 +115,34 @@ class Redactor:
 
     def text(self, text: str, *, is_code: bool) -> str:
         """A file. In code only what stands in quotes can be a value."""
-        return "".join(self._lines(text.splitlines(keepends=True), is_code=is_code))
+        return "".join(self._lines(lines_of(text), is_code=is_code))
 
     def patch(self, text: str) -> str:
         """A patch: what git writes about files stays as it is."""
-        return "".join(self._patch_lines(text.splitlines(keepends=True)))
+        return "".join(self._patch_lines(parts_of(text)))
 
-    def _patch_lines(self, lines: Iterable[str]) -> Iterator[str]:
-        is_code, in_key = True, False
-        for line in lines:
-            begins = _PATCHED.match(line)
-            if begins is not None:
-                is_code = begins["path"].rstrip().rstrip('"').endswith(_CODE)
+    def _patch_lines(self, lines: Iterable[tuple[str, bool]]) -> Iterator[str]:
+        is_code, in_key, below = True, False, Below(is_code=True)
+        for line, is_changed in lines:
+            if not is_changed:
+                begins = _PATCHED.match(line)
+                if begins is not None:
+                    is_code = begins["path"].rstrip().rstrip('"').endswith(_CODE)
+                in_key, below = False, Below(is_code=is_code)
+                yield self.plain(line) if _WRITTEN_BY_GIT.match(line) else self._line(line, is_code=False)
+                continue
             in_key = self._is_in_key(line, in_key)
             if in_key or _PRIVATE_KEY_END.search(line):
                 yield f"{line[:1]}{HIDDEN}\n"
-            elif line.startswith(("+", "-", " ", "\\")) and begins is None:
-                yield line[0] + self._line(line[1:], is_code=is_code)
             else:
-                yield self.plain(line)
+                yield line[:1] + self._line(below.take(line[1:]), is_code=is_code)
 
     def _lines(self, lines: Iterable[str], *, is_code: bool) -> Iterator[str]:
-        in_key = False
+        in_key, below = False, Below(is_code=is_code)
         for line in lines:
             in_key = self._is_in_key(line, in_key)
-            yield f"{HIDDEN}\n" if in_key or _PRIVATE_KEY_END.search(line) else self._line(line, is_code=is_code)
+            is_hidden = in_key or _PRIVATE_KEY_END.search(line)
+            yield f"{HIDDEN}\n" if is_hidden else self._line(below.take(line), is_code=is_code)
 
     @staticmethod
     def _is_in_key(line: str, was: bool) -> bool:
@@ -219,7 +225,7 @@ class Redactor:
         notebook = self.json(notebook)
         for cell, source in zip(notebook["cells"], sources, strict=True):
             text = source if isinstance(source, str) else "".join(source)
-            cell["source"] = self.text(text, is_code=True).splitlines(keepends=True)
+            cell["source"] = list(lines_of(self.text(text, is_code=True)))
         return json.dumps(notebook, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
 
 

@@ -153,6 +153,57 @@ def test_a_patch_keeps_no_secret_and_its_form() -> None:
     assert [line[:1] for line in redacted.splitlines()] == [line[:1] for line in patch.splitlines()]
 
 
+def test_what_looks_like_a_header_in_a_patch_is_read() -> None:
+    patch = (
+        "diff --git a/x.sql b/x.sql\n--- a/x.sql\n+++ b/x.sql\n@@ -1,2 +1,2 @@ password=here\n"
+        f"--- admin password: {CANARY}\n-select 1\n+++ admin password: {CANARY}\n+select 2\n"
+        f'diff --git a/t.py b/t.py\n--- a/t.py\n+++ b/t.py\n@@ -0,0 +1 @@\n+secret = "{CANARY}"\n'
+        "\\ No newline at end of file\n"
+    )
+    redacted = Redactor().patch(patch)
+    assert CANARY not in redacted
+    assert [line[:4] for line in redacted.splitlines()] == [line[:4] for line in patch.splitlines()]
+
+
+@pytest.mark.parametrize("end", ["\f", "\r", "\u2028", "\x1c", "\x85"])
+def test_only_a_newline_ends_a_line(end: str) -> None:
+    text = f"x = 1{end}\nPASSWORD = 'a{end}{CANARY}'\n"
+    patch = "--- a/x.py\n+++ b/x.py\n@@ -0,0 +1,2 @@\n" + "".join(f"+{line}\n" for line in text.split("\n")[:2])
+    for redacted in (Redactor().text(text, is_code=True), Redactor().patch(patch)):
+        assert CANARY not in redacted
+        assert f"x = 1{end}\n" in redacted
+
+
+BELOW = {
+    f'API_KEY = (\n    "{CANARY}"\n    "{CANARY}"\n)\n': True,
+    f"password = decode(\n\n    # here\n    '{CANARY}',\n)\n": True,
+    f"secret: str = \\\n    b'{CANARY}'\n": True,
+    f'credentials = {{\n    "openai": "{CANARY}",\n    "other": "{CANARY}",\n}}\n': True,
+    f"db:\n  password: |\n    {CANARY}\n  user: me\n": False,
+    f"credentials:\n  openai: {CANARY}\n  other: '{CANARY}'\nuser: me\n": False,
+}
+
+
+@pytest.mark.parametrize("text", BELOW)
+def test_a_value_below_its_name_is_hidden(text: str) -> None:
+    redacted = Redactor().text(text, is_code=BELOW[text])
+    assert CANARY not in redacted
+    assert [line.split()[:1] for line in redacted.splitlines() if ":" in line] == [
+        line.split()[:1] for line in text.splitlines() if ":" in line
+    ]
+    assert redacted.count("user: me") == text.count("user: me")
+    name = "x.py" if BELOW[text] else "x.yaml"
+    changed = "".join(f"+{line}\n" for line in text.splitlines())
+    assert CANARY not in Redactor().patch(f"--- a/{name}\n+++ b/{name}\n@@ -0,0 +1,{text.count(chr(10))} @@\n{changed}")
+
+
+def test_what_stands_below_another_name_stays() -> None:
+    code = 'names = (\n    "a",\n)\ntoken = get(\n    args,\n    "default",\n)\nx = "y"\n'
+    assert Redactor().text(code, is_code=True) == code
+    text = "token:\nother: x\n\nThe password:\n* it is read from a file\n"
+    assert Redactor().text(text, is_code=False) == text
+
+
 def test_a_line_without_an_end_is_left_out() -> None:
     redacted = Redactor().text("x" * (LONGEST_LINE + 1) + "\nnext\n", is_code=True)
     assert redacted == f"{HIDDEN} (a line of {LONGEST_LINE + 2} characters)\nnext\n"
