@@ -32,8 +32,8 @@ def chosen(capture: str | Iterable[str] | None, save_code: bool | None) -> froze
     Raises InvalidArgument.
     """
     given = os.environ.get("MODELKEEP_CAPTURE", "all") if capture is None else capture
-    names = [name.strip() for name in given.split(",")] if isinstance(given, str) else list(given)
-    items = _items([name for name in names if name])
+    names = [name for name in map(str.strip, given.split(",") if isinstance(given, str) else given) if name]
+    items = _items(names) if names or isinstance(given, str) else frozenset[str]()  # a list with nothing in it is a choice too
     if save_code is None:
         save_code = _yes_or_no(os.environ.get("MODELKEEP_SAVE_CODE", ""))
     return items if save_code else items - CODE

@@ -89,10 +89,7 @@ def find_out(items: frozenset[str], script: str, redactor: Redactor) -> Code:
         code.source.branch = redactor.plain(repository.branch)
         code.source.is_dirty = repository.is_dirty or bool(script and _git.is_new(repository, script))
     if repository is not None and "diff" in items and repository.is_dirty:
-        changes = _git.diff(repository)
-        if changes.text:
-            told = f"# cut here: not all changes are kept, at most {_git.MAX_DIFF_BYTES} bytes\n" if changes.is_cut else ""
-            code.files["changes.patch"] = redactor.patch(changes.text) + told
+        _keep_changes(code, _git.diff(repository), redactor)
     if code.source.entry_point:
         text = _text_of(script, redactor)
         if text is not None:
@@ -101,6 +98,18 @@ def find_out(items: frozenset[str], script: str, redactor: Redactor) -> Code:
         code.packages = packages()
         code.files["packages.txt"] = "".join(f"{package}\n" for package in code.packages)
     return code
+
+
+def _keep_changes(code: Code, changes: _git.Diff, redactor: Redactor) -> None:
+    from modelkeep import _git  # noqa: PLC0415 - as above
+
+    told = ""
+    if changes.is_cut:
+        limits = f"at most {_git.MAX_DIFF_BYTES} bytes, and what git says within {_git.DIFF_SECONDS:g} s"
+        _log.warning("not all changes are kept with the run: %s", limits)
+        told = f"# cut here: not all changes are kept, {limits}\n"
+    if changes.text or told:
+        code.files["changes.patch"] = redactor.patch(changes.text) + told
 
 
 def _repository(script: str) -> _git.Repository | None:

@@ -1,12 +1,18 @@
-"""What git knows about a folder: asked quickly, without network, and without running what a repository configures."""
+"""What git knows about a folder: asked quickly, without network, monitors, diff drivers and text converters.
+
+Filters that a repository configures (`filter.*.clean`, as of Git LFS) run: without them git does not know what changed.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import threading
 from dataclasses import dataclass
 from typing import IO, Final
+
+_log: Final = logging.getLogger("modelkeep")
 
 ASK_SECONDS: Final = 5.0
 """How long git may take to say where it stands."""
@@ -38,7 +44,7 @@ class Repository:
     branch: str = ""
     """Empty when none is checked out."""
     is_dirty: bool = False
-    """Whether files that git tracks differ from the commit."""
+    """Whether files that git tracks differ from the commit, or may: git did not say."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +63,11 @@ def find(folder: str) -> Repository | None:
         return None
     root = root.rstrip("\n")
     status = _ask(root, "status", "--porcelain=v2", "--branch", "--untracked-files=no", "--ignore-submodules=dirty", "-z")
-    if status is None:  # it has so many files that nobody waits for it
-        return Repository(root, _remote(root), (_ask(root, "rev-parse", "--verify", "--quiet", "HEAD") or "").strip())
+    if status is None:  # it has so many files, or changes, that nobody waits for it
+        _log.warning("git did not say what changed in %s within %g s, so it counts as changed", root, ASK_SECONDS)
+        commit = (_ask(root, "rev-parse", "--verify", "--quiet", "HEAD") or "").strip()
+        branch = (_ask(root, "symbolic-ref", "--short", "--quiet", "HEAD") or "").strip()
+        return Repository(root, _remote(root), commit, branch, is_dirty=True)
     said = dict(line[2:].split(" ", 1) for line in status.split("\0") if line.startswith("# ") and " " in line[2:])
     commit, branch = said.get("branch.oid", ""), said.get("branch.head", "")
     is_dirty = any(line and not line.startswith("#") for line in status.split("\0"))

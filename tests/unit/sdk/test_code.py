@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -126,6 +127,37 @@ def test_git_that_takes_too_long_is_not_waited_for(repository: Path, tmp_path: P
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
     monkeypatch.setattr(_git, "ASK_SECONDS", 0.1)
     assert found(repository / "src" / "train.py").source.commit == ""
+
+
+SLOW = """#!/bin/sh
+for argument; do case "$argument" in {0}) exec sleep 1000;; esac; done
+exec {1} "$@"
+"""
+
+
+@pytest.mark.parametrize("command", ["status", "diff"])
+def test_what_git_does_not_say_in_time_counts_as_changed(
+    command: str, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (repository / "other.py").write_text("x = 2\n")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "git").write_text(SLOW.format(command, shutil.which("git")))
+    (tmp_path / "bin" / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
+    monkeypatch.setattr(_git, "ASK_SECONDS", 1 if command == "status" else 5)
+    monkeypatch.setattr(_git, "DIFF_SECONDS", 1 if command == "diff" else 20)
+    code = found(repository / "src" / "train.py")
+    assert (code.source.is_dirty, code.source.branch) == (True, "main")
+    assert code.source.commit == git(repository, "rev-parse", "HEAD")
+    assert ("# cut here" if command == "diff" else "+x = 2") in code.files["changes.patch"]
+    (warning,) = caplog.messages
+    assert ("counts as changed" if command == "status" else "not all changes are kept") in warning
+
+
+def test_more_changes_than_are_read_are_changes(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (repository / "other.py").write_text("x = 2\n")
+    monkeypatch.setattr(_git, "MAX_DIFF_BYTES", 150)
+    assert found(repository / "src" / "train.py").source.is_dirty
 
 
 def test_no_git_and_no_repository(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

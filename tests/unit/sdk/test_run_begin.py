@@ -104,6 +104,8 @@ ALL = frozenset(_capture.ITEMS)
         ("none", frozenset()),
         ("git, host", {"git", "host"}),
         (["diff"], {"diff"}),
+        ([], frozenset()),
+        (frozenset(), frozenset()),
         ("-user,-host", ALL - {"user", "host"}),
         ("all,-git", ALL - {"git"}),
     ],
