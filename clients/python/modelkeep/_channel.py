@@ -226,7 +226,7 @@ class Connection:
             try:
                 response = stub(request, timeout=timeout_seconds, metadata=_headers(token, request_id))
             except grpc.RpcError as failed:
-                raise self._failure(failed, method, token, request_id) from None
+                raise self._failure(failed, service, method, token, request_id) from None
         self._reached = True
         return response
 
@@ -253,7 +253,7 @@ class Connection:
                 started(responses)
                 yield from responses
             except grpc.RpcError as failed:
-                raise self._failure(failed, method, token, request_id) from None
+                raise self._failure(failed, service, method, token, request_id) from None
             finally:
                 responses.cancel()  # where the caller stopped reading; else it does nothing
 
@@ -273,7 +273,8 @@ class Connection:
             self._api_key = api_key
         return self.metadata.ExchangeApiKey(pb.ExchangeApiKeyRequest(secret=self._api_key))
 
-    def _failure(self, failed: grpc.RpcError, method: str, token: str, request_id: str) -> ModelkeepError:
+    def _failure(self, failed: grpc.RpcError, service: str, method: str, token: str, request_id: str) -> ModelkeepError:
+        url = self.config.url_of(service)
         error = from_rpc_error(failed)
         trailers = cast("Any", failed).trailing_metadata() or ()
         answered = any(key in {DETAILS_HEADER, REQUEST_ID_HEADER} for key, _ in trailers)
@@ -282,15 +283,11 @@ class Connection:
             self._token.discard(token)
         elif isinstance(error, ServiceUnavailable) and not answered:
             why = error.message[:300]
-            tls = (
-                ", MODELKEEP_CA_FILE, and MODELKEEP_CERT_FILE if it asks for one"
-                if self.config.url.startswith("grpcs:")
-                else ""
-            )
-            message = f"{self.config.url} cannot be reached ({why}); check that it runs, and the address{tls}"
-            error = ServiceUnavailable(message, url=self.config.url)
+            tls = ", MODELKEEP_CA_FILE, and MODELKEEP_CERT_FILE if it asks for one" if url.startswith("grpcs:") else ""
+            message = f"{url} cannot be reached ({why}); check that it runs, and the address{tls}"
+            error = ServiceUnavailable(message, url=url)
         elif isinstance(error, DeadlineExceeded) and not answered:
-            error = DeadlineExceeded(f"{self.config.url} did not answer {method} in time", url=self.config.url, method=method)
+            error = DeadlineExceeded(f"{url} did not answer {method} in time", url=url, method=method)
         error.request_id = error.request_id or request_id
         return error
 

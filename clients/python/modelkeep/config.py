@@ -94,6 +94,10 @@ class Config:
     is_found: bool = False
     """Whether the key is the one that the server of this machine wrote down for this user; each of its starts has another."""
 
+    def url_of(self, service: str) -> str:
+        """The address of a service: its own, else the one of all."""
+        return {"blob": self.blob_url, "lineage": self.lineage_url}.get(service) or self.url
+
     def __post_init__(self) -> None:
         for url in (self.url, self.blob_url, self.lineage_url):
             if url or url is self.url:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from dataclasses import replace
 
 import pytest
 from modelkeep import errors
@@ -114,6 +115,25 @@ def test_nobody_there_is_told_soon_and_clearly(monkeypatch: pytest.MonkeyPatch) 
         url = f"grpc://127.0.0.1:{server.getsockname()[1]}"
     with pytest.raises(errors.ServiceUnavailable, match=f"{url} cannot be reached"):
         Connection(Config(url, "mk_key")).metadata.GetTeam(TEAM)
+
+
+def _elsewhere(config: Config, service: str, url: str) -> Config:
+    return replace(config, blob_url=url) if service == "blob" else replace(config, lineage_url=url)
+
+
+@pytest.mark.parametrize("service", ["blob", "lineage"])
+def test_the_address_that_cannot_be_reached_is_the_one_of_the_service(
+    service: str, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modelkeep._channel.FIRST_CONTACT_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"grpc://127.0.0.1:{server.getsockname()[1]}"
+    connection = Connection(_elsewhere(Config(wire.url, "mk_key"), service, url))
+    ask = connection.limits if service == "blob" else connection.lineage_limits
+    monkeypatch.setattr(type(connection), "patience_seconds", 0.3)
+    with pytest.raises(errors.ServiceUnavailable, match=f"{url} cannot be reached") as caught:
+        ask()
+    assert caught.value.metadata["url"] == url
 
 
 def test_a_server_that_was_there_is_waited_for(wire: Wire, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
