@@ -112,6 +112,12 @@ def test_each_question(told: Cli):
         "         └─ made report:v0",
     ]
     assert "no way leads from report:v0 to data:v0" in told("lineage", "report:v0", "--to", "data:v0").err
+    for question in (["net:best", "--list"], ["net:best", "--sources"], ["net:v0", "--common", "report:v0"]):
+        cut = told("lineage", *question, "--limit", "1")
+        assert len(cut.out.splitlines()) == 2, "a heading, and one line"
+        more = len(told("lineage", *question, "--limit", "0").out.splitlines()) > 2
+        assert ("there is more than 1; --limit 0 shows all" in cut.err) == more
+    assert len(told("lineage", "net:best", "--list", "--limit", "1", "--json").json) == 1
     impact = told("lineage", "data:v0", "--impact").out.splitlines()
     assert impact[0] == "data:v0: 3 versions and 3 runs come from it"
     assert "  2 versions of net  (model)" in impact

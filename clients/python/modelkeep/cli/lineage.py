@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from modelkeep import Graph, Group, Impact, Link, Node
+
+T = TypeVar("T")
 
 QUESTIONS: Final = ("--list", "--sources", "--common", "--to", "--impact")
 LIMIT: Final = 1000
@@ -54,7 +57,7 @@ AsOf = Annotated[
 Expand = Annotated[bool, typer.Option("--expand", help="Show large fans node by node, and go through them.")]
 Limit = Annotated[int, typer.Option(help="Show at most so many nodes; 0 means all.", min=0)]
 Dot = Annotated[bool, typer.Option("--dot", help="Answer in the language of Graphviz: … --dot | dot -Tsvg > it.svg")]
-List = Annotated[bool, typer.Option("--list", help="List what is directly beside it, however many.")]
+List = Annotated[bool, typer.Option("--list", help="List what is directly beside it, newest first.")]
 Sources = Annotated[bool, typer.Option("--sources", help="List the versions that it was made from, nearest first.")]
 Common = Annotated[
     str | None, typer.Option(metavar="OTHER", help="List what it and OTHER both come from, nearest first.", show_default=False)
@@ -172,17 +175,25 @@ class Question:
 
     def list(self) -> None:
         """What is directly beside it."""
-        _list(self.call, self.subject, self.way, self.chosen.types, self.as_of)
+        found = _beside(self.call, self.subject, self.way, self.chosen.types, self.as_of)
+        _list(self.call, self.subject, self._at_most(found))
 
     def sources(self) -> None:
         """The versions that it was made from."""
         found = self.call.api.sources(self.subject, type=self.chosen.types, as_of=self.as_of)
-        _nodes(self.call, found, f"{self.subject} was made from nothing that is known{self._of_types()}")
+        _nodes(self.call, self._at_most(found), f"{self.subject} was made from nothing that is known{self._of_types()}")
 
     def common(self, other: str) -> None:
         """What it and another one both come from."""
         found = self.call.api.common_ancestors(self.subject, other, type=self.chosen.types, as_of=self.as_of)
-        _nodes(self.call, found, f"{self.subject} and {other} come from nothing in common{self._of_types()}")
+        _nodes(self.call, self._at_most(found), f"{self.subject} and {other} come from nothing in common{self._of_types()}")
+
+    def _at_most(self, found: Iterable[T]) -> Iterator[T]:
+        """As many as are to be shown; that there are more is told."""
+        rest = iter(found)
+        yield from islice(rest, self.limit or None)
+        if self.limit and next(rest, None) is not None:
+            self.call.out.note(f"there is more than {self.limit:,}; --limit 0 shows all")
 
     def _of_types(self) -> str:
         return f" of type {' or '.join(self.chosen.types)}" if self.chosen.types else ""
@@ -231,7 +242,7 @@ def _print_tree(graph: Graph) -> None:
         console.print(Text.assemble(*((text, _STYLES.get(role, "")) for text, role in line.parts)))
 
 
-def _list(call: Call, subject: str, way: str, types: list[str], as_of: str | None) -> None:
+def _list(call: Call, subject: str, found: Iterable[tuple[str, Link]]) -> None:
     columns: dict[str, Callable[[tuple[str, Link]], str]] = {
         "HOW": lambda one: _how(*one),
         "NAME": lambda one: _name(call, one[1].node),
@@ -240,7 +251,6 @@ def _list(call: Call, subject: str, way: str, types: list[str], as_of: str | Non
         "AS": lambda one: one[1].edge.alias_text,
         "RUN": lambda one: one[1].node.resource_name.rpartition("/")[2] if one[1].node.kind == "run" else "",
     }
-    found = _beside(call, subject, way, types, as_of)
     call.out.table(found, lambda one: _link_json(*one), columns, empty=f"nothing is beside {subject}")
 
 
