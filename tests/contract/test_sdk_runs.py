@@ -83,7 +83,8 @@ def test_the_best_run(api: modelkeep.Api, tmp_path: Path) -> None:
             run.log_artifact(artifact(tmp_path / name, {"f": some()}, "net"))
     best = api.best_run("acc")
     assert (best.name, best.best_value, [link.node.name for link in best.best_produced]) == ("b", 0.9, ["net:v1"])
-    assert api.best_run("acc", goal="min").name == "a"
+    assert api.best_run("acc", goal="min").name == api.best_run("acc", goal="minimize").name == "a"
+    assert api.best_run("acc", goal="max").id == api.best_run("acc", goal="maximize").id
     assert api.best_run('"eval.acc"').name == api.best_run("eval.acc").name == "a"
     assert api.best_run("acc", filter="name = a").name == "a"
     with pytest.raises(modelkeep.RunNotFound):
@@ -139,6 +140,8 @@ def test_deleting_a_run_keeps_what_it_made_unless_asked(api: modelkeep.Api, tmp_
     with modelkeep.init(name="s") as second:
         second.log_artifact(artifact(tmp_path / "s", {"f": some()}, "net"))
         second.log_artifact(api.artifact("net:v1").download(tmp_path / "again"), "net", "model")
+    with pytest.raises(modelkeep.RunNotFound):
+        api.delete_run("r")  # the name of one
     with pytest.raises(modelkeep.VersionAliased, match=r"net:v1 \(best\)"):
         api.delete_run(run.id, delete_versions=True)
     assert api.run(run.id).name == "r"

@@ -55,6 +55,8 @@ class RunsApi:
     ) -> RecordedRun:
         """The run whose summary has the best value of a metric; of several with the same value, the one that began first.
 
+        With `goal="max"` the largest value is best, with `"min"` the smallest.
+
         `metric` is its key (`acc`, `eval.acc`), or written as a filter writes it after `summary.`. What made it the best is its
         `best_value`, what it produced its `best_produced`:
 
@@ -68,8 +70,13 @@ class RunsApi:
     def delete_run(
         self, run: str, *, delete_versions: bool = False, delete_aliases: bool = False, reason: str = ""
     ) -> tuple[Version, ...]:
-        """Delete a run, by its id; `RecordedRun.delete` says what becomes of what it produced."""
-        found = _recorded_run.find_run(self._connection, run)
+        """Delete a run, by its id; `RecordedRun.delete` says what becomes of what it produced.
+
+        It takes `[[team/]project/]id` or a resource name, and no display name: a slip of the pen in an id may be the name of
+        another run. Raises RunNotFound, RunDeleted, InvalidName.
+        """
+        name = _recorded_run.parse_run(run, self._connection.project)
+        found = _recorded_run.get_run(self._connection, str(name))
         return found.delete(delete_versions=delete_versions, delete_aliases=delete_aliases, reason=reason)
 
     def _runs_of(self, project: str | None) -> ProjectName:

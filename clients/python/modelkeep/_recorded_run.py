@@ -10,6 +10,7 @@ from modelkeep import _lineage, _plain_json
 from modelkeep._metric import decode_values, list_metrics, list_points
 from modelkeep._node import Link
 from modelkeep._resolve import get_version
+from modelkeep._summary import GOALS
 from modelkeep._wire import last, moment, moment_if_set, pages
 from modelkeep.api.lineage.v1 import lineage_service_pb2 as pb
 from modelkeep.api.lineage.v1 import run_pb2
@@ -236,10 +237,10 @@ def list_runs(connection: Connection, parent: ProjectName, filter_: str = "", or
 
 def best_run(connection: Connection, parent: ProjectName, metric: str, goal: str, filter_: str) -> RecordedRun:
     """The run whose summary has the best value of a metric."""
-    if goal not in _GOALS:
+    if goal not in GOALS:
         message = f"{shown(goal)} is no goal; 'max' means that the largest value is best, 'min' that the smallest is"
         raise InvalidArgument(message, field="goal", value=goal[:100])
-    request = pb.GetBestRunRequest(parent=str(parent), metric=metric, goal=_GOALS[goal], filter=filter_)
+    request = pb.GetBestRunRequest(parent=str(parent), metric=metric, goal=_GOALS[GOALS[goal]], filter=filter_)
     try:
         answer = connection.lineage.GetBestRun(request)
     except RunNotFound:

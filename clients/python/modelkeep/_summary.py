@@ -12,7 +12,7 @@ from modelkeep.api.lineage.v1 import run_pb2
 from modelkeep.errors import InvalidArgument
 
 Rule = Literal["last", "min", "max", "best", "none"]
-Goal = Literal["maximize", "minimize"]
+Goal = Literal["max", "min", "maximize", "minimize"]
 
 LAST: Final = run_pb2.METRIC_SUMMARY_LAST
 NONE: Final = run_pb2.METRIC_SUMMARY_NONE
@@ -23,18 +23,19 @@ _RULES: Final = {
     "none": NONE,
 }
 _UNSEEN: Final = (math.nan, math.nan, math.nan)
-_GOALS: Final = {"maximize": "max", "minimize": "min"}
+GOALS: Final[dict[str, Literal["max", "min"]]] = {"max": "max", "min": "min", "maximize": "max", "minimize": "min"}
+"""The words for a goal, of which the first two are ours, and what each means."""
 
 
 def parse_rule(summary: str, goal: str | None) -> run_pb2.MetricSummary:
     """What of a metric the summary keeps. Raises InvalidArgument."""
-    if goal is not None and goal not in _GOALS:
-        raise InvalidArgument(f"{goal!r:.100} is no goal; use 'maximize' or 'minimize'", field="goal", value=str(goal)[:100])
+    if goal is not None and goal not in GOALS:
+        raise InvalidArgument(f"{goal!r:.100} is no goal; use 'max' or 'min'", field="goal", value=str(goal)[:100])
     if summary == "best":
         if goal is None:
-            message = "the best value of a metric is the largest or the smallest: say goal='maximize' or goal='minimize'"
+            message = "the best value of a metric is the largest or the smallest: say goal='max' or goal='min'"
             raise InvalidArgument(message, field="goal")
-        summary = _GOALS[goal]
+        summary = GOALS[goal]
     if summary not in _RULES:
         message = f"{summary!r:.100} is no summary of a metric; use 'last', 'min', 'max', 'best' (with a goal) or 'none'"
         raise InvalidArgument(message, field="summary", value=str(summary)[:100])

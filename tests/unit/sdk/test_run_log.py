@@ -13,6 +13,7 @@ from typing import Any
 
 import modelkeep
 import pytest
+from modelkeep._summary import parse_rule
 from modelkeep.errors import LimitExceeded, RunNotRunning, ServiceUnavailable
 
 from tests.servers import wait_until
@@ -203,6 +204,13 @@ def test_a_finished_run_takes_nothing_and_says_what_to_do(run: modelkeep.Run, li
             late()
     run.finish()
     assert lineage.calls.count("FinishRun") == 1
+
+
+def test_a_goal_has_two_words_that_mean_the_same() -> None:
+    for word, other in (("max", "maximize"), ("min", "minimize")):
+        assert parse_rule("best", word) == parse_rule("best", other) == parse_rule(word, None)
+    with pytest.raises(modelkeep.InvalidArgument, match="'max' or 'min'"):
+        parse_rule("best", "largest")
 
 
 def test_the_summary_is_that_of_the_metrics_and_what_was_set(run: modelkeep.Run, lineage: Lineage) -> None:

@@ -209,8 +209,11 @@ def required_keys(keys: list[Path] | None, *, required: bool) -> list[Path] | No
 
 
 def read_condition(text: str) -> tuple[str, str] | None:
-    """What `--only-if-better` says: `acc:max`. The SDK refuses what is no condition."""
+    """What `--only-if-better` says: `acc:max`. Raises InvalidArgument."""
     key, _, goal = text.rpartition(":")
+    if text and (not key or goal not in {"max", "min"}):
+        message = f"--only-if-better is {text!r:.100}; give a key of the metadata and max or min: acc:max"
+        raise InvalidArgument(message, field="only-if-better", value=text[:100])
     return (key, goal) if text else None
 
 
