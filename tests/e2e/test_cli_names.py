@@ -39,9 +39,6 @@ def test_a_rule_keeps_an_alias_and_what_is_not_better_is_not_logged(cli: Cli):
     assert cli("alias", "rule", "set", "m", "best", "argmax(metadata.acc)", "--json").json["version"] == "v0"
     better = cli.put("m", "--metadata", '{"acc": 0.9}', "--only-if-better", "acc:max", f="two")
     assert (better["name"], better["comparison"]["best_value"], better["comparison"]["is_better"]) == ("m:v1", 0.5, True)
-    for wrong in ("acc", "acc:most", ":max"):
-        refused = cli.put("m", "--metadata", '{"acc": 0.95}', "--only-if-better", wrong, f="none")
-        assert (refused.code, "acc:max" in refused.err) == (2, True)
     worse = cli.put("m", "--metadata", '{"acc": 0.7}', "--only-if-better", "acc:max", f="three")
     assert (worse["name"], worse["comparison"]["best_version"], worse["comparison"]["is_better"]) == ("m:v1", "v1", False)
     refused = cli("alias", "set", "m:v0", "best", "--json")

@@ -354,7 +354,7 @@ def test_tokens_of_any_length_look_random() -> None:
     [
         "AutoModelForSequenceClassification2",
         "data/Train2020/ResNet50_ImageNet1k/checkpoints/Epoch12",
-        "/home/Me/Projects/2024-05-17_Experiment3/outputs/run_12/Best",
+        "/home/me/Projects/2024-05-17_Experiment3/outputs/run_12/Best",
         "meta-llama/Meta-Llama-3-70B-Instruct-GPTQ-Int4",
         "io/publications/papers/JMLR_2014_Volume15",
         "TestDatetime64OverflowHandlingOfTimedeltas",

@@ -54,10 +54,7 @@ def sync(
     from modelkeep._sync import sync as replay  # noqa: PLC0415
 
     found = [run for folder in _given(folders) for run in runs_in(str(folder), deep=deep)]
-    if skip is not None and (len(found) != 1 or skip < 1):
-        raise InvalidArgument("--skip takes the number of a record, and DIR the folder of its run", field="skip", value=skip)
-    if run_id and len(found) != 1:
-        raise InvalidArgument("--run-id takes the new id of one run, and DIR its folder", field="run-id", value=run_id[:100])
+    _check(found, skip, run_id)
     outcomes: list[Outcome] = []
     try:
         connection = found and connect(config.load(call.url or "", team=call.team or "", project=call.project or ""))
@@ -72,6 +69,14 @@ def sync(
         call.out.note_each(f"error: {failed}")
     if failures:
         raise failures[0]
+
+
+def _check(found: list[str], skip: int | None, run_id: str) -> None:
+    """Refuse what is meant for one run, where there are several."""
+    if skip is not None and (len(found) != 1 or skip < 1):
+        raise InvalidArgument("--skip takes the number of a record, and DIR the folder of its run", field="skip", value=skip)
+    if run_id and len(found) != 1:
+        raise InvalidArgument("--run-id takes the new id of one run, and DIR its folder", field="run-id", value=run_id[:100])
 
 
 def _given(folders: list[Path] | None) -> list[Path]:
