@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import uuid4
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from modelkeep.api.lineage.v1 import run_pb2
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 SERIES_BYTES: Final = 24
 POINT_BYTES: Final = 32
 """The most that one takes in a message."""
+LARGEST_POINT_BYTES: Final = 4 * 256 + SERIES_BYTES + POINT_BYTES
+"""The most that one takes there with its key."""
 
 
 class Points(NamedTuple):
@@ -36,8 +39,8 @@ class Set(NamedTuple):
     """A value of the summary or of the config that was set."""
 
     key: str
-    value: Any
-    """As JSON has it; None in a summary, and `is_gone` in a config, where it was taken away."""
+    json: bytes
+    """An object that has only this key. It is null in a summary, and `is_gone` in a config, where it was taken away."""
     is_config: bool = False
     is_gone: bool = False
 
@@ -51,6 +54,8 @@ class Limits:
 
     max_points: int = 5_000
     max_message_bytes: int = 1 << 20
+    max_json_bytes: int = 1 << 20
+    """Of a config, and of a summary; what a server takes unless its settings say otherwise."""
 
 
 @dataclass
@@ -75,6 +80,7 @@ class Batch:
     config_gone: set[str] = field(default_factory=set)
     point_count: int = 0
     key_bytes: int = 0
+    json_bytes: int = 0
     request_id: str = field(default_factory=lambda: str(uuid4()))
 
     @property
@@ -82,13 +88,26 @@ class Batch:
         """Whether there is anything in it but config."""
         return bool(self.series or self.definitions or self.summary)
 
+    def parts(self) -> Iterator[Batch]:
+        """The same, in one for each request: what is refused takes nothing else with it, and no request is half done."""
+        if self.series or self.definitions:
+            yield Batch(series=self.series, definitions=self.definitions)
+        if self.summary:
+            yield Batch(summary=self.summary)  # after the points: they left in it only what counts more
+        if self.config or self.config_gone:
+            yield Batch(config=self.config, config_gone=self.config_gone)
+
     def has_room(self, item: Item, limits: Limits) -> bool:
         """Whether an item may be told with what is there; one alone always may."""
-        if not isinstance(item, Points) or not self.point_count:
+        if isinstance(item, Set):
+            return not self.json_bytes or self.json_bytes + len(item.json) <= limits.max_json_bytes
+        if not self.series and not self.definitions:
             return True
-        points = self.point_count + len(item.values)
-        new_bytes = sum(4 * len(key) for key in item.values if key not in self.series)
-        size = self.key_bytes + new_bytes + SERIES_BYTES * (len(self.series) + len(item.values)) + POINT_BYTES * points
+        keys = item.values.keys() if isinstance(item, Points) else {item.key}
+        points = self.point_count + (len(keys) if isinstance(item, Points) else 0)
+        new_bytes = sum(4 * len(key) for key in keys if key not in self.series)
+        names = len(self.series) + len(self.definitions) + len(keys)
+        size = self.key_bytes + new_bytes + SERIES_BYTES * names + POINT_BYTES * points
         return points <= limits.max_points and size <= limits.max_message_bytes // 2
 
     def add(self, item: Item) -> None:
@@ -108,12 +127,15 @@ class Batch:
                 self.point_count += len(values)
             case Definition(key, rule):
                 self.definitions[key] = rule
-            case Set(key, value, is_config=False):
-                self.summary[key] = value
-            case Set(key, value, is_gone=is_gone):
+                self.key_bytes += len(key.encode())
+            case Set(_, text, is_config=False):
+                self.summary.update(json.loads(text))
+                self.json_bytes += len(text)
+            case Set(key, text, is_gone=is_gone):
+                self.json_bytes += len(text)
                 if is_gone:
                     self.config.pop(key, None)
                     self.config_gone.add(key)
                 else:
-                    self.config[key] = value
+                    self.config.update(json.loads(text))
                     self.config_gone.discard(key)

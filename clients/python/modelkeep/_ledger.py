@@ -46,8 +46,8 @@ class Ledger(Protocol):
     def limits(self) -> Limits:
         """How much may be told at once."""
 
-    def tell(self, batch: Batch) -> None:
-        """Keep what is in a batch; harmless to repeat."""
+    def tell(self, part: Batch) -> None:
+        """Keep one of the parts of a batch, all or nothing."""
 
     def beat(self) -> float:
         """Say that the run is alive, and answer in how many seconds to say so again, at the latest."""
@@ -127,26 +127,24 @@ class LineageLedger:
     def _check_size(self, config_json: str) -> None:
         size = len(config_json.encode())
         if size > CERTAINLY_SMALL_BYTES:
-            limit = self._connection.lineage_limits().max_json_bytes
-            if size > limit:
-                message = (
-                    f"the config has {size:,} bytes, and a run keeps at most {limit:,}; log what is large as an artifact, and"
-                    " put its name into the config"
-                )
-                raise LimitExceeded(message, field="config", limit=limit)
+            require_small("config", size, self._connection.lineage_limits().max_json_bytes)
 
     def limits(self) -> Limits:
         """As the server says."""
         told = self._connection.lineage_limits()
-        return Limits(told.max_points or Limits.max_points, told.max_message_bytes or Limits.max_message_bytes)
+        return Limits(
+            told.max_points or Limits.max_points,
+            told.max_message_bytes or Limits.max_message_bytes,
+            told.max_json_bytes or Limits.max_json_bytes,
+        )
 
-    def tell(self, batch: Batch) -> None:
-        """Send metrics and summary in one call, then the config."""
-        if batch.has_metrics:
-            request = metrics_request(self._name, batch)
+    def tell(self, part: Batch) -> None:
+        """A LogMetrics, which is harmless to repeat, or a change of the config."""
+        if part.has_metrics:
+            request = metrics_request(self._name, part)
             self._going_on(lambda: self._connection.lineage.LogMetrics(request, timeout=CALL_SECONDS))
-        if batch.config or batch.config_gone:
-            self._merge_config(batch.config, batch.config_gone)
+        else:
+            self._merge_config(part.config, part.config_gone)
 
     def _merge_config(self, changes: Mapping[str, Any], gone: Iterable[str]) -> None:
         merge_config(self._connection, self._name, changes, gone)
@@ -203,7 +201,7 @@ class NoLedger:
         """Any."""
         return Limits()
 
-    def tell(self, batch: Batch) -> None:
+    def tell(self, part: Batch) -> None:
         """Nothing."""
 
     def beat(self) -> float:
@@ -249,6 +247,16 @@ def metrics_request(name: str, batch: Batch) -> pb.LogMetricsRequest:
     if batch.summary:
         request.summary_json = _plain_json.encode(batch.summary)
     return request
+
+
+def require_small(what: str, size_bytes: int, limit: int) -> None:
+    """Raise LimitExceeded for what is no config or summary any more."""
+    if size_bytes > limit:
+        message = (
+            f"the {what} has {size_bytes:,} bytes, and a run keeps at most {limit:,}; log what is large as an artifact, and"
+            f" put its name into the {what}"
+        )
+        raise LimitExceeded(message, field=what, limit=limit)
 
 
 def merge_config(connection: Connection, name: str, changes: Mapping[str, Any], gone: Iterable[str]) -> None:

@@ -31,14 +31,14 @@ class OfflineLedger:
         """What any server takes at once."""
         return Limits()
 
-    def tell(self, batch: Batch) -> None:
-        """A record of what was measured, and one of what changed in the config."""
-        if batch.has_metrics:
-            series = {key: [one.steps, one.values, one.times_micros] for key, one in batch.series.items()}
-            told = {"series": series, "definitions": batch.definitions, "summary": batch.summary}
+    def tell(self, part: Batch) -> None:
+        """One record: of what was measured, or of what changed in the config."""
+        if part.has_metrics:
+            series = {key: [one.steps, one.values, one.times_micros] for key, one in part.series.items()}
+            told = {"series": series, "definitions": part.definitions, "summary": part.summary}
             self._append("metrics", **{name: value for name, value in told.items() if value})
-        if batch.config or batch.config_gone:
-            self._append("config", changes=batch.config, gone=sorted(batch.config_gone))
+        else:
+            self._append("config", changes=part.config, gone=sorted(part.config_gone))
 
     def beat(self) -> float:
         """Never: nobody listens."""

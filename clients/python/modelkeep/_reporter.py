@@ -10,10 +10,11 @@ import logging
 import math
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
-from modelkeep._batch import Batch, Item, Limits, Points
-from modelkeep.errors import DeadlineExceeded, ModelkeepError, ResourceExhausted, ServiceUnavailable, Unavailable
+from modelkeep._batch import LARGEST_POINT_BYTES, Batch, Item, Limits, Points
+from modelkeep._retry import may_help
+from modelkeep.errors import DeadlineExceeded, ModelkeepError, ServiceUnavailable, StorageFull
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,8 +35,6 @@ FIRST_BEAT_SECONDS: Final = 10.0
 """When a run first says that it is alive; the answer says how soon again."""
 AGAIN_SECONDS: Final = 2.0
 """When to try again what could not be told."""
-OF_THE_SERVER: Final = (Unavailable, DeadlineExceeded, ResourceExhausted)
-"""What passes."""
 
 
 class Reporter:
@@ -145,7 +144,8 @@ class Reporter:
                 return
             if items:
                 for batch in self._batches(items):
-                    self._persist(lambda batch=batch: self._ledger.tell(batch))  # type: ignore[misc]
+                    for part in batch.parts():
+                        self._persist(lambda part=part: self._ledger.tell(part))  # type: ignore[misc]
                     self._is_told(batch.point_count)
                 beat_at = self._clock() + interval if interval < math.inf else beat_at
             if self._clock() >= beat_at:
@@ -170,9 +170,10 @@ class Reporter:
 
     def _batches(self, items: list[Item]) -> Iterator[Batch]:
         limits: Limits = self._persist(self._ledger.limits) or Limits()
+        most = max(min(limits.max_points, limits.max_message_bytes // 2 // LARGEST_POINT_BYTES), 1)
         batch = Batch(replaces=self.replaces)
         for item in items:
-            for piece in _pieces(item, limits.max_points):
+            for piece in _pieces(item, most):
                 if not batch.has_room(piece, limits):
                     yield batch
                     batch = Batch(replaces=self.replaces)
@@ -189,13 +190,13 @@ class Reporter:
         while not self._given_up:
             try:
                 done = tell()
-            except OF_THE_SERVER as error:
+            except Exception as error:  # noqa: BLE001 - what does not pass is told to who logs next
+                if not _passes(error):
+                    self._failed(error)
+                    return None
                 self._is_in_trouble(error)
                 with self._changed:
                     self._changed.wait_for(lambda: self._given_up, AGAIN_SECONDS)
-            except Exception as error:  # noqa: BLE001 - it is told to who logs next
-                self._failed(error)
-                return None
             else:
                 if self._trouble is not None:
                     _log.warning("%s: the server is back, and gets what waited", self._label)
@@ -217,12 +218,17 @@ class Reporter:
         """Say that the run is alive; how long until it has to be said again."""
         try:
             return self._ledger.beat()
-        except OF_THE_SERVER as error:
-            self._is_in_trouble(error)
-            return AGAIN_SECONDS
-        except Exception as error:  # noqa: BLE001 - it is told to who logs next
+        except Exception as error:  # noqa: BLE001 - what does not pass is told to who logs next
+            if _passes(error):
+                self._is_in_trouble(error)
+                return AGAIN_SECONDS
             self._failed(error)
             return math.inf
+
+
+def _passes(error: Exception) -> TypeGuard[ModelkeepError]:
+    """Whether the same may be kept later. Not so what is too large: gRPC calls that exhausted too, and it stays so."""
+    return isinstance(error, ModelkeepError) and (may_help(error) or isinstance(error, DeadlineExceeded | StorageFull))
 
 
 def _within(seconds: float) -> float | None:

@@ -10,15 +10,16 @@ import time
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from modelkeep import _plain_json, _run_end
-from modelkeep._batch import Definition, Points, Set
+from modelkeep._batch import Definition, Limits, Points, Set
 from modelkeep._fork import gate
+from modelkeep._ledger import CERTAINLY_SMALL_BYTES, require_small
 from modelkeep._log import parse_tags
 from modelkeep._points import check_key, flatten, parse_step
 from modelkeep._reporter import Reporter
 from modelkeep._summary import Mirror, parse_rule
 from modelkeep._tree import Tree
 from modelkeep.api.lineage.v1 import run_pb2
-from modelkeep.errors import InvalidArgument
+from modelkeep.errors import InvalidArgument, ModelkeepError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -137,16 +138,28 @@ class RunRecord:
 
     def _summary_changed(self, key: str) -> None:
         self._require_open()
-        value = self._redactor.json(_plain_json.plain(self._summary.get(key), f"summary.{key}"), key)
+        text = self._json_of("summary", key, self._summary.get(key))
         with self._putting:
-            self._tell(Set(str(key), value))
+            self._tell(Set(str(key), text))
 
     def _config_changed(self, key: str) -> None:
         self._require_open()
         is_gone = key not in self._config
-        value = self._redactor.json(_plain_json.plain(self._config.get(key), f"config.{key}"), key)
+        text = self._json_of("config", key, self._config.get(key))
         with self._putting:
-            self._tell(Set(str(key), value, is_config=True, is_gone=is_gone))
+            self._tell(Set(str(key), text, is_config=True, is_gone=is_gone))
+
+    def _json_of(self, what: str, key: str, value: Any) -> bytes:
+        """The JSON of a value that was set, without what looks like a secret. Raises LimitExceeded, InvalidArgument."""
+        plain = self._redactor.json(_plain_json.plain(value, f"{what}.{key}"), key)
+        text = _plain_json.encode({str(key): plain}).encode(errors="replace")
+        if len(text) > CERTAINLY_SMALL_BYTES:
+            try:
+                most = self._ledger.limits().max_json_bytes
+            except ModelkeepError:
+                most = Limits.max_json_bytes  # nobody is there to ask
+            require_small(what, len(text), most)
+        return text
 
     @property
     def name(self) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, MutableMapping
-from typing import Any
+from typing import Any, Final
+
+_NONE: Final = object()
 
 
 class Tree(MutableMapping[str, Any]):
-    """Reads and is written to like a dict; `changed` gets the top-level key of whatever changes, before anybody sees it."""
+    """Reads and is written to like a dict; `changed` gets the top-level key of whatever changes, and refuses it by raising."""
 
     def __init__(self, values: dict[str, Any], changed: Callable[[str], object]) -> None:
         """`values` is what it changes."""
@@ -19,12 +21,23 @@ class Tree(MutableMapping[str, Any]):
         return Tree(value, lambda _: self._changed(key)) if isinstance(value, dict) else value
 
     def __setitem__(self, key: str, value: Any) -> None:
+        before = self._values.get(key, _NONE)
         self._values[key] = _copied(value)
-        self._changed(key)
+        self._tell(key, before)
 
     def __delitem__(self, key: str) -> None:
-        del self._values[key]
-        self._changed(key)
+        before = self._values.pop(key)
+        self._tell(key, before)
+
+    def _tell(self, key: str, before: Any) -> None:
+        try:
+            self._changed(key)
+        except Exception:
+            if before is _NONE:
+                self._values.pop(key, None)
+            else:
+                self._values[key] = before
+            raise
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)

@@ -226,9 +226,9 @@ def test_the_summary_is_that_of_the_metrics_and_what_was_set(run: modelkeep.Run,
     del run.summary["gone"]
     assert run.summary == {"acc": 0.9, "loss": 2.0, "last": 0.7, "note": "good", "nested": {"a": 1, "b": math.inf}}
     run.flush()
-    (request,) = lineage.requests
-    assert {(one.key, one.summary) for one in request.definitions} == {("acc", 3), ("loss", 2), ("noise", 4)}
-    assert request.summary_json == '{"note":"good","nested":{"a":1,"b":"Infinity"},"gone":null}'
+    points, summary = lineage.requests
+    assert {(one.key, one.summary) for one in points.definitions} == {("acc", 3), ("loss", 2), ("noise", 4)}
+    assert summary.summary_json == '{"note":"good","nested":{"a":1,"b":"Infinity"},"gone":null}'
 
 
 def test_of_a_value_that_was_set_and_a_metric_the_later_counts(run: modelkeep.Run, lineage: Lineage) -> None:
@@ -240,7 +240,7 @@ def test_of_a_value_that_was_set_and_a_metric_the_later_counts(run: modelkeep.Ru
     run.log({"set": 1})
     run.summary["set"] = 2
     run.flush()
-    assert lineage.requests[0].summary_json == '{"hidden":1,"set":2}'
+    assert lineage.requests[-1].summary_json == '{"hidden":1,"set":2}'
     assert run.summary == {"acc": 0.5, "hidden": 1, "set": 2}
 
 
@@ -352,3 +352,24 @@ def test_a_server_that_keeps_no_runs_is_told_of_once(wire: Wire, lineage: Lineag
     assert [record.message for record in caplog.records if "keeps no runs" in record.message] != []
     assert len(caplog.records) == 1
     assert (run.summary, run.tags) == ({"loss": 0.5, "x": 1}, ("t",))
+
+
+@pytest.mark.parametrize("size", [5 << 20, 2 << 20], ids=["more than a message", "more than a run keeps"])
+def test_a_value_that_is_too_large_is_refused_where_it_is_set(run: modelkeep.Run, lineage: Lineage, size: int) -> None:
+    run.summary["note"] = "small"
+    for tree in (run.summary, run.config):
+        with pytest.raises(modelkeep.LimitExceeded, match=r"log what is large as an artifact"):
+            tree["note"] = "x" * size
+    assert (run.summary, run.config) == ({"note": "small"}, {}), "what was refused is not there"
+    run.log({"a": 1})
+    run.flush()
+    assert lineage.points == [("a", 0, 1.0)]
+    assert lineage.requests[-1].summary_json == '{"note":"small"}'
+
+
+def test_a_value_may_be_as_large_as_the_server_says(run: modelkeep.Run, lineage: Lineage) -> None:
+    run.summary["note"] = "x" * ((1 << 20) - len('{"note":""}'))
+    with pytest.raises(modelkeep.LimitExceeded, match="1,048,577 bytes"):
+        run.summary["note"] = "x" * ((1 << 20) - len('{"note":""}') + 1)
+    run.flush()
+    assert len(lineage.requests[-1].summary_json) == 1 << 20
