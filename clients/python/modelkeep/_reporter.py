@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 from modelkeep._batch import LARGEST_POINT_BYTES, Batch, Item, Limits, Points
 from modelkeep._retry import may_help
+from modelkeep._run_end import raise_first
 from modelkeep.errors import DeadlineExceeded, ModelkeepError, ServiceUnavailable, StorageFull
 
 if TYPE_CHECKING:
@@ -100,30 +101,31 @@ class Reporter:
             if self._told < target:
                 self._run()
                 self._changed.notify_all()
-                if not self._changed.wait_for(lambda: self._told >= target, timeout_seconds):
+                self._changed.wait_for(lambda: self._told >= target or self._given_up, timeout_seconds)
+                if self._told < target:
                     raise self._unreachable(f"{self._waiting} points were not sent in {timeout_seconds:.0f} s")
         self.raise_failure()
 
     def close(self, timeout_seconds: float = PATIENCE_SECONDS) -> None:
-        """Flush, and stop. Raises as `flush` does; then what was not told is lost."""
+        """Flush, and stop. Raises as `flush` does; then what was not told is lost. Once interrupted, it may be called again."""
+        failures: list[Exception] = []
         try:
             self.flush(timeout_seconds)
-        finally:
-            with self._changed:
-                self._closing, self._given_up = True, self._told < self._put
-                self._changed.notify_all()
-                thread = self._thread
-            if thread is not None and not self._given_up:
-                thread.join(timeout_seconds)
+        except Exception as error:  # noqa: BLE001 - it is raised below
+            failures.append(error)
+        with self._changed:
+            self._closing, self._given_up = True, self._told < self._put
+            self._changed.notify_all()
+            thread = self._thread
+        if thread is not None and not self._given_up:
+            thread.join(timeout_seconds)
+        raise_first(failures)
 
     def raise_failure(self) -> None:
         """Raise the first of the failures that nobody was told of yet; the others go with it as notes."""
         with self._changed:
             failures, self._failures = self._failures, []
-        if failures:
-            for other in failures[1:]:
-                failures[0].add_note(f"and then: {other}")
-            raise failures[0]
+        raise_first(failures)
 
     def _unreachable(self, what: str) -> ModelkeepError:
         why = f": {self._trouble.message}" if self._trouble is not None else ""

@@ -19,7 +19,7 @@ from modelkeep._resolve import get_version, resolve
 from modelkeep._run_record import RunRecord
 from modelkeep._version import Version
 from modelkeep.address import Address
-from modelkeep.errors import DraftCommitted, InvalidArgument, ModelkeepError, PathConflict
+from modelkeep.errors import DraftCommitted, InvalidArgument, PathConflict
 from modelkeep.names import CollectionName, ProjectName
 
 if TYPE_CHECKING:
@@ -60,6 +60,11 @@ class PendingVersion:
         finally:
             self.seen = self._future.done()
         return version
+
+    def failure(self) -> Exception | None:
+        """What failed of it, unless somebody was told; waits for it."""
+        failed = self._future.exception()
+        return None if self.seen or not isinstance(failed, Exception) else failed
 
 
 class Run(RunRecord):
@@ -162,6 +167,7 @@ class Run(RunRecord):
     def _log_later(self, artifact: Artifact, words: Words) -> PendingVersion:
         log = partial(log_artifact, self._connection, self._project, artifact, words, stamps_of(artifact.sources()))
         with self._lock:
+            self._require_open()  # `finish` may have come meanwhile
             if self._uploads is None:
                 self._uploads = ThreadPoolExecutor(UPLOADS_AT_ONCE, "modelkeep-log")
                 _run_end.began(self)
@@ -272,23 +278,20 @@ class Run(RunRecord):
         """
         parse_state(state)
         with self._lock:
-            pending, self._pending = self._pending, []
-            uploads, self._uploads = self._uploads, None
-            was_finished, self._finished = self._finished, True
-        failures = _failures(pending)
-        if uploads is not None:
-            uploads.shutdown()
+            self._finished = True
+        # Nothing is forgotten before the end: this may be interrupted anywhere, and called again.
+        failures = [failed for one in self._pending if (failed := one.failure()) is not None]
+        if self._uploads is not None:
+            self._uploads.shutdown()
         if self._keeping is not None:
             self._keeping.join(CODE_SECONDS)
-        if not was_finished:
-            try:
-                self._end("failed" if failures else state)
-            except ModelkeepError as error:
-                failures.append(error)
-        if failures:
-            for other in failures[1:]:
-                failures[0].add_note(f"another upload failed too: {other}")
-            raise failures[0]
+        try:
+            self._end("failed" if failures else state)
+        except Exception as error:  # noqa: BLE001 - it is raised below
+            failures.append(error)
+        with self._lock:
+            self._pending, self._uploads = [], None
+        _run_end.raise_first(failures)
 
     def __enter__(self) -> Self:
         return self
@@ -299,20 +302,7 @@ class Run(RunRecord):
         except Exception as failed:
             if error is None:
                 raise
-            error.add_note(f"an upload in the background failed too: {failed}")
-
-
-def _failures(pending: list[PendingVersion]) -> list[Exception]:
-    """What failed of what went up in the background, unless somebody was told."""
-    failures: list[Exception] = []
-    for one in pending:
-        seen = one.seen
-        try:
-            one.result()
-        except Exception as error:  # noqa: BLE001 - whatever it was, it is raised by who asks
-            if not seen:
-                failures.append(error)
-    return failures
+            error.add_note(f"the end of the run failed too: {failed}")
 
 
 def _as_artifact(

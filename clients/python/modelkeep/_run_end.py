@@ -64,6 +64,15 @@ def is_open(run: Endable) -> bool:
     return run in _script.open
 
 
+def raise_first(failures: list[Exception]) -> None:
+    """Raise the first of several failures, the others as notes; nothing when there is none."""
+    if failures:
+        for other in failures[1:]:
+            for note in (f"and then: {other}", *getattr(other, "__notes__", ())):
+                failures[0].add_note(note)
+        raise failures[0]
+
+
 def _end_forgotten() -> None:
     """At the end of a script that forgot to: nothing that was to be logged is lost, and what failed is shown."""
     for run in list(_script.open):

@@ -43,7 +43,8 @@ class RunRecord:
         self._redactor = redactor
         self._begun = begun.run
         self._owner = os.getpid()
-        self._finished = False
+        self._finished = self._ended = False
+        """Whether it takes nothing more; and whether its end was told, or could not be."""
         self._name, self._group, self._notes = begun.run.display_name, begun.run.group, begun.run.notes
         self._tags = tuple(begun.run.tags)
         self.job_type = begun.run.job_type
@@ -61,6 +62,7 @@ class RunRecord:
     def forget(self) -> None:
         """Begin anew in a forked child: what its parent logged, its parent sends."""
         self._putting = threading.Lock()
+        self._ending = threading.RLock()
         self._reporter.forget()
         _run_end.ended(self)
 
@@ -236,13 +238,26 @@ class RunRecord:
         self._reporter.put(item)
 
     def _end(self, state: str) -> None:
-        """Send what is left, and end the run. In a forked child the run goes on: only who began it ends it."""
-        _run_end.ended(self)
-        try:
-            self._reporter.close()
-        finally:
-            if os.getpid() == self._owner:
-                self._ledger.finish(state)
+        """Send what is left, and end the run, once. In a forked child the run goes on: only who began it ends it.
+
+        Where that is interrupted, a second `finish` or the end of the process goes on with it.
+        """
+        with self._ending:
+            if self._ended:
+                return
+            failures: list[Exception] = []
+            try:
+                self._reporter.close()
+            except Exception as error:  # noqa: BLE001 - it is raised below
+                failures.append(error)
+            try:
+                if os.getpid() == self._owner:
+                    self._ledger.finish(state)
+            except Exception as error:  # noqa: BLE001 - what was lost before comes first
+                failures.append(error)
+            self._ended = True
+            _run_end.ended(self)
+        _run_end.raise_first(failures)
 
     def _require_open(self) -> None:
         if self._finished:

@@ -1,0 +1,83 @@
+"""The end of a run: that it is told once, also when it is interrupted, and that what went wrong before it is said."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Iterator
+
+import modelkeep
+import pytest
+from modelkeep.errors import LimitExceeded, RunDeleted
+
+from tests.unit.sdk.lineage import Lineage, serving
+from tests.unit.sdk.wire import Wire
+
+
+@pytest.fixture
+def lineage(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lineage]:
+    made = Lineage(wire.calls)
+    with serving(made) as url:
+        monkeypatch.setenv("MODELKEEP_URL", wire.url)
+        monkeypatch.setenv("MODELKEEP_LINEAGE_URL", url)
+        monkeypatch.setenv("MODELKEEP_API_KEY", "mk_key")
+        yield made
+
+
+SCRIPT = """
+    import os, signal, threading, modelkeep, modelkeep._run
+    go = threading.Event()
+    run = modelkeep.init("vision", id="r1", capture="none")
+    run.log({"loss": 0.5})
+    if HANGS == "upload":
+        modelkeep._run.log_artifact = lambda *_: go.wait(60)
+        run.log_artifact(__file__, "x", "data", wait=False)
+    try:
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+        run.finish()
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+        go.set()
+"""
+
+
+@pytest.mark.parametrize("hangs", ["upload", "points"])
+@pytest.mark.parametrize("then", ["", "    run.finish()", "    raise"], ids=["ends", "finishes again", "fails"])
+def test_an_end_that_is_interrupted_comes_later(lineage: Lineage, hangs: str, then: str) -> None:
+    """Ctrl-C while a run ends: a second `finish`, or the end of the script, tells what is left, and ends it."""
+    program = textwrap.dedent(SCRIPT).replace("HANGS", repr(hangs)).replace("__file__", repr(__file__)) + then
+    if hangs == "points":
+        lineage.let_through.clear()
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "interrupted\n"
+        lineage.let_through.set()
+        _, said = process.communicate(timeout=60)
+    (run,) = lineage.runs.values()
+    assert (run.state, lineage.points) == (3 if then.endswith("raise") else 2, [("loss", 0, 0.5)]), said
+    assert lineage.calls.count("FinishRun") == 1
+
+
+def test_what_was_lost_is_said_before_an_end_that_was_not_kept(lineage: Lineage) -> None:
+    run = modelkeep.init("vision", capture="none")
+    lineage.fail_next("LogMetrics", LimitExceeded("too many metrics"))
+    lineage.fail_next("FinishRun", RunDeleted("it was deleted"))
+    run.log({"a": 1})
+    with pytest.raises(LimitExceeded, match="too many metrics") as failed:
+        run.finish()
+    (note,) = failed.value.__notes__
+    assert "it was deleted" in note
+
+
+def test_threads_that_finish_at_once_end_it_once(lineage: Lineage) -> None:
+    run = modelkeep.init("vision", capture="none")
+    run.log({"a": 1})
+    threads = [threading.Thread(target=run.finish) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert lineage.calls.count("FinishRun") == 1
+    assert lineage.points == [("a", 0, 1.0)]
