@@ -83,6 +83,8 @@ class LineageLedger:
         self._name = str(name)
         self._is_shared = False
         """Whether others may have the run too, and end it before we do: then it goes on."""
+        self._has_failed = False
+        """Whether one of them ended it as failed, before it went on here."""
 
     def begin(self, run: run_pb2.Run, resume: str) -> Begun:
         """Create the run, or resume it, as `resume` says: `never`, `allow` or `must`.
@@ -174,6 +176,7 @@ class LineageLedger:
 
     def finish(self, state: str) -> None:
         """A FinishRun. Of several who share a run, one that failed makes it a failed one."""
+        state = "failed" if self._has_failed else state
         request = pb.FinishRunRequest(name=self._name, state=STATES[state])
         try:
             self._connection.lineage.FinishRun(request, timeout=CALL_SECONDS)
@@ -187,9 +190,10 @@ class LineageLedger:
         """A call of a run that runs: one that another process ended meanwhile is resumed, when it is shared."""
         try:
             return call()
-        except RunNotRunning:
+        except RunNotRunning as ended:
             if not self._is_shared:
                 raise
+            self._has_failed = self._has_failed or ended.metadata.get("state") == "failed"
             self._connection.lineage.ResumeRun(pb.ResumeRunRequest(name=self._name), timeout=CALL_SECONDS)
             return call()
 

@@ -283,8 +283,7 @@ class Run(RunRecord):
         failures = [failed for one in self._pending if (failed := one.failure()) is not None]
         if self._uploads is not None:
             self._uploads.shutdown()
-        if self._keeping is not None:
-            self._keeping.join(CODE_SECONDS)
+        self._await_code()
         try:
             self._end("failed" if failures else state)
         except Exception as error:  # noqa: BLE001 - it is raised below
@@ -292,6 +291,12 @@ class Run(RunRecord):
         with self._lock:
             self._pending, self._uploads = [], None
         _run_end.raise_first(failures)
+
+    def _await_code(self) -> None:
+        if self._keeping is not None:
+            self._keeping.join(CODE_SECONDS)
+            if self._keeping.is_alive():
+                _log.warning("the code of the run %r is not kept: it took more than %.0f s", self.name, CODE_SECONDS)
 
     def __enter__(self) -> Self:
         return self

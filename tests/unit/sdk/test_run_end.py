@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import modelkeep
 import pytest
-from modelkeep.errors import LimitExceeded, RunDeleted
+from modelkeep.errors import LimitExceeded, RunDeleted, RunNotRunning
 
 from tests.unit.sdk.lineage import Lineage, serving
 from tests.unit.sdk.wire import Wire
@@ -50,7 +50,9 @@ def test_an_end_that_is_interrupted_comes_later(lineage: Lineage, hangs: str, th
     program = textwrap.dedent(SCRIPT).replace("HANGS", repr(hangs)).replace("__file__", repr(__file__)) + then
     if hangs == "points":
         lineage.let_through.clear()
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "interrupted\n"
         lineage.let_through.set()
@@ -81,3 +83,27 @@ def test_threads_that_finish_at_once_end_it_once(lineage: Lineage) -> None:
         thread.join()
     assert lineage.calls.count("FinishRun") == 1
     assert lineage.points == [("a", 0, 1.0)]
+
+
+@pytest.mark.parametrize(("ended", "state"), [("failed", 3), ("finished", 2)])
+def test_a_shared_run_of_which_one_failed_has_failed(lineage: Lineage, ended: str, state: int) -> None:
+    """The last to end it had made it go on, after another process ended it."""
+    run = modelkeep.init("vision", id="r1", resume="allow", capture="none")
+    lineage.fail_next("LogMetrics", RunNotRunning("it ended: resume it first", state=ended))
+    run.log({"a": 1})
+    run.finish()
+    assert lineage.points == [("a", 0, 1.0)]
+    assert (lineage.calls.count("ResumeRun"), lineage.runs[run.resource_name].state) == (1, state)
+
+
+def test_code_that_takes_too_long_is_said(
+    lineage: Lineage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    go = threading.Event()
+    monkeypatch.setattr("modelkeep._run.CODE_SECONDS", 0.01)
+    monkeypatch.setattr("modelkeep._code.find_out", lambda *_: go.wait(60))
+    run = modelkeep.init("vision")
+    run.finish()
+    go.set()
+    assert "the code of the run" in caplog.text
+    assert lineage.calls.count("FinishRun") == 1
