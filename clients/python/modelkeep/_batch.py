@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import uuid4
@@ -48,6 +49,51 @@ class Set(NamedTuple):
 Item = Points | Definition | Set
 
 
+class Packed(NamedTuple):
+    """Points as they wait: a fraction of their size, since there may be a million."""
+
+    keys: tuple[str, ...]
+    """The same object for all calls with the same keys."""
+    numbers: bytes
+    key_bytes: int
+    """What the keys take, where they are the first of their kind."""
+
+
+Waiting = Packed | Definition | Set
+CALL_BYTES: Final = 160
+"""What one takes besides what is in it."""
+
+
+def pack(points: Points, shapes: dict[tuple[str, ...], tuple[str, ...]]) -> Packed:
+    """Make it small; `shapes` remembers the keys."""
+    keys = tuple(points.values)
+    known = shapes.get(keys)
+    key_bytes = 0
+    if known is None:
+        known = shapes[keys] = keys
+        key_bytes = sum(64 + len(key) for key in keys)
+    numbers = struct.pack(f"<qq{len(keys)}d", points.time_micros, points.step, *points.values.values())
+    return Packed(known, numbers, key_bytes)
+
+
+def unpack(item: Waiting) -> Item:
+    """What was put in."""
+    if not isinstance(item, Packed):
+        return item
+    time_micros, step, *values = struct.unpack(f"<qq{len(item.keys)}d", item.numbers)
+    return Points(time_micros, step, dict(zip(item.keys, values, strict=True)))
+
+
+def weight(item: Waiting) -> int:
+    """About how many bytes of memory it takes while it waits."""
+    match item:
+        case Packed(keys, _, key_bytes):
+            return CALL_BYTES - 8 + 8 * len(keys) + key_bytes
+        case Set(key, text):
+            return CALL_BYTES + len(key) + len(text)
+    return CALL_BYTES + len(item.key)
+
+
 @dataclass(frozen=True)
 class Limits:
     """How much may be told at once."""
@@ -81,6 +127,8 @@ class Batch:
     point_count: int = 0
     key_bytes: int = 0
     json_bytes: int = 0
+    weight: int = 0
+    """What its items took while they waited."""
     request_id: str = field(default_factory=lambda: str(uuid4()))
 
     @property

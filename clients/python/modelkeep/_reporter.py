@@ -10,12 +10,21 @@ import logging
 import math
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Final, TypeGuard
+from typing import TYPE_CHECKING, Final, cast
 
-from modelkeep._batch import LARGEST_POINT_BYTES, Batch, Item, Limits, Points
+from modelkeep._batch import LARGEST_POINT_BYTES, Batch, Item, Limits, Points, Waiting, pack, unpack, weight
 from modelkeep._retry import may_help
 from modelkeep._run_end import raise_first
-from modelkeep.errors import DeadlineExceeded, ModelkeepError, ServiceUnavailable, StorageFull
+from modelkeep.errors import (
+    DeadlineExceeded,
+    FailedPrecondition,
+    Internal,
+    InvalidArgument,
+    ModelkeepError,
+    NotFound,
+    ServiceUnavailable,
+    StorageFull,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,7 +36,9 @@ _log: Final = logging.getLogger("modelkeep")
 FLUSH_SECONDS: Final = 1.0
 """How long what is logged waits for more, at most."""
 MAX_WAITING: Final = 1_000_000
-"""How many points wait to be told, at most; about 100 MB."""
+"""How many points wait to be told, at most."""
+MAX_WAITING_BYTES: Final = 256 << 20
+"""How much memory it takes, at most, with what is set in summary and config; a million points of as many calls take 170 MB."""
 MANY: Final = 10_000
 """As many points wait for no more."""
 PATIENCE_SECONDS: Final = 120.0
@@ -36,6 +47,10 @@ FIRST_BEAT_SECONDS: Final = 10.0
 """When a run first says that it is alive; the answer says how soon again."""
 AGAIN_SECONDS: Final = 2.0
 """When to try again what could not be told."""
+TRIES: Final = 5
+"""How often what a server failed at inside is tried, which may come by itself, or of this very request."""
+MAX_SHAPES: Final = 1_000
+"""How many sets of keys are remembered, to keep one of each."""
 
 
 class Reporter:
@@ -45,6 +60,7 @@ class Reporter:
         """`label` is what people call the run."""
         self._ledger = ledger
         self._label = label
+        self._limits = Limits()
         self._clock = clock
         self.replaces: Callable[[str], bool] = lambda _: True
         self.forget()
@@ -53,10 +69,11 @@ class Reporter:
         """Begin anew in a forked child: what its parent was given, its parent tells."""
         self._changed = threading.Condition(threading.Lock())
         self._thread: threading.Thread | None = None
-        self._items: list[Item] = []
-        self._put = self._told = self._waiting = 0
+        self._items: list[Waiting] = []
+        self._put = self._told = self._waiting = self._bytes = 0
+        self._shapes: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._hurry = self._closing = self._given_up = False
-        self._trouble: ModelkeepError | None = None
+        self._trouble: Exception | None = None
         self._failures: list[Exception] = []
 
     def start(self) -> None:
@@ -65,30 +82,44 @@ class Reporter:
             self._run()
 
     def reserve(self, points: int) -> None:
-        """Wait until there is room. Raises what could not be told before, once; ServiceUnavailable when no room comes."""
+        """Make room. Raises what could not be told before, once; else as `make_room`."""
         if self._failures:
             self.raise_failure()
-        if self._waiting + points > MAX_WAITING:
+        self.make_room(points)
+
+    def make_room(self, points: int = 0) -> None:
+        """Wait until there is room. Raises ServiceUnavailable when none comes."""
+        if not self._has_room(points):
             self._wait_for_room(points)
+
+    def _has_room(self, points: int) -> bool:
+        return not self._bytes or (self._waiting + points <= MAX_WAITING and self._bytes <= MAX_WAITING_BYTES)
 
     def _wait_for_room(self, points: int) -> None:
         _log.warning("%s: %d points wait to be sent already, so logging waits now", self._label, self._waiting)
         with self._changed:
             self._hurry = True
             self._changed.notify_all()
-            if not self._changed.wait_for(lambda: self._waiting + points <= MAX_WAITING or not self._waiting, PATIENCE_SECONDS):
+            if not self._changed.wait_for(lambda: self._has_room(points), PATIENCE_SECONDS):
                 raise self._unreachable(
-                    f"{self._waiting} points wait to be sent, which is as many as may, so no more are taken"
+                    f"{self._waiting} points wait to be sent, {self._bytes >> 20} MiB with all else, which is as much as may,"
+                    " so no more is taken"
                 )
 
     def put(self, item: Item) -> None:
-        """Take an item, to be told soon."""
+        """Take an item, to be told soon. Raises InvalidArgument once the run ends."""
         points = len(item.values) if type(item) is Points else 0
         with self._changed:
-            self._items.append(item)
+            if self._closing:
+                raise InvalidArgument(f"{self._label} is finished, so that this came too late and is not kept", field="run")
+            waiting = pack(item, self._shapes) if type(item) is Points else cast("Waiting", item)
+            self._items.append(waiting)
             self._put += 1
+            self._bytes += weight(waiting)
             before = self._waiting
             self._waiting = before + points
+            if len(self._shapes) > MAX_SHAPES:
+                self._shapes.clear()
             if len(self._items) == 1 or before // MANY != self._waiting // MANY:
                 self._run()
                 self._changed.notify_all()
@@ -109,12 +140,15 @@ class Reporter:
     def close(self, timeout_seconds: float = PATIENCE_SECONDS) -> None:
         """Flush, and stop. Raises as `flush` does; then what was not told is lost. Once interrupted, it may be called again."""
         failures: list[Exception] = []
+        with self._changed:
+            self._closing = True  # first: what came between the flush and the end would be lost unsaid
+            self._changed.notify_all()
         try:
             self.flush(timeout_seconds)
         except Exception as error:  # noqa: BLE001 - it is raised below
             failures.append(error)
         with self._changed:
-            self._closing, self._given_up = True, self._told < self._put
+            self._given_up = self._told < self._put
             self._changed.notify_all()
             thread = self._thread
         if thread is not None and not self._given_up:
@@ -128,7 +162,7 @@ class Reporter:
         raise_first(failures)
 
     def _unreachable(self, what: str) -> ModelkeepError:
-        why = f": {self._trouble.message}" if self._trouble is not None else ""
+        why = f": {_words(self._trouble)}" if self._trouble is not None else ""
         return ServiceUnavailable(f"{self._label}: {what}{why}; for work without a server there is mode='offline'")
 
     def _run(self) -> None:
@@ -144,20 +178,27 @@ class Reporter:
             items = self._next_items(beat_at)
             if items is None:
                 return
-            if items:
-                for batch in self._batches(items):
-                    for part in batch.parts():
-                        self._persist(lambda part=part: self._ledger.tell(part))  # type: ignore[misc]
-                    self._is_told(batch.point_count)
-                beat_at = self._clock() + interval if interval < math.inf else beat_at
+            count = len(items)
+            if self._tell(items) and interval < math.inf:
+                beat_at = self._clock() + interval
             if self._clock() >= beat_at:
                 interval = self._beat()
                 beat_at = self._clock() + interval
             with self._changed:
-                self._told += len(items)
+                self._told += count
                 self._changed.notify_all()
 
-    def _next_items(self, beat_at: float) -> list[Item] | None:
+    def _tell(self, items: list[Waiting]) -> bool:
+        """Tell them; whether it was heard that the run lives: metrics say that, and a change of the config does not."""
+        heard = False
+        for batch in self._batches(items):
+            for part in batch.parts():
+                is_kept = self._persist(lambda part=part: self._ledger.tell(part))  # type: ignore[misc]
+                heard = heard or (is_kept and part.has_metrics)
+            self._is_told(batch)
+        return heard
+
+    def _next_items(self, beat_at: float) -> list[Waiting] | None:
         """What was put in, once it is time to tell it; nothing when the run has to say that it is alive; None at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._items or self._closing, _within(beat_at - self._clock()))
@@ -170,46 +211,62 @@ class Reporter:
     def _is_urgent(self) -> bool:
         return self._hurry or self._closing or self._waiting >= MANY
 
-    def _batches(self, items: list[Item]) -> Iterator[Batch]:
-        limits: Limits = self._persist(self._ledger.limits) or Limits()
+    def _batches(self, items: list[Waiting]) -> Iterator[Batch]:
+        """All of them, in batches that are full. Items are let go as they are told: as much as may comes meanwhile."""
+        if not items:
+            return
+        self._persist(self._ask_limits)
+        limits = self._limits
         most = max(min(limits.max_points, limits.max_message_bytes // 2 // LARGEST_POINT_BYTES), 1)
         batch = Batch(replaces=self.replaces)
-        for item in items:
-            for piece in _pieces(item, most):
+        items.reverse()
+        while items:
+            item = items.pop()
+            for piece in _pieces(unpack(item), most):
                 if not batch.has_room(piece, limits):
                     yield batch
                     batch = Batch(replaces=self.replaces)
                 batch.add(piece)
+            batch.weight += weight(item)
         yield batch
 
-    def _is_told(self, points: int) -> None:
+    def _ask_limits(self) -> None:
+        self._limits = self._ledger.limits()
+
+    def _is_told(self, batch: Batch) -> None:
         with self._changed:
-            self._waiting -= points
+            self._waiting -= batch.point_count
+            self._bytes -= batch.weight
             self._changed.notify_all()
 
-    def _persist(self, tell: Callable[[], Any]) -> Any:
-        """Do it until it is done, or it is clear that it cannot be; None then."""
+    def _persist(self, do: Callable[[], object]) -> bool:
+        """Do it until it is done, or it is clear that it cannot be; whether it is done."""
+        tries = 0
         while not self._given_up:
             try:
-                done = tell()
+                do()
             except Exception as error:  # noqa: BLE001 - what does not pass is told to who logs next
-                if not _passes(error):
+                tries += 1
+                if not _passes(error) and not (isinstance(error, Internal) and tries < TRIES):
                     self._failed(error)
-                    return None
+                    return False
                 self._is_in_trouble(error)
                 with self._changed:
                     self._changed.wait_for(lambda: self._given_up, AGAIN_SECONDS)
             else:
-                if self._trouble is not None:
-                    _log.warning("%s: the server is back, and gets what waited", self._label)
-                    self._trouble = None
-                return done
-        return None
+                self._is_well()
+                return True
+        return False
 
-    def _is_in_trouble(self, error: ModelkeepError) -> None:
+    def _is_in_trouble(self, error: Exception) -> None:
         if self._trouble is None:
-            _log.warning("%s: %s; what it logs waits in memory until the server is back", self._label, error.message)
+            _log.warning("%s: %s; what it logs waits in memory until the server is back", self._label, _words(error))
         self._trouble = error
+
+    def _is_well(self) -> None:
+        if self._trouble is not None:
+            _log.warning("%s: the server is back, and gets what waited", self._label)
+            self._trouble = None
 
     def _failed(self, error: Exception) -> None:
         _log.error("%s: something of what it logged could not be kept: %s", self._label, error)
@@ -219,16 +276,22 @@ class Reporter:
     def _beat(self) -> float:
         """Say that the run is alive; how long until it has to be said again."""
         try:
-            return self._ledger.beat()
-        except Exception as error:  # noqa: BLE001 - what does not pass is told to who logs next
-            if _passes(error):
-                self._is_in_trouble(error)
-                return AGAIN_SECONDS
+            seconds = self._ledger.beat()
+        except (NotFound, FailedPrecondition) as error:
             self._failed(error)
-            return math.inf
+            return math.inf  # it is gone, or was ended
+        except Exception as error:  # noqa: BLE001 - whatever it was, silence would make a run that lives a crashed one
+            self._is_in_trouble(error)
+            return AGAIN_SECONDS if _passes(error) else FIRST_BEAT_SECONDS
+        self._is_well()
+        return seconds
 
 
-def _passes(error: Exception) -> TypeGuard[ModelkeepError]:
+def _words(error: Exception) -> str:
+    return error.message if isinstance(error, ModelkeepError) else str(error)
+
+
+def _passes(error: Exception) -> bool:
     """Whether the same may be kept later. Not so what is too large: gRPC calls that exhausted too, and it stays so."""
     return isinstance(error, ModelkeepError) and (may_help(error) or isinstance(error, DeadlineExceeded | StorageFull))
 

@@ -107,7 +107,8 @@ class RunRecord:
             at = self._next_step if step is None else parse_step(step)
             self._next_step = at + 1
             self._mirror.take(flat)
-            self._tell(Points(time.time_ns() // 1000, at, flat))
+            if flat:
+                self._tell(Points(time.time_ns() // 1000, at, flat))
 
     def define_metric(self, key: str, *, summary: Rule = "last", goal: Goal | None = None) -> None:
         """Say what of a metric the summary keeps: its `last` value, the `min`, the `max`, the `best` for a goal, or `none`."""
@@ -161,6 +162,7 @@ class RunRecord:
             except ModelkeepError:
                 most = Limits.max_json_bytes  # nobody is there to ask
             require_small(what, len(text), most)
+        self._reporter.make_room()
         return text
 
     @property

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
+from time import monotonic, sleep
 
 import modelkeep
 import pytest
@@ -12,7 +15,22 @@ from modelkeep._ledger import NoLedger
 from modelkeep._offline_journal import Journal
 from modelkeep._offline_ledger import OfflineLedger
 from modelkeep._reporter import Reporter
-from modelkeep.errors import DiskFull, LimitExceeded, ModelkeepError, ResourceExhausted, StorageFull, TooBusy
+from modelkeep.errors import (
+    DiskFull,
+    InternalError,
+    InvalidArgument,
+    LimitExceeded,
+    ModelkeepError,
+    PermissionDenied,
+    ResourceExhausted,
+    RunDeleted,
+    RunNotFound,
+    ServiceUnavailable,
+    StorageFull,
+    TooBusy,
+)
+
+from tests.servers import wait_until
 
 
 class Kept(NoLedger):
@@ -22,6 +40,8 @@ class Kept(NoLedger):
         self.parts: list[Batch] = []
         self.errors: list[Exception] = []
         self.most = Limits()
+        self.beats = 0
+        self.beat_errors: list[Exception] = []
 
     def limits(self) -> Limits:
         return self.most
@@ -30,6 +50,12 @@ class Kept(NoLedger):
         if self.errors:
             raise self.errors.pop(0)
         self.parts.append(part)
+
+    def beat(self) -> float:
+        self.beats += 1
+        if self.beat_errors:
+            raise self.beat_errors.pop(0)
+        return 0.05
 
     @property
     def values(self) -> list[float]:
@@ -48,6 +74,8 @@ def kept() -> Kept:
 @pytest.fixture
 def reporter(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reporter]:
     monkeypatch.setattr("modelkeep._reporter.AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr("modelkeep._reporter.FIRST_BEAT_SECONDS", 0.01)
+    monkeypatch.setattr("modelkeep._reporter.FLUSH_SECONDS", 0.01)
     made = Reporter(kept, "the run 'x'")
     yield made
     kept.errors.clear()
@@ -125,3 +153,105 @@ def test_a_full_disk_leaves_no_half_of_a_batch_to_be_written_twice(tmp_path: Pat
     with pytest.raises(modelkeep.errors.DiskFull):
         made.close(10)
     assert [record.kind for record in journal.read()] == ["metrics"]
+
+
+def test_what_a_server_fails_at_inside_is_tried_a_few_times(reporter: Reporter, kept: Kept) -> None:
+    kept.errors += [InternalError("id 1")] * 4
+    reporter.put(point(1))
+    reporter.flush(10)
+    assert kept.values == [1.0]
+    kept.errors += [InternalError("id 2")] * 5
+    reporter.put(point(2))
+    with pytest.raises(InternalError, match="id 2"):
+        reporter.flush(10)
+    reporter.put(point(3))
+    reporter.flush(10)
+    assert kept.values == [1.0, 3.0]
+
+
+@pytest.mark.parametrize("error", [InternalError("x"), PermissionDenied("x"), ServiceUnavailable("x"), OSError("x")])
+def test_a_heartbeat_that_fails_is_not_the_last(reporter: Reporter, kept: Kept, error: Exception) -> None:
+    kept.beat_errors += [error] * 2
+    reporter.start()
+    wait_until(lambda: kept.beats >= 4, "heartbeats after one that failed")
+
+
+@pytest.mark.parametrize("error", [RunNotFound("x"), RunDeleted("x")])
+def test_a_run_that_is_gone_is_told_of_no_more(reporter: Reporter, kept: Kept, error: ModelkeepError) -> None:
+    kept.beat_errors.append(error)
+    reporter.start()
+    wait_until(lambda: kept.beats == 1, "a heartbeat")
+    with pytest.raises(type(error)):
+        wait_until(lambda: reporter.raise_failure() is not None, "the failure")  # type: ignore[func-returns-value]
+    reporter.put(point(1))
+    reporter.flush(10)
+    assert kept.beats == 1
+
+
+def test_a_run_that_only_changes_its_config_is_heard_of(reporter: Reporter, kept: Kept) -> None:
+    end = monotonic() + 2
+    while kept.beats < 3 and monotonic() < end:
+        reporter.put(Set("lr", b'{"lr":1}', is_config=True))
+        reporter.flush(10)
+        sleep(0.001)
+    assert kept.beats >= 3
+
+
+def test_what_comes_while_it_ends_is_refused(kept: Kept) -> None:
+    refused: list[InvalidArgument] = []
+
+    class Late(Kept):
+        def tell(self, part: Batch) -> None:
+            super().tell(part)
+            try:
+                made.put(point(2))
+            except InvalidArgument as error:
+                refused.append(error)
+
+    late = Late()
+    made = Reporter(late, "the run 'x'")
+    made.put(point(1))
+    made.close(10)
+    assert late.values == [1.0]
+    assert len(refused) == 1, "or it would be lost, and nobody told"
+
+
+def test_what_is_set_waits_in_bounds_too(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modelkeep._reporter.MAX_WAITING_BYTES", 10_000)
+    monkeypatch.setattr("modelkeep._reporter.PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr("modelkeep._reporter.AGAIN_SECONDS", 0.01)
+    kept.errors += [ServiceUnavailable("away")] * 100_000
+    reporter = Reporter(kept, "the run 'x'")
+    with pytest.raises(ServiceUnavailable, match="as much as may"):  # noqa: PT012 - which of them it is, is asserted
+        for number in range(100):
+            reporter.make_room()
+            reporter.put(Set(f"k{number}", b'{"k%d":"%s"}' % (number, b"x" * 1000)))
+    assert 5 < number < 12
+    kept.errors.clear()
+    reporter.make_room()
+    reporter.close(10)
+    assert sum(len(part.summary) for part in kept.parts) == number
+
+
+def test_a_million_points_wait_in_less_than_a_house_has(kept: Kept) -> None:
+    """The number in docs/runs.md; and what is told is let go at once, for as much may come meanwhile."""
+    count, go = 10_000, Event()
+    sizes: list[int] = []
+
+    class Measured(Kept):
+        def tell(self, part: Batch) -> None:
+            go.wait(60)
+            sizes.append(tracemalloc.get_traced_memory()[0])
+
+    reporter = Reporter(Measured(), "the run 'x'")
+    tracemalloc.start()
+    try:
+        for number in range(count):
+            reporter.put(Points(1_700_000_000_000_000 + number, 1000 + number, {"loss": number / 7}))
+        waiting = tracemalloc.get_traced_memory()[0]
+        go.set()
+        reporter.close(60)
+    finally:
+        tracemalloc.stop()
+    assert 50 * count < waiting < 180 * count
+    assert sizes[-1] < waiting / 3
