@@ -12,13 +12,14 @@ import os
 import sqlite3
 import struct
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from modelkeep import config
+from modelkeep._fork import gate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from modelkeep._pieces import Identity
 
@@ -64,7 +65,17 @@ class StatCache:
         self._files: list[tuple[object, ...]] = []
         self._packs: list[tuple[object, ...]] = []
         self._today = int(time.time()) // _DAY_SECONDS
-        self._database: sqlite3.Connection | None = self._open()
+        self._database: sqlite3.Connection | None = None
+        self._is_over = False
+        gate.members.add(self)
+
+    def close_channels(self) -> bool:
+        """Close the database before a fork, while nobody is inside: a child must not even inherit it. It is opened again."""
+        self._let_go()
+        return False
+
+    def forget(self) -> None:
+        """In a forked child there is nothing to forget: the database is closed, and what waits is the parent's to write."""
 
     def find(self, statuses: Sequence[os.stat_result | None]) -> list[Row | None]:
         """What is known of each of these files."""
@@ -106,7 +117,7 @@ class StatCache:
         if len(self._packs) >= WAITING:
             self._flush()
 
-    def forget(self, identities: Iterable[Identity], pack: bytes = b"") -> None:
+    def drop(self, identities: Iterable[Identity], pack: bytes = b"") -> None:
         """These turned out to be wrong."""
         self._flush()
         for device, inode, *_ in identities:
@@ -117,12 +128,10 @@ class StatCache:
     def close(self) -> None:
         """Write what waits, and let go."""
         self._flush()
-        if self._database is not None:
-            self._trim()
-        if self._database is not None:
-            with suppress(sqlite3.Error):
-                self._database.close()
-            self._database = None
+        self._trim()
+        with gate.call():
+            self._let_go()
+            self._is_over = True
 
     def _good(self, row: tuple[object, ...] | None, status: os.stat_result) -> Row | None:
         if row is None or row[2:5] != (status.st_size, status.st_mtime_ns, status.st_ctime_ns):
@@ -136,6 +145,15 @@ class StatCache:
         if used != self._today:
             self._files.append((*row[:9], self._today))
         return Row(sha256, segments)
+
+    @contextmanager
+    def _inside(self) -> Iterator[sqlite3.Connection | None]:
+        """The database, while no fork can happen: a child that inherits one of SQLite's own locks would wait for it forever."""
+        with gate.call():
+            if self._database is None and not self._is_over:
+                self._database = self._open()
+                self._is_over = self._database is None
+            yield self._database
 
     def _open(self) -> sqlite3.Connection | None:
         for _ in range(2):
@@ -156,15 +174,14 @@ class StatCache:
                 os.unlink(self._path + ending)
 
     def _query(self, statement: str, values: Sequence[object]) -> list[tuple[object, ...]]:
-        if self._database is None:
-            return []
-        try:
-            return self._database.execute(statement, values).fetchall()
-        except sqlite3.OperationalError:
-            return []
-        except sqlite3.DatabaseError:
-            self._give_up()
-            return []
+        with self._inside() as database:
+            try:
+                return database.execute(statement, values).fetchall() if database is not None else []
+            except sqlite3.OperationalError:
+                return []
+            except sqlite3.DatabaseError:
+                self._give_up()
+                return []
 
     def _flush(self) -> None:
         files, self._files = self._files, []
@@ -173,25 +190,32 @@ class StatCache:
         self._change("INSERT OR REPLACE INTO pack VALUES (?,?,?,?)", packs)
 
     def _change(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
-        if self._database is None or not rows:
+        if not rows:
             return
-        try:
-            self._database.execute("BEGIN IMMEDIATE")
-            self._database.executemany(statement, rows)
-            self._database.execute("COMMIT")
-        except sqlite3.OperationalError:
-            with suppress(sqlite3.Error):
-                self._database.execute("ROLLBACK")
-        except sqlite3.DatabaseError:
-            self._give_up()
+        with self._inside() as database:
+            if database is None:
+                return
+            try:
+                database.execute("BEGIN IMMEDIATE")
+                database.executemany(statement, rows)
+                database.execute("COMMIT")
+            except sqlite3.OperationalError:
+                with suppress(sqlite3.Error):
+                    database.execute("ROLLBACK")
+            except sqlite3.DatabaseError:
+                self._give_up()
 
     def _give_up(self) -> None:
         """It is damaged: go on without, and let the next one begin anew."""
-        if self._database is not None:
-            with suppress(sqlite3.Error):
-                self._database.close()
-            self._database = None
+        self._let_go()
+        self._is_over = True
         self._throw_away()
+
+    def _let_go(self) -> None:
+        database, self._database = self._database, None
+        if database is not None:
+            with suppress(sqlite3.Error):
+                database.close()
 
     def _trim(self) -> None:
         pages = self._query("SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()", ())
@@ -200,9 +224,9 @@ class StatCache:
         for table, key in (("file", "device, inode"), ("pack", "key")):
             older = f"SELECT {key} FROM {table} ORDER BY used LIMIT (SELECT count(*) / 2 FROM {table}) + ?"  # noqa: S608
             self._change(f"DELETE FROM {table} WHERE ({key}) IN ({older})", [(1,)])  # noqa: S608
-        with suppress(sqlite3.Error):
-            if self._database is not None:
-                self._database.execute("VACUUM")
+        with self._inside() as database, suppress(sqlite3.Error):
+            if database is not None:
+                database.execute("VACUUM")
 
 
 def open_stat_cache(rules: bytes) -> StatCache | None:

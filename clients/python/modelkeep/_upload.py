@@ -93,7 +93,7 @@ class Upload:
         """Begin again without what turned out to be wrong."""
         self._sender.start_over()
         if self._cache is not None:
-            self._cache.forget(stale.identities, stale.pack)
+            self._cache.drop(stale.identities, stale.pack)
         self.entries.close()
         self.entries = Spool()
 

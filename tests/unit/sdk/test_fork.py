@@ -164,3 +164,46 @@ def test_ids_of_runs_differ_after_a_fork_and_with_the_same_seed() -> None:
     os.close(writer)
     random.seed(0)
     assert len({memorable_name() for _ in range(20)}) > 15
+
+
+def test_a_child_may_use_the_stat_cache_whatever_its_parent_does_with_it() -> None:
+    """While files are looked up and remembered: a child that inherits a lock inside of SQLite would wait for it forever."""
+    run(
+        """
+        import tempfile
+        from modelkeep._stat_cache import StatCache
+
+        folder = tempfile.mkdtemp()
+        stop = threading.Event()
+
+        def use(cache, number):
+            cache.find([os.stat(folder)])
+            cache.add((1, number, 1, 1, 1), bytes(32), b"")
+            cache.pack(bytes(8))
+            cache.close()
+
+        def keep_using():
+            number = 0
+            while not stop.is_set():
+                use(StatCache(folder + "/stat.sqlite", b"rules"), number := number + 1)
+
+        threads = [threading.Thread(target=keep_using) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for number in range(60):
+            child = multiprocessing.get_context("fork").Process(
+                target=lambda: use(StatCache(folder + "/stat.sqlite", b"rules"), 1 << 40)
+            )
+            child.start()
+            child.join(30)
+            if child.exitcode != 0:
+                child.kill()
+                print("child", number, "hangs or failed", child.exitcode, file=sys.stderr)
+                os._exit(1)
+        stop.set()
+        for thread in threads:
+            thread.join(30)
+        print("done")
+        """,
+        "grpc://127.0.0.1:1",
+    )
