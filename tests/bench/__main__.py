@@ -32,15 +32,15 @@ def main() -> None:
         default="",
         help="comma-separated: p1,p2,p4,p5,p6,p7,p10,p11,log,p13,p15; p2 brings P3 and P8, p7 P9",
     )
-    parser.add_argument("--size-mib", type=int, default=0, help="size of the checkpoint (default 4,096; quick 256)")
+    parser.add_argument("--size-mib", type=int, default=0, help="size of the checkpoint (default 4,096; quick 128)")
     parser.add_argument("--rounds", type=int, default=0, help="rounds of A B (default 5; quick 1)")
     parser.add_argument("--json", type=Path, help="write the run here")
     options = parser.parse_args()
     quick = options.quick
-    size = (options.size_mib or (256 if quick else 4096)) * MIB
+    size = (options.size_mib or (128 if quick else 4096)) * MIB
     rounds = options.rounds or (1 if quick else 5)
-    seconds = 3.0 if quick else 10.0
-    files, entries, nodes = (5_000, 50_000, 20_000) if quick else (100_000, 1_000_000, 1_000_000)
+    seconds = 1.0 if quick else 10.0
+    files, entries, nodes = (2_000, 50_000, 20_000) if quick else (100_000, 1_000_000, 1_000_000)
     os.environ["MODELKEEP_PROGRESS"] = "0"
     os.environ.pop(
         "PYTHONDONTWRITEBYTECODE", None
@@ -58,7 +58,7 @@ def main() -> None:
         ("p7", disk, lambda folder: p7_p9(folder, files, rounds)),
         ("p10", disk, lambda folder: p10(folder, seconds, rounds)),
         ("p11", disk, lambda folder: p11(folder, nodes, rounds)),
-        ("log", disk, lambda folder: p_log(folder, 2_000 if quick else 10_000, rounds)),
+        ("log", disk, lambda folder: p_log(folder, 1_000 if quick else 10_000, rounds)),
         ("p13", disk, lambda folder: p13(folder, entries, min(rounds, 3))),
     ]
     wanted = set(filter(None, options.only.lower().split(","))) or {name for name, _, _ in steps}
