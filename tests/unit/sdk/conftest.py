@@ -12,6 +12,7 @@ from modelkeep._channel import Connection
 from modelkeep._entries import Spool
 
 from tests.unit.sdk.downloads import MIB, Rig
+from tests.unit.sdk.lineage import Lineage, serving
 from tests.unit.sdk.store import Store
 from tests.unit.sdk.wire import Wire
 
@@ -52,3 +53,14 @@ def entries() -> Iterator[Spool]:
 @pytest.fixture
 def rig(request: pytest.FixtureRequest) -> Rig:
     return Rig(**{field.name: request.getfixturevalue(field.name) for field in fields(Rig)})
+
+
+@pytest.fixture
+def lineage(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lineage]:
+    """A service that keeps runs, which a run begun without further words finds."""
+    made = Lineage(wire.calls)
+    with serving(made) as url:
+        monkeypatch.setenv("MODELKEEP_URL", wire.url)
+        monkeypatch.setenv("MODELKEEP_LINEAGE_URL", url)
+        monkeypatch.setenv("MODELKEEP_API_KEY", "mk_key")
+        yield made

@@ -6,25 +6,12 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Iterator
 
 import modelkeep
 import pytest
 from modelkeep.errors import LimitExceeded, RunDeleted, RunNotRunning
 
-from tests.unit.sdk.lineage import Lineage, serving
-from tests.unit.sdk.wire import Wire
-
-
-@pytest.fixture
-def lineage(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lineage]:
-    made = Lineage(wire.calls)
-    with serving(made) as url:
-        monkeypatch.setenv("MODELKEEP_URL", wire.url)
-        monkeypatch.setenv("MODELKEEP_LINEAGE_URL", url)
-        monkeypatch.setenv("MODELKEEP_API_KEY", "mk_key")
-        yield made
-
+from tests.unit.sdk.lineage import Lineage
 
 SCRIPT = """
     import os, signal, threading, modelkeep, modelkeep._run

@@ -17,18 +17,8 @@ from modelkeep._summary import parse_rule
 from modelkeep.errors import LimitExceeded, RunNotRunning, ServiceUnavailable
 
 from tests.servers import wait_until
-from tests.unit.sdk.lineage import Lineage, serving
+from tests.unit.sdk.lineage import Lineage
 from tests.unit.sdk.wire import Wire
-
-
-@pytest.fixture
-def lineage(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lineage]:
-    made = Lineage(wire.calls)
-    with serving(made) as url:
-        monkeypatch.setenv("MODELKEEP_URL", wire.url)
-        monkeypatch.setenv("MODELKEEP_LINEAGE_URL", url)
-        monkeypatch.setenv("MODELKEEP_API_KEY", "mk_key")
-        yield made
 
 
 @pytest.fixture
