@@ -16,12 +16,11 @@ import pytest
 from modelkeep import _capture
 
 from tests.unit.sdk.lineage import Lineage
-from tests.unit.sdk.test_run_log import lineage  # noqa: F401 - a fixture
 
 CANARY = "hunter2canary"
 
 
-def test_what_is_said_arrives(lineage: Lineage) -> None:  # noqa: F811
+def test_what_is_said_arrives(lineage: Lineage) -> None:
     config = {"lr": np.float32(0.5), "bad": math.nan, "where": Path("a/b"), "dims": (1, 2), "token": CANARY}
     run = modelkeep.init("vision", name="n", job_type="train", config=config, group="g", tags=["b", "a"], notes="# N")
     run.finish()
@@ -32,27 +31,27 @@ def test_what_is_said_arrives(lineage: Lineage) -> None:  # noqa: F811
     assert (told.name, run.resumed) == (run.resource_name, False)
 
 
-def test_a_config_may_be_what_argparse_makes(lineage: Lineage) -> None:  # noqa: F811
+def test_a_config_may_be_what_argparse_makes(lineage: Lineage) -> None:
     with modelkeep.init("vision", config=argparse.Namespace(lr=0.1)) as run:  # type: ignore[arg-type]
         assert run.config == {"lr": 0.1}
     with pytest.raises(modelkeep.InvalidArgument, match="expected a mapping"):
         modelkeep.init("vision", config=3)  # type: ignore[arg-type]
 
 
-def test_a_config_that_is_too_large_is_refused_before_it_is_sent(lineage: Lineage) -> None:  # noqa: F811
+def test_a_config_that_is_too_large_is_refused_before_it_is_sent(lineage: Lineage) -> None:
     with pytest.raises(modelkeep.LimitExceeded, match=r"10,000,\d+ bytes.* as an artifact"):
         modelkeep.init("vision", config={"text": "x" * 10_000_000})
     assert lineage.runs == {}
 
 
-def test_an_id_that_is_taken_says_how_to_go_on(lineage: Lineage) -> None:  # noqa: F811
+def test_an_id_that_is_taken_says_how_to_go_on(lineage: Lineage) -> None:
     modelkeep.init("vision", id="r1").finish()
     for how in (None, "never"):
         with pytest.raises(modelkeep.RunExists, match=r"'r1' .* resume='allow'"):
             modelkeep.init("vision", id="r1", resume=how)  # type: ignore[arg-type]
 
 
-def test_a_run_goes_on(lineage: Lineage, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_a_run_goes_on(lineage: Lineage, monkeypatch: pytest.MonkeyPatch) -> None:
     with modelkeep.init("vision", id="r1", name="first", job_type="train", config={"a": 1, "b": 1}, tags=["x"]) as run:
         run.log({"loss": 0.5}, step=41)
         run.summary["note"] = "kept"
@@ -69,7 +68,7 @@ def test_a_run_goes_on(lineage: Lineage, monkeypatch: pytest.MonkeyPatch) -> Non
     assert (told.display_name, told.notes) == ("first", "again")
 
 
-def test_a_run_that_is_not_there(lineage: Lineage) -> None:  # noqa: F811
+def test_a_run_that_is_not_there(lineage: Lineage) -> None:
     with pytest.raises(modelkeep.RunNotFound, match="no run teams/t/projects/vision/runs/r1 to resume"):
         modelkeep.init("vision", id="r1", resume="must")
     with modelkeep.init("vision", id="r1", resume="allow") as run:
@@ -87,7 +86,7 @@ def test_a_run_that_is_not_there(lineage: Lineage) -> None:  # noqa: F811
         ({"job_type": "a b"}, "is not a job type"),
     ],
 )
-def test_what_makes_no_sense_is_refused_first(lineage: Lineage, arguments: dict[str, Any], says: str) -> None:  # noqa: F811
+def test_what_makes_no_sense_is_refused_first(lineage: Lineage, arguments: dict[str, Any], says: str) -> None:
     with pytest.raises(modelkeep.InvalidArgument, match=says):
         modelkeep.init("vision", **arguments)
     assert lineage.calls.seen == []
@@ -123,7 +122,7 @@ def test_what_is_captured_is_chosen(said: Any, items: frozenset[str], monkeypatc
         _capture.chosen(said, None)
 
 
-def test_its_surroundings_are_told_without_secrets(lineage: Lineage, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_its_surroundings_are_told_without_secrets(lineage: Lineage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["-c", "--lr", "0.1", "--password", CANARY, "seen:" + "mk_key", *["x" * 1000] * 100])
     with modelkeep.init("vision", capture="arguments,host,user,platform,packages"):
         pass
@@ -137,7 +136,7 @@ def test_its_surroundings_are_told_without_secrets(lineage: Lineage, monkeypatch
     assert any(package.startswith("pytest==") for package in told.environment.packages)
 
 
-def test_nothing_is_told_when_it_is_switched_off(lineage: Lineage) -> None:  # noqa: F811
+def test_nothing_is_told_when_it_is_switched_off(lineage: Lineage) -> None:
     with modelkeep.init("vision", capture="none"):
         pass
     (told,) = lineage.runs.values()
