@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from modelkeep_server.lineage.domain.graph import Direction
-from modelkeep_server.lineage.domain.graph_walk import Found, Step
+from modelkeep_server.lineage.domain.graph_ids import ints
+from modelkeep_server.lineage.domain.graph_walk import Found, Rows, Step
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class MemorySteps:
             return self._along(step)
         places = [
             ((near, self.label(far), time, far), far)
-            for near in sorted(set(step.nodes))
+            for near in sorted(set(step.nodes.tolist()))
             for time, far in self.beside(near, step.direction, step.as_of)
         ]
         members = defaultdict(list)
@@ -54,22 +55,20 @@ class MemorySteps:
         fans = {fan for fan, found in members.items() if step.group_from and len(found) >= step.group_from}
         followed = [(place, far) for place, far in places if place[:2] not in fans]
         if step.group_from:
-            return Found([(place[0], place[1], far) for place, far in followed], sorted(fans))
+            return Found(Rows.of((place[0], place[1], far) for place, far in followed), sorted(fans))
         rest = [(place, far) for place, far in followed if step.after is None or place > step.after]
         page = rest[: self._page]
-        return Found(
-            [(place[0], place[1], far) for place, far in page], [], [], page[-1][0] if len(rest) > self._page else None
-        )
+        after = page[-1][0] if len(rest) > self._page else None
+        return Found(Rows.of((place[0], place[1], far) for place, far in page), after=after)
 
     def _along(self, step: Step) -> Found:
         if not self._reads_ahead:
             return Found(after=(0, 0, 0, 0))
-        reached = list(step.nodes)
+        reached = step.nodes.tolist()
         for node in reached:
             for _, far in self.beside(node, step.direction, step.as_of):
                 if far not in reached and len(reached) < len(step.nodes) + step.ahead:
                     reached.append(far)
-        whole = Step(step.direction, reached, step.as_of, step.group_from)
         rows, fans = [], []
         for node in reached:
             found = defaultdict(list)
@@ -80,4 +79,4 @@ class MemorySteps:
                     fans.append((node, label))
                 else:
                     rows += [(node, label, far) for far in members]
-        return Found(rows, fans, list(whole.nodes))
+        return Found(Rows.of(rows), fans, ints(sorted(set(reached))))

@@ -261,7 +261,7 @@ class TestWhatIsRead:
 
         async def noted(self: Database, query: Query, values: Any) -> Sequence[Any]:
             rows = await fetch(self, query, values)
-            said.append((query.sql, len(rows[0][0] or ()) if rows and isinstance(rows[0][0], list) else len(rows)))
+            said.append((query.sql, len(rows[0][0]) // 8 if rows and isinstance(rows[0][0], bytes) else len(rows)))
             return rows
 
         monkeypatch.setattr(Database, "fetch", noted)

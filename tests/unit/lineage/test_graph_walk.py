@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from modelkeep_server.lineage.app.graph_walk import Walk
 from modelkeep_server.lineage.domain.graph import Direction
-from modelkeep_server.lineage.domain.graph_ids import Depths, IdSet, Numbers
+from modelkeep_server.lineage.domain.graph_ids import Depths, IdSet, Numbers, are_among, ints
 from modelkeep_server.lineage.domain.graph_paths import Subgraph, Told
-from modelkeep_server.lineage.domain.graph_walk import fold
+from modelkeep_server.lineage.domain.graph_walk import Batch, fold
 
 from tests.unit.lineage.memory_steps import Drawn, MemorySteps
 
@@ -50,21 +50,26 @@ async def walked(steps: MemorySteps, root: int, direction: Direction, as_of: int
     return walk, batches
 
 
+def ends(batch: Batch) -> list[tuple[int, int]]:
+    """The edges of a batch, as the node that was expanded and its neighbour."""
+    return list(zip(batch.rows.near.tolist(), batch.rows.far.tolist(), strict=True))
+
+
 @given(EDGES, DIRECTIONS, st.integers(0, 3), st.sampled_from([0, 2, 3]), st.tuples(st.booleans(), st.integers(1, 5)))
 async def test_a_walk_meets_what_the_reference_meets(edges, direction, as_of, group_from, reading) -> None:
     reads_ahead, page = reading
     steps = MemorySteps(edges, reads_ahead=reads_ahead, page=page)
     depths, pairs, fans = reference(steps, 1, direction, as_of, group_from)
     walk, batches = await walked(steps, 1, direction, as_of, group_from)
-    met = [(node, batch.depth) for batch in batches for node in batch.nodes]
+    met = [(node, batch.depth) for batch in batches for node in batch.nodes.tolist()]
     assert len(met) == len(dict(met)), "each node once"
     assert {1: 0, **dict(met)} == depths
-    assert {(near, far) for batch in batches for near, _, far in batch.rows} == pairs
+    assert {pair for batch in batches for pair in ends(batch)} == pairs
     assert {fan for batch in batches for fan in batch.fans} == fans
     assert [depth for _, depth in met] == sorted(depth for _, depth in met), "breadth first"
     assert len(walk) == len(depths)
     assert all(node in walk for node in depths)
-    assert all(batch.labels[node] == steps.label(node) for batch in batches for node in batch.nodes)
+    assert all(label == steps.label(node) for batch in batches for node, label in zip(batch.nodes, batch.labels, strict=True))
 
 
 @given(EDGES, DIRECTIONS, st.sampled_from([0, 2]))
@@ -72,7 +77,7 @@ async def test_the_order_does_not_depend_on_how_it_was_read(edges, direction, gr
     """SEM-53: a continuation finds its place again."""
 
     def order(batches):
-        return [(batch.depth, batch.number, batch.nodes) for batch in batches]
+        return [(batch.depth, batch.number, batch.nodes.tolist()) for batch in batches]
 
     _, ahead = await walked(MemorySteps(edges), 1, direction, group_from=group_from)
     _, step_by_step = await walked(MemorySteps(edges, reads_ahead=False), 1, direction, group_from=group_from)
@@ -88,7 +93,7 @@ async def test_a_subgraph_holds_all_ways_and_nothing_else(edges, source, target)
     subgraph = Subgraph()
     walk, batches = await walked(steps, target, Direction.UPSTREAM)
     for batch in batches:
-        subgraph.add((far, near) for near, _, far in batch.rows)
+        subgraph.add((far, near) for near, far in ends(batch))
     if source not in walk:
         assert source not in above
         return
@@ -118,7 +123,10 @@ async def test_a_subgraph_holds_all_ways_and_nothing_else(edges, source, target)
 def test_a_set_of_ids_is_a_set(groups) -> None:
     ids, known = IdSet(), set()
     for group in groups:
-        assert ids.add_new(group) == sorted(group - known)
+        some = ints(group)
+        assert ids.among(some).tolist() == [id_ in known for id_ in group]
+        assert are_among(some, ints(sorted(known))).tolist() == [id_ in known for id_ in group]
+        assert ids.add_new(some).tolist() == sorted(group - known)
         known |= group
         assert len(ids) == len(known)
     assert all(id_ in ids for id_ in known)
@@ -131,9 +139,9 @@ def test_a_set_of_ids_is_a_set(groups) -> None:
 
 def test_depths_are_kept_in_two_bytes() -> None:
     depths = Depths()
-    depths.set([1, 70_000], 7)
-    depths.set([2], 1_000_000)
-    assert [depths.get(id_) for id_ in (1, 70_000, 2, 3)] == [7, 7, 0xFFFF, 0]
+    depths.set(ints([1, 70_000]), 7)
+    depths.set(ints([2]), 1_000_000)
+    assert depths.of(ints([1, 2, 3, 70_000, 90_000])).tolist() == [7, 0xFFFF, 0, 7, 0]
 
 
 def test_numbers_are_zero_until_they_are_given() -> None:

@@ -122,8 +122,9 @@ class GraphApp:
         self._require_whole(one, "first")
         found: list[tuple[int, int]] = []
         async for batch in self._all(other):
-            common = [node for node in batch.nodes if depths.get(node)]
-            near = [(depths.get(node) + batch.depth, node) for node in await view.passing(common, batch.labels)]
+            is_common = depths.of(batch.nodes) > 0
+            common = await view.passing(batch.nodes[is_common], batch.labels[is_common])
+            near = zip((depths.of(common) + batch.depth).tolist(), common.tolist(), strict=True)
             found = nsmallest(most, [*found, *(place for place in near if place > after)])
         self._require_whole(other, "second")
         return found
@@ -146,7 +147,7 @@ class GraphApp:
             walk = self._questions.walk(start.node, Direction.DOWNSTREAM, start.moment)
             by_label: Counter[int] = Counter()
             async for batch in self._all(walk):
-                by_label.update(batch.labels[node] for node in batch.nodes)
+                by_label.update(batch.labels.tolist())
             spent = self._questions.is_spent(walk)
             labels = await view.labels(by_label.keys())
             counts: Counter[NodeKind] = Counter()

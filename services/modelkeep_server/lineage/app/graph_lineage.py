@@ -14,13 +14,15 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
 from typing import Final
 
+import numpy as np
+
 from modelkeep_server.database.paging import Page, token
 from modelkeep_server.lineage.app.graph_base import Questions, Start
 from modelkeep_server.lineage.app.graph_show import Moment, Parts, View
 from modelkeep_server.lineage.app.graph_walk import Walk
 from modelkeep_server.lineage.domain.graph import Fan, Part, Truncation
 from modelkeep_server.lineage.domain.graph_ask import LineageAsk
-from modelkeep_server.lineage.domain.graph_ids import FARTHEST, IdSet
+from modelkeep_server.lineage.domain.graph_ids import FARTHEST, IdSet, Ints, are_among, ints
 from modelkeep_server.lineage.domain.graph_walk import Batch
 from modelkeep_server.runtime.callers import Caller
 
@@ -68,30 +70,31 @@ class _Telling:
         self._ask = ask
         self._moment = moment
         self._cut = cut
+        self._first = cut.of_batch
         self._most = min(ask.max_nodes or questions.limits.max_nodes, questions.limits.max_nodes)
         self._told = 0
         self._parts = Parts(view, moment)
         self._shown = IdSet()
-        self._above: list[set[int]] = []
+        self._above: list[Ints] = []
         """For each walk, those of the nodes that are expanded now that are shown; kept where a filter leaves some out."""
-        self._below: list[set[int]] = []
+        self._below: list[list[Ints]] = []
         """The same of the nodes that are found now."""
         self._end: Truncation | None = None
 
     async def parts(self, start: Start) -> AsyncGenerator[Part]:
         """All parts; the last one tells how it ended."""
         root = start.node
-        self._shown.add_new([root.id])
-        self._below = [{root.id} for _ in self._ask.directions]
+        self._shown.add(root.id)
+        self._below = [[ints([root.id])] for _ in self._ask.directions]
         if self._cut == Cut():
             self._parts.node(root.id, 0)
             self._told = 1
         walks = [self._questions.walk(root, way, self._moment, self._ask.group_from) for way in self._ask.directions]
         async for index, batch in self._batches(walks):
             passing = await self._view.passing(batch.nodes, batch.labels, batch.soon)
-            newly = self._shown.add_new(passing)
+            newly = passing[self._shown.add_ascending(passing)].tolist()
             if not self._view.is_open:
-                self._below[index].update(passing)
+                self._below[index].append(passing)
             for _ in self._tell(Cut(batch.depth, index, batch.number), batch, newly):
                 if self._parts.is_full:
                     yield await self._parts.part()
@@ -107,7 +110,8 @@ class _Telling:
         for _ in range(farthest):
             if all(walk.is_over for walk in walks):
                 return
-            self._above, self._below = self._below, [set() for _ in walks]
+            self._above = [np.sort(np.concatenate([ints(), *some])) for some in self._below]
+            self._below = [[] for _ in walks]
             for index, walk in enumerate(walks):
                 async for batch in walk.level():
                     yield index, batch
@@ -122,9 +126,9 @@ class _Telling:
 
         First the edges to nodes that were shown before, then each new node with its edges, then the groups.
         """
-        if place < self._cut.of_batch:
+        if place < self._first:
             return
-        stopped_at, groups_told = (self._cut.node, self._cut.group) if place == self._cut.of_batch else (0, 0)
+        stopped_at, groups_told = (self._cut.node, self._cut.group) if place == self._first else (0, 0)
         edges: dict[int, list[int]] = {far: [] for far in newly}
         for far, near in self._edges(place.walk, batch):
             if far in edges:
@@ -152,12 +156,14 @@ class _Telling:
 
     def _edges(self, index: int, batch: Batch) -> list[tuple[int, int]]:
         """The edges whose ends are both shown, as the node that was found and the one that was expanded."""
-        if self._view.is_open:
-            return sorted((far, near) for near, _, far in batch.rows)
-        nears = {row[0] for row in batch.rows} & self._above[index]
-        some = [(far, near) for near, _, far in batch.rows if near in nears] if nears else []
-        fars = {far for far in {pair[0] for pair in some} if far in self._shown}
-        return sorted(pair for pair in some if pair[0] in fars)
+        rows = batch.rows
+        if not self._view.is_open:
+            rows = rows.where(are_among(rows.near, self._above[index]))
+            if not len(rows):
+                return []
+            rows = rows.where(self._shown.among(rows.far))
+        rows = rows.where(np.lexsort((rows.near, rows.far)))
+        return list(zip(rows.far.tolist(), rows.near.tolist(), strict=True))
 
     def _is_enough(self, following: Cut) -> bool:
         """Whether the answer ends here; then the next one begins with what follows."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from itertools import islice
 from typing import Final
 
 from modelkeep_server.database.paging import Page, token
@@ -64,8 +65,9 @@ class _Finding:
         most_edges = EDGES_PER_NODE * self._questions.limits.max_walked
         end: Truncation | None = None
         async for batch in self._questions.everything(walk):
-            for at in range(0, len(batch.rows), STEPS_AT_ONCE):
-                subgraph.add((far, near) for near, _, far in batch.rows[at : at + STEPS_AT_ONCE])
+            ends = zip(batch.rows.far.tolist(), batch.rows.near.tolist(), strict=True)
+            while some := list(islice(ends, STEPS_AT_ONCE)):
+                subgraph.add(some)
                 await asyncio.sleep(0)
             if len(subgraph) >= most_edges:
                 end = Truncation(f"the walk met {most_edges:,} edges, which is the limit of this server", "")

@@ -7,8 +7,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+import numpy as np
+
 from modelkeep_server.database.paging import token
 from modelkeep_server.lineage.domain.graph import Direction, Edge, Fan, Group, Label, Link, Node, NodeFilter, Part, Shown
+from modelkeep_server.lineage.domain.graph_ids import Ints, are_among, ints
 from modelkeep_server.lineage.ports.graph import GraphReads
 from modelkeep_server.runtime.callers import Access, Caller
 
@@ -43,19 +46,18 @@ class View:
         """Whether the caller may know of nodes of a label."""
         return bool(label.team) and self._caller.may(Access.READ, label.team)
 
-    async def passing(
-        self, nodes: Sequence[int], labels: Mapping[int, int], soon: frozenset[int] = frozenset()
-    ) -> Sequence[int]:
-        """Those of the nodes that the filter shows."""
-        if self.is_open or not nodes:
+    async def passing(self, nodes: Ints, labels: Ints, soon: frozenset[int] = frozenset()) -> Ints:
+        """Those of the nodes that the filter shows, by their labels. The labels that come soon are read along."""
+        if self.is_open or not len(nodes):
             return nodes
-        known = await self.labels(soon.union(labels[node] for node in nodes))
+        some, places = np.unique(labels, return_inverse=True)
+        known = await self.labels(soon.union(some.tolist()))
         wanted = self._filter
-        shown = {id_ for id_, label in known.items() if wanted.passes(label) and self._may_tell(label)}
-        passed = [node for node in nodes if labels[node] in shown]
+        shown = [wanted.passes(label) and self._may_tell(label) for label in map(known.__getitem__, some.tolist())]
+        passed: Ints = nodes[np.array(shown)[places]]
         if wanted.is_timed:
-            timely = await self._graph.created(passed, wanted.since, wanted.until)
-            passed = [node for node in passed if node in timely]
+            timely = await self._graph.created(passed.tolist(), wanted.since, wanted.until)
+            passed = passed[are_among(passed, ints(sorted(timely)))]
         return passed
 
     def _may_tell(self, label: Label) -> bool:

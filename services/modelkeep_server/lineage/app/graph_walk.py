@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
+
+import numpy as np
 
 from modelkeep_server.lineage.domain.graph import Direction
-from modelkeep_server.lineage.domain.graph_ids import IdSet
+from modelkeep_server.lineage.domain.graph_ids import IdSet, Ints, ints
 from modelkeep_server.lineage.domain.graph_walk import (
     AHEAD_FROM,
     FIRST_AHEAD,
     MOST_AHEAD,
     NODES_AT_ONCE,
+    Ahead,
     Batch,
     Found,
     Place,
-    Row,
     Step,
 )
 from modelkeep_server.lineage.ports.graph import Steps
@@ -30,8 +31,8 @@ class Walk:
         self._as_of = as_of
         self._group_from = group_from
         self._met = IdSet([root])
-        self._level: array[int] = array("q", [root])
-        self._ahead: dict[int, tuple[list[Row], list[tuple[int, int]]]] = {}
+        self._level = ints([root])
+        self._ahead = Ahead(Found())
         """What was read of nodes before their level came."""
         self._most_ahead = FIRST_AHEAD
         self._soon: frozenset[int] = frozenset()
@@ -41,7 +42,7 @@ class Walk:
     @property
     def is_over(self) -> bool:
         """Whether there is nothing more to expand."""
-        return not self._level
+        return not len(self._level)
 
     def __len__(self) -> int:
         """How many nodes were met, the root included."""
@@ -54,22 +55,23 @@ class Walk:
     async def level(self) -> AsyncIterator[Batch]:
         """Expand all nodes of the present depth; the next call goes on with what they led to."""
         self.depth += 1
-        following: array[int] = array("q")
+        following = [ints()]
         number = 0
         async for found in self._expand():
-            labels = {far: label for _, label, far in found.rows}
-            fresh = self._met.add_new(labels)
-            following.extend(fresh)
+            far, places = np.unique(found.rows.far, return_index=True)
+            is_fresh = self._met.add_ascending(far)
+            fresh, labels = far[is_fresh], found.rows.label[places[is_fresh]]
+            following.append(fresh)
             yield Batch(self.depth, self._direction, number, fresh, labels, found.rows, sorted(found.fans), self._soon)
             self._soon = frozenset()
             number += 1
-        self._level = following
+        self._level = np.concatenate(following)
 
     async def _expand(self) -> AsyncIterator[Found]:
         for start in range(0, len(self._level), NODES_AT_ONCE):
-            nodes = self._level[start : start + NODES_AT_ONCE].tolist()
-            if all(node in self._ahead for node in nodes) or await self._look_ahead(nodes):
-                yield self._from_ahead(nodes)
+            nodes = self._level[start : start + NODES_AT_ONCE]
+            if self._ahead.has(nodes) or await self._look_ahead(nodes):
+                yield self._ahead.of(nodes)
                 continue
             after: Place | None = None
             while True:
@@ -79,9 +81,9 @@ class Walk:
                 if after is None:
                     break
 
-    async def _look_ahead(self, nodes: Sequence[int]) -> bool:
+    async def _look_ahead(self, nodes: Ints) -> bool:
         """Read the nodes of a small level and those that come after it at once; false where they have too many edges."""
-        self._ahead.clear()
+        self._ahead = Ahead(Found())
         if len(self._level) > AHEAD_FROM:
             return False
         step = Step(self._direction, nodes, self._as_of, self._group_from, ahead=self._most_ahead)
@@ -89,18 +91,6 @@ class Walk:
         found = await self._steps.step(step)
         if found.after is not None:
             return False
-        self._ahead = {node: ([], []) for node in (*nodes, *found.whole)}
-        self._soon = frozenset(row[1] for row in found.rows)
-        for row in found.rows:
-            self._ahead[row[0]][0].append(row)
-        for fan in found.fans:
-            self._ahead[fan[0]][1].append(fan)
+        self._ahead = Ahead(found)
+        self._soon = frozenset(np.unique(found.rows.label).tolist())
         return True
-
-    def _from_ahead(self, nodes: Sequence[int]) -> Found:
-        found = Found()
-        for node in nodes:
-            rows, fans = self._ahead[node]
-            found.rows += rows
-            found.fans += fans
-        return found

@@ -6,11 +6,14 @@ is in the order of ids. So the same graph is always walked in the same order, an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Self
+
+import numpy as np
 
 from modelkeep_server.lineage.domain.graph import Direction
+from modelkeep_server.lineage.domain.graph_ids import Ints, Marks, are_among, ints
 
 NODES_AT_ONCE: Final = 1000
 """How many nodes one batch of a walk expands."""
@@ -33,7 +36,7 @@ class Step:
     """What is asked of the store: the neighbours of some nodes on one side."""
 
     direction: Direction
-    nodes: Sequence[int]
+    nodes: Ints
     as_of: int
     """Only edges of that time or before, in microseconds."""
     group_from: int
@@ -44,20 +47,66 @@ class Step:
     """Where the page before ended."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """Many rows, as columns of one length."""
+
+    near: Ints
+    label: Ints
+    far: Ints
+
+    @classmethod
+    def of(cls, rows: Iterable[Row] = ()) -> Self:
+        """Such rows."""
+        columns = ints(number for row in rows for number in row).reshape(-1, 3)
+        return cls(columns[:, 0], columns[:, 1], columns[:, 2])
+
+    def __len__(self) -> int:
+        return len(self.far)
+
+    def where(self, which: Marks | Ints) -> Rows:
+        """Those that are marked, or those at such places."""
+        return Rows(self.near[which], self.label[which], self.far[which])
+
+
 @dataclass(slots=True)
 class Found:
     """What a step found."""
 
-    rows: list[Row] = field(default_factory=list)
+    rows: Rows = field(default_factory=Rows.of)
     fans: list[tuple[int, int]] = field(default_factory=list)
     """Nodes and labels of which there are too many neighbours."""
-    whole: list[int] = field(default_factory=list)
-    """Nodes that were not asked for, but of which all is here."""
+    whole: Ints = field(default_factory=ints)
+    """Nodes of which all is here, also those that were not asked for, ascending; told by a step that reads ahead."""
     after: Place | None = None
     """Where the next page begins; None when this is the last one."""
 
 
-@dataclass(frozen=True, slots=True)
+class Ahead:
+    """What was found of many nodes, to be taken apart when their turn comes."""
+
+    def __init__(self, found: Found) -> None:
+        self._whole = found.whole
+        self._rows = found.rows.where(np.argsort(found.rows.near, kind="stable"))
+        self._fans: dict[int, list[tuple[int, int]]] = {}
+        for fan in found.fans:
+            self._fans.setdefault(fan[0], []).append(fan)
+
+    def has(self, nodes: Ints) -> bool:
+        """Whether all is here of each of some nodes."""
+        return bool(are_among(nodes, self._whole).all())
+
+    def of(self, nodes: Ints) -> Found:
+        """What was found of some nodes."""
+        starts, ends = (np.searchsorted(self._rows.near, nodes, side) for side in ("left", "right"))
+        counts = ends - starts
+        first = np.cumsum(counts) - counts  # where the rows of each node begin in the answer
+        places = np.repeat(starts - first, counts) + np.arange(counts.sum())
+        fans = [fan for node in nodes.tolist() for fan in self._fans.get(node, ())] if self._fans else []
+        return Found(self._rows.where(places), fans)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Batch:
     """What the expansion of some nodes found."""
 
@@ -66,11 +115,11 @@ class Batch:
     direction: Direction
     number: int
     """Counts the batches of this depth and direction."""
-    nodes: list[int]
-    """Those that the walk meets for the first time, by id."""
-    labels: dict[int, int]
-    """The label of each of them, and of the others in `rows`."""
-    rows: list[Row]
+    nodes: Ints
+    """Those that the walk meets for the first time, ascending."""
+    labels: Ints
+    """The label of each of them."""
+    rows: Rows
     fans: list[tuple[int, int]]
     soon: frozenset[int] = frozenset()
     """Labels that come soon, as far as they were read ahead: details are read of many at once."""

@@ -11,11 +11,25 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, ColumnElement, Text, any_, bindparam, cast, func, literal, select, type_coerce
+import numpy as np
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Text,
+    any_,
+    bindparam,
+    cast,
+    func,
+    literal,
+    literal_column,
+    select,
+    type_coerce,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from modelkeep_server.database.engine import Database, Query
 from modelkeep_server.lineage.domain.graph import Direction
+from modelkeep_server.lineage.domain.graph_ids import Ints
 from modelkeep_server.lineage.store.tables import EdgeRow
 
 LAST: Final = (1 << 62) - 1
@@ -95,9 +109,9 @@ def _array(name: str) -> Any:
 
 
 class Columns:
-    """A statement that reads many rows of integers, compiled once, whose answer is a list for each column.
+    """A statement that reads many rows of integers and no NULL, compiled once, whose answer is its columns.
 
-    PostgreSQL sends them as arrays, which takes a tenth of the time that as many rows would.
+    PostgreSQL sends a column as bytes, eight for each number, since the driver would make an object of each item of an array.
     """
 
     def __init__(self, database: Database, statement: Any) -> None:
@@ -105,13 +119,13 @@ class Columns:
         self._width = len(statement.selected_columns)
         if not database.is_sqlite:
             inner = statement.subquery()
-            packed = (func.array_agg(column, type_=ARRAY(BigInteger)) for column in inner.c)
+            packed = (func.string_agg(func.int8send(column), literal_column("''::bytea")) for column in inner.c)
             statement = select(*(column.label(f"c{i}") for i, column in enumerate(packed)))
         self._query = Query(database, statement)
 
-    async def read(self, **values: Any) -> Sequence[Sequence[int]]:
+    async def read(self, **values: Any) -> Sequence[Ints]:
         """The columns."""
         rows = await self._database.fetch(self._query, values)
         if self._database.is_sqlite:
-            return list(zip(*rows, strict=True)) or [()] * self._width
-        return [column or () for column in rows[0]]
+            return list(np.array(rows, np.int64).reshape(-1, self._width).T)
+        return [np.frombuffer(column or b"", ">i8").astype(np.int64) for column in rows[0]]
