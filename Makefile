@@ -3,6 +3,9 @@
 .DELETE_ON_ERROR:
 .PHONY: help setup proto proto-check lint type check test-fast test soak bench up demo story clean
 
+# Where this is set, each of the thousand processes that the tests start would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 # The first Python on the PATH that is new enough and can make a virtual environment; or say which: make setup PYTHON=...
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 python; do \
 	$$p -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)

@@ -55,9 +55,14 @@ _stops: list[Callable[[], None]] = []
 
 @atexit.register
 def stop_all() -> None:
-    """Stop what this process started. A worker of a test run calls it itself: it ends without its exit handlers."""
+    """Stop what this process started, and remove what it stored; who asks again gets new ones.
+
+    A worker of a test run calls it itself: it ends without its exit handlers.
+    """
     while _stops:
         _stops.pop()()
+    _postgres.cache_clear()
+    _seaweedfs.cache_clear()
 
 
 def free_port() -> int:

@@ -21,6 +21,7 @@ from tests.bench.p_changed import p4, p5
 from tests.bench.p_files import p6, p7_p9, p13
 from tests.bench.p_graph import p11
 from tests.bench.p_log import p_log
+from tests.servers import stop_all
 
 
 def main() -> None:
@@ -63,10 +64,6 @@ def main() -> None:
     ]
     wanted = set(filter(None, options.only.lower().split(","))) or {name for name, _, _ in steps}
     results: list[Result] = []
-    for name, place, step in steps:
-        if name in wanted:
-            results += _in_folder(place, step)
-    print(table(results))
     run = {
         "machine": {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.system()},
         "size_gib": size / GIB,
@@ -74,10 +71,14 @@ def main() -> None:
         "entries": entries,
         "nodes": nodes,
         "rounds": rounds,
-        "results": [result.as_json() for result in results],
     }
-    if options.json:
-        options.json.write_text(json.dumps(run, indent=1, ensure_ascii=False) + "\n")
+    for name, place, step in steps:
+        if name in wanted:
+            results += _in_folder(place, step)
+            if options.json:  # after each line: an hour is long
+                told = run | {"results": [result.as_json() for result in results]}
+                options.json.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+    print(table(results))
     if quick:
         print("Sizes as small as these say little, so no bar is judged. The full run takes about an hour: make bench")
     sys.exit(not quick and any(result.met is False for result in results))
@@ -88,6 +89,7 @@ def _in_folder(place: Callable[[], Path], step: Callable[[Path], list[Result]]) 
     try:
         return step(folder)
     finally:
+        stop_all()  # a store keeps all that the rounds of a line sent: 40 GiB and more
         shutil.rmtree(folder, ignore_errors=True)
 
 

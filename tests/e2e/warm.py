@@ -1,0 +1,148 @@
+"""`modelkeep` without the start of Python: a process that has imported everything, and forks for each command.
+
+A start takes half a second, nearly all of it imports, and the tests run a thousand commands. Each of them still is a process of
+its own, with its own arguments, environment, folder, streams and exit code. The program as it is installed is run by the tests
+of the README, the documentation and `modelkeep up`, and wherever Python itself must read the environment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pkgutil
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryFile
+from threading import Lock
+from typing import NoReturn
+
+import modelkeep
+
+ROOT = Path(__file__).parents[2]
+READ_BY_PYTHON = ("PYTHON", "LC_", "LANG", "TZ")
+"""Variables that begin so are read when Python starts."""
+MOST_BYTES = 1 << 17
+
+
+class Warm:
+    """Runs commands; a process is started for the first one, and ends with this one."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
+
+    def run(
+        self, arguments: Sequence[str], env: Mapping[str, str], folder: Path, stdin: str, timeout_seconds: float
+    ) -> tuple[int, str, str]:
+        """The exit code of a command, and what it printed to stdout and stderr."""
+        asked = json.dumps([list(arguments), dict(env), str(folder)]).encode()
+        assert len(asked) < MOST_BYTES
+        with TemporaryFile() as given, TemporaryFile() as out, TemporaryFile() as err:
+            given.write(stdin.encode())
+            given.seek(0)
+            told, tell = os.pipe()
+            with os.fdopen(told, "rb", buffering=0) as answer:
+                with os.fdopen(tell, "wb"), self._lock:
+                    socket.send_fds(self._asking(), [asked], [given.fileno(), out.fileno(), err.fileno(), tell])
+                code = _ended(answer.fileno(), arguments, timeout_seconds)
+            out.seek(0)
+            err.seek(0)
+            return code, out.read().decode(), err.read().decode()
+
+    def _asking(self) -> socket.socket:
+        if self._socket is None:
+            self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with theirs:
+                command = [sys.executable, "-m", "tests.e2e.warm", str(theirs.fileno())]
+                # It ends when our end of the socket is closed.
+                self._process = subprocess.Popen(
+                    command, cwd=ROOT, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+                )
+        return self._socket
+
+
+def fits(env: Mapping[str, str]) -> bool:
+    """Whether a command with this environment can be run by a Python that started with ours."""
+
+    def read(all_: Mapping[str, str]) -> dict[str, str]:
+        return {name: value for name, value in all_.items() if name.startswith(READ_BY_PYTHON)}
+
+    return read(env) == read(os.environ)
+
+
+def _ended(answer: int, arguments: Sequence[str], timeout_seconds: float) -> int:
+    """The exit code of a process, once it has ended. Raises TimeoutExpired, and kills it."""
+    pid = _number(answer, timeout_seconds)
+    code = None if pid is None else _number(answer, timeout_seconds)
+    if code is None:
+        if pid is not None:
+            os.kill(pid, signal.SIGKILL)
+        raise subprocess.TimeoutExpired(["modelkeep", *arguments], timeout_seconds)
+    return code
+
+
+def _number(answer: int, timeout_seconds: float) -> int | None:
+    ready, _, _ = select.select([answer], [], [], timeout_seconds)
+    if not ready:
+        return None
+    told = os.read(answer, 8)
+    assert told, "the process that runs commands has ended"
+    return int.from_bytes(told, signed=True)
+
+
+def main() -> None:
+    """Serve until nobody can ask any more."""
+    for module in pkgutil.walk_packages(modelkeep.__path__, "modelkeep."):
+        import_module(module.name)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # those that wait are not waited for
+    with socket.socket(fileno=int(sys.argv[1])) as asking:
+        while True:
+            asked, streams, _, _ = socket.recv_fds(asking, MOST_BYTES, 4)
+            if not asked:
+                return
+            if os.fork() == 0:
+                asking.close()
+                _serve(*json.loads(asked), streams)
+            for stream in streams:
+                os.close(stream)
+
+
+def _serve(arguments: list[str], env: dict[str, str], folder: str, streams: Sequence[int]) -> NoReturn:
+    """Run the command in a process of its own, and tell its number and how it ended."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    *standard, tell = streams
+    pid = os.fork()
+    if pid == 0:
+        os.close(tell)
+        _become(arguments, env, folder, standard)
+    os.write(tell, pid.to_bytes(8, signed=True))
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    os.write(tell, code.to_bytes(8, signed=True))
+    os._exit(0)
+
+
+def _become(arguments: list[str], env: dict[str, str], folder: str, standard: Sequence[int]) -> NoReturn:
+    for number, stream in enumerate(standard):
+        os.dup2(stream, number)
+        os.close(stream)
+    sys.stdin, sys.stdout = open(0, closefd=False), open(1, "w", closefd=False)
+    sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)
+    os.environ.clear()
+    os.environ.update(env)
+    os.chdir(folder)
+    sys.argv = ["modelkeep", *arguments]
+    from modelkeep.cli import main as command
+
+    command()
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()
