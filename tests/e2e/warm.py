@@ -35,7 +35,7 @@ class Warm:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | None = None  # kept: one that is let go while it runs is warned of
         self._socket: socket.socket | None = None
 
     def run(

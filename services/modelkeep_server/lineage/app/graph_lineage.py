@@ -71,6 +71,7 @@ class _Telling:
         self._moment = moment
         self._cut = cut
         self._first = cut.of_batch
+        """The batch where this answer begins; nothing of those before it is told."""
         self._most = min(ask.max_nodes or questions.limits.max_nodes, questions.limits.max_nodes)
         self._told = 0
         self._parts = Parts(view, moment)
