@@ -10,6 +10,7 @@ import socket
 import struct
 import threading
 from contextlib import suppress
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeVar
 from urllib.parse import urlsplit
 
@@ -39,16 +40,38 @@ class StoreFailed(Exception):
         self.status = status
         """What the store answered; 0 when it did not."""
         self.reached = reached
-        """False when there was no connection at all."""
+        """False when there was no connection, or silence on it."""
 
     @property
     def busy(self) -> bool:
         """Whether the store has too much to do, or stumbled: it wants fewer requests, not other ones."""
         return self.reached and (self.status in _BUSY or not self.status)
 
+    @property
+    def for_all(self) -> bool:
+        """Whether other requests of now need not be made: their URLs have ended as well, or nobody is there."""
+        return self.status == HTTPStatus.FORBIDDEN or not self.reached
+
     def as_error(self) -> ServiceUnavailable:
         """What to raise when nothing else helps."""
         return ServiceUnavailable(f"the store that the server named failed: {self}")
+
+
+class Round:
+    """Requests that are made at about the same time. Once one has failed for all of them, no other is begun."""
+
+    def __init__(self) -> None:
+        self._failed: StoreFailed | None = None
+
+    def check(self) -> None:
+        """Raises StoreFailed when it is over."""
+        if self._failed is not None:
+            raise self._failed
+
+    def failed(self, failed: StoreFailed) -> None:
+        """One of its requests has failed."""
+        if failed.for_all:
+            self._failed = failed
 
 
 class ClosedBefore(Exception):
@@ -126,7 +149,7 @@ class Connections:
         try:
             answer, keep = talk(connection)
         except (BlockingIOError, TimeoutError):
-            raise StoreFailed("it was silent for too long") from None
+            raise StoreFailed("it was silent for too long", reached=False) from None
         except OSError as error:
             raise StoreFailed(f"the connection broke ({type(error).__name__})") from None
         finally:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from modelkeep._channel import stream_seconds
-from modelkeep._direct import StoreFailed
+from modelkeep._direct import Round, StoreFailed
 from modelkeep._direct_get import Gets
 from modelkeep._pace import MOST, Pace
 from modelkeep._retry import Retry, may_help
@@ -99,9 +99,10 @@ class Fetcher:
             if isinstance(error, ChunkCorrupt) and corrupt < CORRUPT_TIMES:
                 corrupt += 1
             elif isinstance(error, _FromStoreError):
-                # Who cannot be reached is gone around at once; who gives nothing in some rounds, then.
-                empty += 1
-                self._stream_only = self._stream_only or not error.failed.reached or empty >= GIVE_UP_TIMES
+                if len(left) == before:
+                    # Who cannot be reached is gone around at once; who gives nothing in some rounds, then.
+                    empty += 1
+                    self._stream_only = self._stream_only or not error.failed.reached or empty >= GIVE_UP_TIMES
                 retry.pause(error.failed.as_error())
             elif error is not None:
                 retry.pause(error)
@@ -139,7 +140,8 @@ class Fetcher:
         """Get chunks from their URLs, many at once."""
         if self._threads is None:
             self._threads = ThreadPoolExecutor(MOST, "modelkeep-get")
-        futures = [self._threads.submit(self._get_one, want, *where) for want, where in urls.items()]
+        this = Round()
+        futures = [self._threads.submit(self._get_one, want, *where, this) for want, where in urls.items()]
         failure: _FromStoreError | None = None
         corrupt: ChunkCorrupt | None = None
         try:
@@ -159,14 +161,14 @@ class Fetcher:
             wait(futures)
         return corrupt or failure
 
-    def _get_one(self, want: Want, url: str, size_bytes: int) -> None:
+    def _get_one(self, want: Want, url: str, size_bytes: int, this: Round) -> None:
         for offset, length in want.ranges(size_bytes):
             whole = length == size_bytes
-            with self._got(url, offset, length, whole=whole) as data:
+            with self._got(url, offset, length, this, whole=whole) as data:
                 want.take(data, offset, whole=whole)
 
     @contextmanager
-    def _got(self, url: str, offset: int, length: int, *, whole: bool) -> Iterator[memoryview]:
+    def _got(self, url: str, offset: int, length: int, this: Round, *, whole: bool) -> Iterator[memoryview]:
         """Some bytes from a URL; a store that has too much to do is asked again later, by fewer at once."""
         retry = Retry(BUSY_SECONDS)
         while True:
@@ -175,11 +177,13 @@ class Fetcher:
             slowed, into = self._slowed, memoryview(b"")
             try:
                 with self._pace.one(length):
+                    this.check()
                     into = self._buffer(length)
                     self._gets.get(url, offset, into[:length], whole=whole)
                 break
             except StoreFailed as failed:
                 self._free.append(into)
+                this.failed(failed)
                 if not failed.busy:
                     raise
                 with self._slowing:

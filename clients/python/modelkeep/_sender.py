@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from modelkeep._channel import stream_seconds
-from modelkeep._direct import StoreFailed
+from modelkeep._direct import Round, StoreFailed
 from modelkeep._direct_put import Puts
 from modelkeep._pace import MOST, Pace
 from modelkeep._retry import Retry
@@ -222,8 +222,8 @@ class Sender:
 
     def _put(self, lease: str, urls: list[tuple[Piece, str]]) -> tuple[list[Piece], ModelkeepError | None]:
         """Send chunks to their URLs and publish them; answers which are still missing, and why."""
-        given_up = threading.Event()  # a URL ended: so will the others; rather ask for new ones
-        futures = {self._put_threads.submit(self._put_one, url, piece, given_up): piece for piece, url in urls}
+        this = Round()
+        futures = {self._put_threads.submit(self._put_one, url, piece, this): piece for piece, url in urls}
         arrived: list[Piece] = []
         lost: list[Piece] = []
         failures: list[tuple[Piece, StoreFailed]] = []
@@ -245,17 +245,17 @@ class Sender:
         self._put_worked, self._busy_rounds = True, 0
         return lost, ServiceUnavailable("the store lost what was sent to it") if lost else None
 
-    def _put_one(self, url: str, piece: Piece, given_up: threading.Event) -> None:
+    def _put_one(self, url: str, piece: Piece, this: Round) -> None:
         with self._pace.one(piece.size_bytes):
-            if given_up.is_set() or self._stop.is_set():
-                raise StoreFailed("its URL ended", status=403)
+            this.check()
+            if self._stop.is_set():
+                raise StoreFailed("nobody waits for it any more")
             try:
                 self._puts.put(url, piece)
             except StoreFailed as failed:
+                this.failed(failed)
                 if failed.busy:
                     self._pace.slow_down()
-                elif failed.status == 403:
-                    given_up.set()
                 raise
 
     def _learn(self, failures: list[StoreFailed], *, any_sent: bool) -> None:

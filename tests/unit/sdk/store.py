@@ -34,7 +34,7 @@ class Store:
         self.expire_after: int | None = None
         """After so many GETs the URLs that were given so far are refused."""
         self.faults: list[str] = []
-        """What goes wrong with the next GETs: `reset`, `short`, `stall`, `garbage`, `long`."""
+        """What goes wrong with the next GETs: `reset`, `short`, `stall`, `garbage`, `long`; the next PUTs only `stall`."""
         self.released = threading.Event()
         self._generation = 0
         self._lock = threading.Lock()
@@ -46,6 +46,10 @@ class Store:
             def do_PUT(self) -> None:
                 data = self.rfile.read(int(self.headers["Content-Length"]))
                 status = store.status()
+                if store.fault() == "stall":
+                    self.close_connection = True
+                    store.released.wait(20)
+                    return
                 sha256 = bytes.fromhex(self.path.split("?")[0].strip("/"))
                 if status == 200 and hashlib.sha256(data).digest() != sha256:
                     status = 400

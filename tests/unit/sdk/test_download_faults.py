@@ -10,6 +10,7 @@ from modelkeep._channel import Connection
 from modelkeep._direct_get import Gets
 from modelkeep._entries import Spool
 from modelkeep._fetcher import Fetcher
+from modelkeep._pace import FIRST
 from modelkeep.errors import ChunkCorrupt
 
 from tests.unit.sdk.downloads import TEAM, Rig, add, content, download, large, sha256
@@ -81,6 +82,20 @@ def test_a_store_that_breaks_off_is_asked_again(rig: Rig, fault: str, monkeypatc
     download(connection, entries, tmp_path / "out")
     assert content(tmp_path / "out") == expected
     assert store.faults == []
+
+
+@pytest.mark.peer("M-UP-4")
+@pytest.mark.parametrize("after", [0, 10])
+def test_a_store_that_falls_silent_is_gone_around(rig: Rig, after: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One wait for those that are under way, and at most one more; not one for each chunk."""
+    wire, connection, store, entries, tmp_path = rig.wire, rig.connection, rig.store, rig.entries, rig.tmp_path
+    monkeypatch.setattr(Gets, "silence_seconds", 0.3)
+    expected = large(wire, entries, "f", [7000] * 100)
+    store.faults = [""] * after + ["stall"] * 100_000
+    download(connection, entries, tmp_path / "out")
+    assert content(tmp_path / "out") == expected
+    assert wire.calls.count("Read") > 0
+    assert store.requests <= after + 2 * 2 * FIRST
 
 
 @pytest.mark.peer("M-UP-7")

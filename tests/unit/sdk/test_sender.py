@@ -10,6 +10,8 @@ import pytest
 from modelkeep import _sender
 from modelkeep._artifact import Artifact
 from modelkeep._channel import Connection
+from modelkeep._direct_put import Puts
+from modelkeep._pace import FIRST
 from modelkeep._sender import BUSY_ROUNDS
 from modelkeep._upload import Upload
 from modelkeep.errors import FileChanged, FileUnreadable
@@ -72,6 +74,20 @@ def test_a_url_that_ended_spares_the_store_the_others(wire: Wire, connection: Co
     assert log(connection, path) == SIZE
     assert store.requests <= len(wire.blob.chunks) + 32
     assert wire.calls.count("PrepareUpload") == 2
+
+
+@pytest.mark.peer("M-UP-4")
+@pytest.mark.parametrize("after", [0, 3])
+def test_a_store_that_falls_silent_is_gone_around(
+    connection: Connection, store: Store, path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    """One wait for those that are under way, and at most one more; not one for each chunk."""
+    monkeypatch.setattr(Puts, "silence_seconds", 0.3)
+    store.faults = [""] * after + ["stall"] * 100_000
+    assert log(connection, path) == SIZE
+    assert store.wire.calls.count("Write") > 0
+    assert sum(map(len, store.wire.blob.chunks.values())) == SIZE
+    assert store.requests <= after + 2 * 2 * FIRST
 
 
 @pytest.mark.peer("M-UP-3")
