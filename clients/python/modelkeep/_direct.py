@@ -63,6 +63,11 @@ class Round:
     def __init__(self) -> None:
         self._failed: StoreFailed | None = None
 
+    @property
+    def is_over(self) -> bool:
+        """Whether one has failed for all."""
+        return self._failed is not None
+
     def check(self) -> None:
         """Raises StoreFailed when it is over."""
         if self._failed is not None:

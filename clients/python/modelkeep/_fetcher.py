@@ -68,6 +68,7 @@ class Fetcher:
         self._free: list[memoryview] = []
         self._gets = Gets(connection.config)
         self._pace = Pace()
+        self._round = Round()
         self._stream_only = False
         self._slowing = threading.Lock()
         self._slowed = 0
@@ -140,7 +141,9 @@ class Fetcher:
         """Get chunks from their URLs, many at once."""
         if self._threads is None:
             self._threads = ThreadPoolExecutor(MOST, "modelkeep-get")
-        this = Round()
+        if self._round.is_over:
+            self._round = Round()
+        this = self._round  # of all batches that are under way: they ask the same store
         futures = [self._threads.submit(self._get_one, want, *where, this) for want, where in urls.items()]
         failure: _FromStoreError | None = None
         corrupt: ChunkCorrupt | None = None

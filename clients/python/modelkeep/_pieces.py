@@ -26,6 +26,8 @@ SEGMENT: Final = struct.Struct(">32sIQ")
 """A segment as manifests store it: chunk, offset, length."""
 SETTLED_NANOSECONDS: Final = 2_000_000_000
 """How long a file must have been left alone before what is known of it may be remembered, as in git."""
+FILE_BYTES: Final = 1024
+"""What is known of a small file takes about as much memory until it is stored, however few bytes it has."""
 _OPEN: Final = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0)
 
 Identity = tuple[int, int, int, int, int]
@@ -100,8 +102,10 @@ class Piece:
 
     @property
     def memory_bytes(self) -> int:
-        """How many bytes it keeps in memory."""
-        return self.size_bytes if self._pack is not None and self._pack.data else 0
+        """How many bytes it keeps in memory, about."""
+        if self._pack is None:
+            return FILE_BYTES
+        return FILE_BYTES * len(self._pack.files) + (self.size_bytes if self._pack.data else 0)
 
     @property
     def cached(self) -> bool:
@@ -159,8 +163,8 @@ class Item(Protocol):
     """Something that was read: chunks to have, and the files that are complete with them."""
 
     @property
-    def size_bytes(self) -> int:
-        """How many bytes of files were read for it."""
+    def weight_bytes(self) -> int:
+        """What it counts when the reading must not get too far ahead: the bytes read, and FILE_BYTES for each file."""
 
     def pieces(self) -> list[Piece]:
         """The chunks; waits for their digests."""
@@ -181,7 +185,7 @@ class Cuts:
         """Whether the file ends here."""
 
     @property
-    def size_bytes(self) -> int:
+    def weight_bytes(self) -> int:
         """How many bytes they have."""
         return sum(self._lengths)
 
@@ -213,9 +217,9 @@ class Packed:
         self._cache = cache
 
     @property
-    def size_bytes(self) -> int:
-        """How many bytes the chunk has."""
-        return self._pack.size_bytes
+    def weight_bytes(self) -> int:
+        """How many bytes the chunk has, and what its files take."""
+        return self._pack.size_bytes + FILE_BYTES * len(self._pack.files)
 
     def pieces(self) -> list[Piece]:
         """The chunk, unless all files are empty; waits for its digest."""
@@ -236,7 +240,7 @@ class Packed:
 class Known:
     """A file whose content is known without reading it."""
 
-    size_bytes = 0
+    weight_bytes = FILE_BYTES
 
     def __init__(self, file: FileRead) -> None:
         self._file = file

@@ -66,6 +66,7 @@ class Sender:
         self._put_threads = ThreadPoolExecutor(MOST, "modelkeep-put")
         self._puts = Puts(connection.config)
         self._pace = Pace()
+        self._round = Round()
         self._staging = Staging.find(connection.config, connection.limits().staging_folder)
         self._staged = self._staging is not None
         self._waiting: list[Future[None]] = []
@@ -222,7 +223,9 @@ class Sender:
 
     def _put(self, lease: str, urls: list[tuple[Piece, str]]) -> tuple[list[Piece], ModelkeepError | None]:
         """Send chunks to their URLs and publish them; answers which are still missing, and why."""
-        this = Round()
+        if self._round.is_over:
+            self._round = Round()
+        this = self._round  # of all batches that are under way: they ask the same store
         futures = {self._put_threads.submit(self._put_one, url, piece, this): piece for piece, url in urls}
         arrived: list[Piece] = []
         lost: list[Piece] = []

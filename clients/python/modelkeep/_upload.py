@@ -142,12 +142,12 @@ def _nothing(_entries: Spool) -> None:
 def _ahead(items: Iterable[Item]) -> Iterator[Item]:
     """The items, while those that follow are being read and hashed."""
     waiting: deque[Item] = deque()
-    size = 0
+    weight = 0
     for item in items:
         waiting.append(item)
-        size += item.size_bytes
-        while size > AHEAD_BYTES or len(waiting) > AHEAD_ITEMS:
+        weight += item.weight_bytes
+        while weight > AHEAD_BYTES or len(waiting) > AHEAD_ITEMS:
             first = waiting.popleft()
-            size -= first.size_bytes
+            weight -= first.weight_bytes
             yield first
     yield from waiting
