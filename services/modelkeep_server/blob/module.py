@@ -65,7 +65,7 @@ ACCESS: Final = {
 async def build(settings: BlobSettings, wiring: Wiring) -> Service:
     """The service, with its store made ready. Raises CannotStart, ServiceUnavailable."""
     backend = await _ready(open_backend(settings))
-    database = Database(settings.database_url)
+    database = Database(settings.database_url, pool_size=settings.database_pool_size)
     index = SqlIndex(database, wiring.clock)
     terms = terms_of(settings)
     reaper = Reaper(index, backend, terms)

@@ -14,6 +14,8 @@ class BlobSettings(BaseModel):
 
     database_url: str = "sqlite:///./.modelkeep/blob.sqlite"
     """The index of chunks: `sqlite:///relative/file`, `sqlite:////absolute/file` or `postgresql://user:password@host/database`."""
+    database_pool_size: int = Field(default=10, ge=1, le=1000)
+    """Most connections to the database; each transaction takes one, and further ones wait."""
     store_url: str = "file:./.modelkeep/blobs"
     """The bytes: `file:./relative/folder`, `file:///absolute/folder`, `s3://bucket/prefix`, or `memory:` (lost at exit)."""
     s3_endpoint: str = "https://s3.amazonaws.com"
