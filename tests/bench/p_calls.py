@@ -10,7 +10,8 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import perf_counter
 
@@ -89,13 +90,14 @@ async def _measure(server: Server, empty: str, mlflow: str, seconds: float, roun
             rates["empty"].append(await _rate(call_nothing, seconds))
             rates["many"].append(await _rate(lambda: resolve(next(requests)), seconds))
             rates["one"].append(await _rate(resolve, seconds))
-            rates["MLflow"].append(await _rate(call_mlflow, seconds, width=MLFLOW_IN_FLIGHT))
+            if mlflow:
+                rates["MLflow"].append(await _rate(call_mlflow, seconds, width=MLFLOW_IN_FLIGHT))
             latencies["empty"].append(await _latency(call_nothing))
             latencies["ours"].append(await _latency(resolve))
     return [
         _against(f"resolve {ALIASES} aliases, {IN_FLIGHT} in flight", rates, "many", "empty", 0.35),
         _against(f"resolve one alias, {IN_FLIGHT} in flight", rates, "one", "empty", 0.35),
-        _against("  beside MLflow's", rates, "one", "MLflow", 15),
+        *([_against("  beside MLflow's", rates, "one", "MLflow", 15)] if mlflow else []),
         _alone(latencies),
     ]
 
@@ -140,30 +142,45 @@ asyncio.run(main())
 """
 
 
-def p10(folder: Path, seconds: float, rounds: int) -> list[Result]:
-    """Resolve, with authentication and metrics on."""
-    port = free_port()
-    mlflow_bin = str(Path(sys.executable).with_name("mlflow"))
-    store = f"sqlite:///{folder}/mlflow.db"
-    command = [mlflow_bin, "server", "--backend-store-uri", store, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    mlflow_env = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
-    log = (folder / "mlflow.log").open("wb")
-    mlflow = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=mlflow_env, start_new_session=True)
-    empty = subprocess.Popen([sys.executable, "-c", _EMPTY_SERVER], stdout=subprocess.PIPE, text=True)
-    try:
-        assert empty.stdout is not None
-        empty_address = f"127.0.0.1:{int(empty.stdout.readline())}"
-        wait_until(lambda: _answers(f"http://127.0.0.1:{port}/health"), "the start of MLflow", 120)
-        _fill_mlflow(f"http://127.0.0.1:{port}")
-        with modelkeep_server(folder) as server:
-            _fill(server)
-            return asyncio.run(_measure(server, empty_address, f"http://127.0.0.1:{port}", seconds, rounds))
-    finally:
-        for process in (mlflow, empty):
+def p10(folder: Path, seconds: float, rounds: int, *, beside_mlflow: bool) -> list[Result]:
+    """Resolve, with authentication and metrics on; MLflow takes half a minute to start."""
+    with ExitStack() as stack:
+        mlflow = stack.enter_context(_mlflow_server(folder)) if beside_mlflow else ""
+        empty = stack.enter_context(_empty_server())
+        server = stack.enter_context(modelkeep_server(folder))
+        _fill(server)
+        return asyncio.run(_measure(server, empty, mlflow, seconds, rounds))
+
+
+@contextmanager
+def _mlflow_server(folder: Path) -> Iterator[str]:
+    """MLflow with one model and one alias: its address."""
+    port, store = free_port(), f"sqlite:///{folder}/mlflow.db"
+    mlflow = str(Path(sys.executable).with_name("mlflow"))
+    command = [mlflow, "server", "--backend-store-uri", store, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    env = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+    url = f"http://127.0.0.1:{port}"
+    with (folder / "mlflow.log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=env, start_new_session=True)
+        try:
+            wait_until(lambda: _answers(f"{url}/health"), "the start of MLflow", 120)
+            _fill_mlflow(url)
+            yield url
+        finally:
             process.terminate()
             process.wait(30)
-        subprocess.run(["pkill", "-f", store], check=False)
-        log.close()
+            subprocess.run(["pkill", "-f", store], check=False)
+
+
+@contextmanager
+def _empty_server() -> Iterator[str]:
+    """A server whose one call does nothing: its address."""
+    with subprocess.Popen([sys.executable, "-c", _EMPTY_SERVER], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield f"127.0.0.1:{int(process.stdout.readline())}"
+        finally:
+            process.terminate()
 
 
 def _answers(url: str) -> bool:
