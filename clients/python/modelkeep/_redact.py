@@ -57,9 +57,11 @@ _DIGEST: Final = re.compile(
 _CUT: Final = "\0cut\n"
 _PATCHED: Final = re.compile(r"(?:\+\+\+|---) (?:[ab]/)?(?P<path>.*)")
 _WRITTEN_BY_GIT: Final = re.compile(
-    r"diff |index |--- |\+\+\+ |@@ |(?:old|new|deleted file|new file) mode |(?:dis)?similarity index "
+    r"diff |index |--- |\+\+\+ |(?:old|new|deleted file|new file) mode |(?:dis)?similarity index "
     r"|(?:rename|copy) (?:from|to) |Binary files |Submodule |\\ "
 )
+_HUNK: Final = re.compile(r"@@[^@]*@@ ?")
+"""What git writes; behind it stands a line of the file, the nearest one above that looks like a heading."""
 _CODE: Final = (
     ".py",
     ".pyi",
@@ -129,7 +131,11 @@ class Redactor:
                 if begins is not None:
                     is_code = begins["path"].rstrip().rstrip('"').endswith(_CODE)
                 in_key, below = False, Below(is_code=is_code)
-                yield self.plain(line) if _WRITTEN_BY_GIT.match(line) else self._line(line, is_code=False)
+                hunk = _HUNK.match(line)
+                if hunk is not None:
+                    yield hunk[0] + self._line(below.take(line[hunk.end() :]), is_code=is_code)
+                else:
+                    yield self.plain(line) if _WRITTEN_BY_GIT.match(line) else self._line(line, is_code=False)
                 continue
             in_key = self._is_in_key(line, in_key)
             if in_key or _PRIVATE_KEY_END.search(line):
@@ -150,13 +156,14 @@ class Redactor:
         return (was or begin is not None) and end is None
 
     def _line(self, line: str, *, is_code: bool) -> str:
+        end = "\n" if line.endswith("\n") else ""  # it stays, also behind a quote that nothing closes
         if len(line) > LONGEST_LINE:
-            return f"{HIDDEN} (a line of {len(line)} characters)" + ("\n" if line.endswith("\n") else "")
-        line = self.plain(line)
+            return f"{HIDDEN} (a line of {len(line)} characters){end}"
+        line = self.plain(line.removesuffix("\n"))
         line = _SHORT_HEADER.sub(_hide_value, _HEADER.sub(_hide_value, line))
         line = (_IN_CODE if is_code else _IN_TEXT).sub(_hide_named, line)
         line = (_FALLBACK if is_code else _OPTION).sub(_hide_named, line)
-        return _LONG.sub(_hide_random, line)
+        return _LONG.sub(_hide_random, line) + end
 
     def plain(self, text: str) -> str:
         """Without what is a secret wherever it stands."""

@@ -165,6 +165,30 @@ def test_what_looks_like_a_header_in_a_patch_is_read() -> None:
     assert [line[:4] for line in redacted.splitlines()] == [line[:4] for line in patch.splitlines()]
 
 
+@pytest.mark.parametrize(
+    ("name", "heading"),
+    [
+        ("t.py", f'OPENAI_SECRET = "{CANARY}"'),
+        ("t.py", f'cfg = {{"db": {{"password": "{CANARY}'),  # git cuts a long one
+        ("t.yaml", f"password: {CANARY}"),
+        ("t.py", f"url = 'https://me:{CANARY}@host'"),
+    ],
+)
+def test_the_heading_of_a_hunk_is_a_line_of_the_file(name: str, heading: str) -> None:
+    redacted = Redactor().patch(f"--- a/{name}\n+++ b/{name}\n@@ -9 +9 @@ {heading}\n-x = 1\n+x = 2\n@@ -99 +99 @@\n-y\n+z\n")
+    assert CANARY not in redacted
+    assert redacted.endswith("\n-x = 1\n+x = 2\n@@ -99 +99 @@\n-y\n+z\n")
+    assert f"@@ -9 +9 @@ {heading[:3]}" in redacted
+
+
+@pytest.mark.parametrize(("name", "heading"), [("t.py", "credentials = {"), ("t.yaml", "credentials:")])
+def test_what_stands_below_the_heading_of_a_hunk_is_hidden(name: str, heading: str) -> None:
+    redacted = Redactor().patch(
+        f"--- a/{name}\n+++ b/{name}\n@@ -9 +9 @@ {heading}\n-  'a': 'old{CANARY}'\n+  'a': '{CANARY}'\n"
+    )
+    assert CANARY not in redacted
+
+
 @pytest.mark.parametrize("end", ["\f", "\r", "\u2028", "\x1c", "\x85"])
 def test_only_a_newline_ends_a_line(end: str) -> None:
     text = f"x = 1{end}\nPASSWORD = 'a{end}{CANARY}'\n"
