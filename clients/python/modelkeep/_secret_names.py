@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _SURE: Final = re.compile(
-    r"passw|passphrase|secret|credential|authorization|bearer"
+    r"passw|passphrase|passcode|secret|credential|authorization|bearer"
     r"|(?:api|access|private|signing|encryption|account|auth|ssh|license|master|deploy|storage|hmac|openai|anthropic|wandb)_?key"
 )
 _TOKEN: Final = re.compile(r"token(?!s$|iz|is)")
@@ -75,6 +75,16 @@ _ABOUT: Final = frozenset(
 )
 """`token_type` and its like say something about tokens of text."""
 _PERHAPS: Final = frozenset(["key", "auth", "pwd", "pat", "sig", "signature", "cookie", "session", "sas", "dsn", "pin"])
+_PASSWORDS: Final = re.compile(r"(?P<before>.*?)(?:pass|pwd?)|.*creds|cred|t?otp|jwt")
+"""The last word of `db_pass`, `userpass`, `rootpw`, `aws_creds`."""
+_NO_PASSWORD: Final = re.compile(
+    r"forward|backward|n|num|\d+|first|second|third|last|final|next|multi|single|one|two|three|per|each|by|low|high|band|all|max|min"
+    r"|full|prefill|decode|train|inference|fusion|graph|compiler|optimizer|render|custom|pre|post|tests|must"
+    r"|com|encom|tres|sur|over|under|im|ask|conv|dw"
+)
+"""`forward_pass`, `bypass`, `compass`, `SSH_ASKPASS`, `conv_pw` are none."""
+_FOLDERS: Final = frozenset(["PWD", "OLDPWD"])
+"""Where a shell is, and was."""
 _MIXED: Final = re.compile(r"(?=.*[a-z])(?=.*[A-Z])(?=.*\d)")
 _SEPARATORS: Final = re.compile(r"[^A-Za-z0-9]")
 _HEX: Final = re.compile(r"[0-9a-fA-F]+")
@@ -100,6 +110,8 @@ def naming(name: str) -> Naming:
     words = [word.lower() for word in _WORD.findall(name)]
     if _SURE.search("_".join(words)) or any(_is_token(words, place) for place in range(len(words))):
         return Naming.SECRET
+    if words and name not in _FOLDERS and _is_password(*words[-2:]):
+        return Naming.SECRET
     found = any(word in _PERHAPS or word.endswith(("key", "pwd")) for word in words)
     return Naming.PERHAPS if found else Naming.NOTHING
 
@@ -109,6 +121,15 @@ def _is_token(words: list[str], place: int) -> bool:
         return False
     before, after = words[place - 1 : place], words[place + 1 : place + 2]
     return not (_MARKS.intersection(before) or _ABOUT.intersection(after))
+
+
+def _is_password(*words: str) -> bool:
+    """Whether the last words of a name say that it is one."""
+    match = _PASSWORDS.fullmatch(words[-1])
+    if match is None:
+        return False
+    before = match["before"] or "".join(words[:-1])
+    return match["before"] is None or not _NO_PASSWORD.fullmatch(before)
 
 
 def looks_random(text: str) -> bool:

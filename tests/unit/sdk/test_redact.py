@@ -20,8 +20,16 @@ from modelkeep.errors import InvalidArgument
 CANARY = "hunter2canary"
 RANDOM = "q7Zt9Kx2Lm4Vb8Nc1Rw6Yp3Sd5Gf0Hj"
 
-SECRET_NAMES = "token hf_token hfToken HF_TOKEN --auth-token my-secret db.password apiKey API_KEY AWS_SECRET_ACCESS_KEY passwd"
-PLAIN_NAMES = "tokenizer max_tokens pad_token eos_token num_tokens token_type_ids keypoints lr learning_rate batch_size seed"
+SECRET_NAMES = (
+    "token hf_token hfToken HF_TOKEN --auth-token my-secret db.password apiKey API_KEY AWS_SECRET_ACCESS_KEY passwd"
+    " pass PASS db_pass DB_PASS smtp.pass userpass SSHPASS --pass pw DB_PW rootpw pwd db_pwd mysqlpwd creds AWS_CREDS awscreds"
+    " dbPass cred passcode otp totp jwt auth.jwt"
+)
+PLAIN_NAMES = (
+    "tokenizer max_tokens pad_token eos_token num_tokens token_type_ids keypoints lr learning_rate batch_size seed"
+    " forward_pass backwardPass n_pass num_pass NUM_PASS bypass attn.bypass by_pass first_pass multi_pass single_pass"
+    " 2_pass lowpass high_pass compass pass_rate pass@1 passes conv_pw SSH_ASKPASS GIT_ASKPASS passenger jwt_ttl sacred"
+)
 
 
 @pytest.mark.parametrize("name", SECRET_NAMES.split())
@@ -104,6 +112,12 @@ def test_values_of_the_environment_are_known() -> None:
     for text in (f"prefix-{CANARY}-suffix", "x pass%21word y", "q=a%20b%2Fc%26d%3De"):
         assert HIDDEN in redactor.text(text, is_code=False)
     assert CANARY not in redactor.text(f"f(x{CANARY})", is_code=True)
+
+
+def test_where_a_shell_is_is_no_secret() -> None:
+    environment = {"PWD": "/gone/work/a1", "OLDPWD": "/gone/work", "DB_PWD": CANARY}
+    assert list(secrets_in(environment)) == [CANARY]
+    assert Redactor().text("docker run -v $PWD:/work x\n", is_code=False) == "docker run -v $PWD:/work x\n"
 
 
 CODE = f"""
