@@ -95,7 +95,7 @@ class LineageLedger:
         if resume == "must":
             return self._resume()
         parent, _, run_id = self._name.rpartition("/runs/")
-        self._check_size(run.config_json)
+        require_small_config(self._connection, run.config_json)
         try:
             request = pb.CreateRunRequest(parent=parent, run_id=run_id, run=run)
             return Begun(self._connection.lineage.CreateRun(request), resumed=False)
@@ -125,11 +125,6 @@ class LineageLedger:
             if not page.next_page_token:
                 return last + 1
             request.page_token = page.next_page_token
-
-    def _check_size(self, config_json: str) -> None:
-        size = len(config_json.encode())
-        if size > CERTAINLY_SMALL_BYTES:
-            require_small("config", size, self._connection.lineage_limits().max_json_bytes)
 
     def limits(self) -> Limits:
         """As the server says."""
@@ -261,6 +256,13 @@ def require_small(what: str, size_bytes: int, limit: int) -> None:
             f" put its name into the {what}"
         )
         raise LimitExceeded(message, field=what, limit=limit)
+
+
+def require_small_config(connection: Connection, config_json: str) -> None:
+    """Raise LimitExceeded for a config that the server would not take."""
+    size = len(config_json.encode())
+    if size > CERTAINLY_SMALL_BYTES:
+        require_small("config", size, connection.lineage_limits().max_json_bytes)
 
 
 def merge_config(connection: Connection, name: str, changes: Mapping[str, Any], gone: Iterable[str]) -> None:

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from modelkeep import _lineage, _plain_json
+from modelkeep._ledger import require_small_config
 from modelkeep._metric import decode_values, list_metrics, list_points
 from modelkeep._node import Link
+from modelkeep._redact import Redactor
 from modelkeep._resolve import get_version
 from modelkeep._summary import GOALS
 from modelkeep._wire import last, moment, moment_if_set, pages
@@ -168,14 +170,15 @@ class RecordedRun:
         notes: str | None = None,
         config: Mapping[str, Any] | None = None,
     ) -> RecordedRun:
-        """Change words; what is None stays. The config is replaced as a whole.
+        """Change words; what is None stays. The config is replaced as a whole; what looks like a secret stays here.
 
-        Raises EtagMismatch when somebody edited the run since this object was made; InvalidMetadata.
+        Raises EtagMismatch when somebody edited the run since this object was made; InvalidArgument; LimitExceeded (the config
+        is too large).
         """
         request = pb.UpdateRunRequest()
         request.run.name, request.run.etag = self.resource_name, self.etag
         values = {"display_name": name, "group": group, "notes": notes}
-        values["config_json"] = None if config is None else _encode_config(config)
+        values["config_json"] = None if config is None else _encode_config(self._connection, config)
         for field_name, value in values.items():
             if value is not None:
                 setattr(request.run, field_name, value)
@@ -303,5 +306,8 @@ def _some_runs(connection: Connection, project: ProjectName, count: int, filter_
         return []
 
 
-def _encode_config(config: Mapping[str, Any]) -> str:
-    return _plain_json.encode(_plain_json.plain(dict(config), "config"))
+def _encode_config(connection: Connection, config: Mapping[str, Any]) -> str:
+    plain = _plain_json.plain(_plain_json.as_mapping(config, "config"), "config")
+    text = _plain_json.encode(Redactor.of_process(connection.config.api_key).json(plain))
+    require_small_config(connection, text)
+    return text

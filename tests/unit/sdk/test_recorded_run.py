@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
 
+import modelkeep
 import pytest
 from modelkeep._lineage import node_filter, timestamp
 from modelkeep._node import parse_direction
 from modelkeep._recorded_run import parse_run
-from modelkeep.errors import InvalidAddress, InvalidArgument, InvalidName
+from modelkeep.errors import InvalidAddress, InvalidArgument, InvalidName, LimitExceeded
 from modelkeep.names import ProjectName
+
+from tests.unit.sdk.lineage import Lineage
 
 HERE = ProjectName("t", "p")
 
@@ -59,3 +62,25 @@ def test_which_nodes_are_chosen() -> None:
             node_filter("t", **wrong)  # type: ignore[arg-type]
     with pytest.raises(InvalidArgument, match="'up'"):
         parse_direction("sideways")
+
+
+@pytest.fixture
+def recorded(lineage: Lineage) -> modelkeep.RecordedRun:
+    """A run that is over."""
+    with modelkeep.init("vision", id="r1", capture="none"):
+        pass
+    return modelkeep.Api().run("vision/r1")
+
+
+def test_a_config_that_is_edited_keeps_no_secret(recorded: modelkeep.RecordedRun, lineage: Lineage) -> None:
+    edited = recorded.edit(
+        config={"lr": 0.1, "api_key": "hunter2canary", "db": {"password": "hunter2canary"}, "note": "mk_key"}
+    )
+    assert edited.config == {"lr": 0.1, "api_key": "***", "db": {"password": "***"}, "note": "***"}
+    assert "hunter2canary" not in lineage.runs[recorded.resource_name].config_json
+
+
+def test_a_config_that_is_edited_is_small(recorded: modelkeep.RecordedRun) -> None:
+    with pytest.raises(LimitExceeded, match="the config has 10,") as raised:
+        recorded.edit(config={"x": "a b " * 2_500_000})
+    assert raised.value.metadata["field"] == "config"
