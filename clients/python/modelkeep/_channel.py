@@ -114,7 +114,7 @@ class _Token:
 
     def __init__(self, exchange: Callable[[], pb.ExchangeApiKeyResponse]) -> None:
         self._exchange = exchange
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may end a run while the thread that it interrupts has it
         self._text, self.team = "", ""
         self._renew_from, self._good_until = 0.0, 0.0
 
@@ -164,7 +164,7 @@ class Connection:
 
     def forget(self) -> None:
         """Begin anew, with fresh locks; for a forked child."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._opened: _Stubs | None = None
         self._token = _Token(self._exchange)
         self._limits: blob_pb.Capabilities | None = None

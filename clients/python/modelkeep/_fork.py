@@ -49,7 +49,7 @@ class Gate:
         self._begin_anew()
 
     def _begin_anew(self) -> None:
-        self._changed = threading.Condition(threading.Lock())
+        self._changed = threading.Condition(threading.RLock())  # a signal handler may call while who it interrupts begins to
         self._forking = threading.Lock()
         self._under_way = 0
         self._closed = False
@@ -70,7 +70,7 @@ class Gate:
         """Hold off forks during one call, and the call during a fork."""
         with self._changed:
             while self._closed:
-                self._changed.wait()
+                self._changed.wait(1)  # not for ever: a signal handler may have been woken in the place of who it interrupted
             self._under_way += 1
         try:
             yield

@@ -10,9 +10,11 @@ import logging
 import math
 import threading
 import time
+from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, cast
 
-from modelkeep._batch import LARGEST_POINT_BYTES, Batch, Item, Limits, Points, Waiting, pack, unpack, weight
+from modelkeep._batch import LARGEST_POINT_BYTES, Batch, Item, Limits, Packed, Points, Waiting, pack, unpack, weight
 from modelkeep._retry import may_help
 from modelkeep._run_end import raise_first
 from modelkeep.errors import (
@@ -49,12 +51,19 @@ AGAIN_SECONDS: Final = 2.0
 """When to try again what could not be told."""
 TRIES: Final = 5
 """How often what a server failed at inside is tried, which may come by itself, or of this very request."""
+LOOK_SECONDS: Final = 1.0
+"""How often who waits looks by itself: a signal handler may have come between, and been woken in its place."""
 MAX_SHAPES: Final = 1_000
 """How many sets of keys are remembered, to keep one of each."""
 
 
 class Reporter:
-    """Tells a ledger what any number of threads put in, in the order in which they did."""
+    """Tells a ledger what any number of threads put in, in the order in which they did.
+
+    A signal handler may use it anywhere, also in the middle of a call of the thread that it interrupts: the lock may be taken
+    again by who has it, and a wait lets go of it altogether. So what must be right is changed in one step: an item counts from
+    the moment it is in the queue; and what only says how much waits is made right when the queue is taken.
+    """
 
     def __init__(self, ledger: Ledger, label: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         """`label` is what people call the run."""
@@ -67,14 +76,18 @@ class Reporter:
 
     def forget(self) -> None:
         """Begin anew in a forked child: what its parent was given, its parent tells."""
-        self._changed = threading.Condition(threading.Lock())
+        self._changed = threading.Condition(threading.RLock())
         self._thread: threading.Thread | None = None
-        self._items: list[Waiting] = []
-        self._put = self._told = self._waiting = self._bytes = 0
+        self._items: deque[Waiting] = deque()
+        self._taken = self._told = 0
+        """How many items were taken out of the queue, and how many of them are done with."""
+        self._queued_points = self._queued_bytes = self._sending_points = self._sending_bytes = 0
         self._shapes: dict[tuple[str, ...], tuple[str, ...]] = {}
-        self._hurry = self._closing = self._given_up = False
+        self._is_idle = True
+        """Whether nothing is done until somebody wakes the thread, or starts it."""
+        self._hurry = self._closing = self._given_up = self._is_over = False
         self._trouble: Exception | None = None
-        self._failures: list[Exception] = []
+        self._failures: deque[Exception] = deque()
 
     def start(self) -> None:
         """Tell from now on that the run is alive."""
@@ -100,29 +113,64 @@ class Reporter:
         with self._changed:
             self._hurry = True
             self._changed.notify_all()
-            if not self._changed.wait_for(lambda: self._has_room(points), PATIENCE_SECONDS):
+            if not self._wait(lambda: self._has_room(points), PATIENCE_SECONDS):
                 raise self._unreachable(
                     f"{self._waiting} points wait to be sent, {self._bytes >> 20} MiB with all else, which is as much as may,"
                     " so no more is taken"
                 )
+
+    @property
+    def _waiting(self) -> int:
+        """How many points wait to be told."""
+        return self._queued_points + self._sending_points
+
+    @property
+    def _bytes(self) -> int:
+        return self._queued_bytes + self._sending_bytes
+
+    @property
+    def _put(self) -> int:
+        """How many items were ever put in."""
+        return self._taken + len(self._items)
+
+    def _wait(self, until: Callable[[], bool], seconds: float) -> bool:
+        """Wait, with the lock held, until something is so; whether it is."""
+        end = time.monotonic() + seconds
+        while not until():
+            left = end - time.monotonic()
+            if left <= 0:
+                return False
+            self._changed.wait(min(left, LOOK_SECONDS))
+        return True
 
     def put(self, item: Item) -> None:
         """Take an item, to be told soon. Raises InvalidArgument once the run ends."""
         points = len(item.values) if type(item) is Points else 0
         with self._changed:
             if self._closing:
-                raise InvalidArgument(f"{self._label} is finished, so that this came too late and is not kept", field="run")
+                raise self._too_late()
             waiting = pack(item, self._shapes) if type(item) is Points else cast("Waiting", item)
-            self._items.append(waiting)
-            self._put += 1
-            self._bytes += weight(waiting)
             before = self._waiting
-            self._waiting = before + points
+            self._items.append(waiting)
+            if self._closing and self._take_back(waiting):
+                raise self._too_late()  # a signal handler ended the run a moment ago, right here
+            self._queued_bytes += weight(waiting)
+            self._queued_points += points
             if len(self._shapes) > MAX_SHAPES:
                 self._shapes.clear()
-            if len(self._items) == 1 or before // MANY != self._waiting // MANY:
+            if self._is_idle or before // MANY != self._waiting // MANY:
                 self._run()
                 self._changed.notify_all()
+
+    def _take_back(self, waiting: Waiting) -> bool:
+        """Take the last item out again; whether it was there still. With the lock held."""
+        is_there = bool(self._items) and self._items[-1] is waiting
+        if is_there:
+            self._items.pop()
+        return is_there
+
+    def _too_late(self) -> InvalidArgument:
+        return InvalidArgument(f"{self._label} is finished, so that this came too late and is not kept", field="run")
 
     def flush(self, timeout_seconds: float = PATIENCE_SECONDS) -> None:
         """Wait until all that was put in is told. Raises what could not be, and ServiceUnavailable when it takes too long."""
@@ -132,7 +180,7 @@ class Reporter:
             if self._told < target:
                 self._run()
                 self._changed.notify_all()
-                self._changed.wait_for(lambda: self._told >= target or self._given_up, timeout_seconds)
+                self._wait(lambda: self._told >= target or self._given_up, timeout_seconds)
                 if self._told < target:
                     raise self._unreachable(f"{self._waiting} points were not sent in {timeout_seconds:.0f} s")
         self.raise_failure()
@@ -150,15 +198,16 @@ class Reporter:
         with self._changed:
             self._given_up = self._told < self._put
             self._changed.notify_all()
-            thread = self._thread
-        if thread is not None and not self._given_up:
-            thread.join(timeout_seconds)
+            # Not by a join: who called this may have been interrupted with the lock held, and only a wait lets go of it.
+            self._wait(lambda: self._is_over or self._given_up or self._thread is None, timeout_seconds)
         raise_first(failures)
 
     def raise_failure(self) -> None:
         """Raise the first of the failures that nobody was told of yet; the others go with it as notes."""
-        with self._changed:
-            failures, self._failures = self._failures, []
+        failures: list[Exception] = []
+        with suppress(IndexError):
+            while True:
+                failures.append(self._failures.popleft())
         raise_first(failures)
 
     def _unreachable(self, what: str) -> ModelkeepError:
@@ -168,8 +217,9 @@ class Reporter:
     def _run(self) -> None:
         """Start the thread; with the lock held."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="modelkeep-run", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._work, name="modelkeep-run", daemon=True)
+            thread.start()
+            self._thread = thread  # not before: a signal handler that comes between would wait for one that does not run
 
     def _work(self) -> None:
         beat_at = self._clock() + FIRST_BEAT_SECONDS
@@ -177,7 +227,7 @@ class Reporter:
         while True:
             items = self._next_items(beat_at)
             if items is None:
-                return
+                break
             count = len(items)
             if self._tell(items) and interval < math.inf:
                 beat_at = self._clock() + interval
@@ -187,6 +237,9 @@ class Reporter:
             with self._changed:
                 self._told += count
                 self._changed.notify_all()
+        with self._changed:
+            self._is_over = True
+            self._changed.notify_all()
 
     def _tell(self, items: list[Waiting]) -> bool:
         """Tell them; whether it was heard that the run lives: metrics say that, and a change of the config does not."""
@@ -201,12 +254,25 @@ class Reporter:
     def _next_items(self, beat_at: float) -> list[Waiting] | None:
         """What was put in, once it is time to tell it; nothing when the run has to say that it is alive; None at the end."""
         with self._changed:
+            self._is_idle = True
             self._changed.wait_for(lambda: self._items or self._closing, _within(beat_at - self._clock()))
+            self._is_idle = False
             if self._items:
                 self._changed.wait_for(self._is_urgent, FLUSH_SECONDS)
-            items, self._items = self._items, []
+            if self._given_up:
+                return None
+            items = self._take()
             self._hurry = False
-            return None if self._given_up or (self._closing and not items) else items
+            return None if self._closing and not items else items
+
+    def _take(self) -> list[Waiting]:
+        """All that is in the queue; with the lock held. From here on it is known exactly how much that is."""
+        items = [self._items.popleft() for _ in range(len(self._items))]
+        self._taken += len(items)
+        self._queued_points = self._queued_bytes = 0
+        self._sending_points += sum(len(item.keys) for item in items if isinstance(item, Packed))
+        self._sending_bytes += sum(map(weight, items))
+        return items
 
     def _is_urgent(self) -> bool:
         return self._hurry or self._closing or self._waiting >= MANY
@@ -235,8 +301,8 @@ class Reporter:
 
     def _is_told(self, batch: Batch) -> None:
         with self._changed:
-            self._waiting -= batch.point_count
-            self._bytes -= batch.weight
+            self._sending_points -= batch.point_count
+            self._sending_bytes -= batch.weight
             self._changed.notify_all()
 
     def _persist(self, do: Callable[[], object]) -> bool:
@@ -270,8 +336,7 @@ class Reporter:
 
     def _failed(self, error: Exception) -> None:
         _log.error("%s: something of what it logged could not be kept: %s", self._label, error)
-        with self._changed:
-            self._failures.append(error)
+        self._failures.append(error)
 
     def _beat(self) -> float:
         """Say that the run is alive; how long until it has to be said again."""

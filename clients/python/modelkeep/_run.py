@@ -90,7 +90,7 @@ class Run(RunRecord):
     def forget(self) -> None:
         """Begin anew in a forked child: what its parent uploads in the background is its parent's business."""
         super().forget()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may end the run while the thread that it interrupts has it
         self._uploads: ThreadPoolExecutor | None = None
         self._pending: list[PendingVersion] = []
         self._keeping: threading.Thread | None = None
@@ -168,11 +168,15 @@ class Run(RunRecord):
         log = partial(log_artifact, self._connection, self._project, artifact, words, stamps_of(artifact.sources()))
         with self._lock:
             self._require_open()  # `finish` may have come meanwhile
-            if self._uploads is None:
-                self._uploads = ThreadPoolExecutor(UPLOADS_AT_ONCE, "modelkeep-log")
-                _run_end.began(self)
-            pending = PendingVersion(self._uploads.submit(log))
-            self._pending.append(pending)
+            uploads = self._uploads or ThreadPoolExecutor(UPLOADS_AT_ONCE, "modelkeep-log")
+            self._uploads = None  # it cannot be shut down while it takes this, should a signal handler end the run right here
+            _run_end.began(self)
+            future = uploads.submit(log)
+            self._pending.append(pending := PendingVersion(future))
+            self._uploads = uploads
+            if self._finished:
+                future.cancel()
+                self._require_open()
         return pending
 
     def use_artifact(self, artifact: str | Artifact | Version) -> Version:
@@ -281,15 +285,16 @@ class Run(RunRecord):
             self._finished = True
         # Nothing is forgotten before the end: this may be interrupted anywhere, and called again.
         failures = [failed for one in self._pending if (failed := one.failure()) is not None]
-        if self._uploads is not None:
-            self._uploads.shutdown()
+        uploads, self._uploads = self._uploads, None
+        if uploads is not None:
+            uploads.shutdown()
         self._await_code()
         try:
             self._end("failed" if failures else state)
         except Exception as error:  # noqa: BLE001 - it is raised below
             failures.append(error)
         with self._lock:
-            self._pending, self._uploads = [], None
+            self._pending = []
         _run_end.raise_first(failures)
 
     def _await_code(self) -> None:

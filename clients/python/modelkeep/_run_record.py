@@ -61,7 +61,7 @@ class RunRecord:
 
     def forget(self) -> None:
         """Begin anew in a forked child: what its parent logged, its parent sends."""
-        self._putting = threading.Lock()
+        self._putting = threading.RLock()  # a signal handler may log, too, while the thread that it interrupts does
         self._ending = threading.RLock()
         self._reporter.forget()
         _run_end.ended(self)
@@ -253,7 +253,7 @@ class RunRecord:
             except Exception as error:  # noqa: BLE001 - it is raised below
                 failures.append(error)
             try:
-                if os.getpid() == self._owner:
+                if os.getpid() == self._owner and not self._ended:  # a signal handler may have, meanwhile
                     self._ledger.finish(state)
             except Exception as error:  # noqa: BLE001 - what was lost before comes first
                 failures.append(error)

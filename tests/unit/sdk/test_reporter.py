@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from threading import Event
 from time import monotonic, sleep
+from types import FrameType
+from typing import Any
 
 import modelkeep
 import pytest
@@ -257,3 +261,76 @@ def test_a_million_points_wait_in_less_than_a_house_has(kept: Kept) -> None:
         tracemalloc.stop()
     assert 50 * count < waiting < 180 * count
     assert sizes[-1] < waiting / 3
+
+
+def interrupting(at: int, what: Callable[[], object], do: Callable[[], object]) -> bool:
+    """Do something, and something else in the midst of it, as a signal handler does: before an opcode of the code of the
+    reporter. False when it has not so many."""
+    left = at
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal left
+        if not frame.f_code.co_filename.endswith("_reporter.py"):
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            left -= 1
+            if left == 0:
+                what()
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        do()
+    finally:
+        sys.settrace(before)
+    return left <= 0
+
+
+def ended_in_the_midst(at: int, times: int) -> bool:
+    """End a reporter in the midst of a `put` after some others; whether that was in time to interrupt it."""
+    kept, refused = Kept(), False
+    reporter = Reporter(kept, "the run 'x'")
+    for number in range(times):
+        reporter.put(point(number))
+    try:
+        reached = interrupting(at, lambda: reporter.close(5), lambda: reporter.put(point(9)))
+    except InvalidArgument:
+        reached = refused = True
+    reporter.close(5)
+    assert kept.values == [*range(times), *([] if refused else [9])], f"interrupted at {at}"
+    return reached
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_signal_handler_may_end_it_anywhere(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    """Also in the middle of a `put`: it ends, and what was put in is told, or refused."""
+    monkeypatch.setattr("modelkeep._reporter.FLUSH_SECONDS", 0.001)
+    assert next(at for at in count(1) if not ended_in_the_midst(at, times)) > 50, "or it was hardly interrupted"
+
+
+def logged_in_the_midst(at: int) -> bool:
+    """Put something in, and wait until it is told, in the midst of a `put`; whether that was in time to interrupt it."""
+    kept = Kept()
+    reporter = Reporter(kept, "the run 'x'")
+
+    def handle() -> None:
+        reporter.put(point(2))
+        reporter.flush(5)
+
+    reached = interrupting(at, handle, lambda: reporter.put(point(1)))
+    wait_until(lambda: len(kept.values) == 1 + reached, "all points")
+    reporter.put(point(3))
+    reporter.close(5)
+    assert (reporter._waiting, reporter._bytes) == (0, 0), f"interrupted at {at}"
+    assert sorted(kept.values) == ([1, 2, 3] if reached else [1, 3]), f"interrupted at {at}"
+    return reached
+
+
+@pytest.mark.timeout(120)
+def test_a_signal_handler_may_log_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All is told, how much waits is right again, and nobody waits for the next heartbeat."""
+    monkeypatch.setattr("modelkeep._reporter.FLUSH_SECONDS", 0.001)
+    assert next(at for at in count(1) if not logged_in_the_midst(at)) > 50, "or it was hardly interrupted"

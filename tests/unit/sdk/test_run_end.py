@@ -49,6 +49,37 @@ def test_an_end_that_is_interrupted_comes_later(lineage: Lineage, hangs: str, th
     assert lineage.calls.count("FinishRun") == 1
 
 
+HANDLED = """
+    import random, signal, modelkeep
+
+    def end(*_):
+        run.log({"last": 1.0})
+        run.finish("failed")
+        raise SystemExit
+
+    signal.signal(signal.SIGALRM, end)
+    for number in range(40):
+        run = modelkeep.init("vision", id=f"r{number}", capture="none")
+        signal.setitimer(signal.ITIMER_REAL, random.uniform(0.001, 0.005))
+        try:
+            while True:
+                run.log({"loss": 0.5})
+                run.summary["note"] = "x"
+        except SystemExit:
+            print("ended", flush=True)
+"""
+
+
+def test_a_signal_handler_may_end_a_run_in_the_middle_of_a_log(lineage: Lineage) -> None:
+    """As SLURM's SIGTERM has it done; the numbers are drawn, so that over time it is tried everywhere."""
+    lineage.max_points = 100_000
+    program = textwrap.dedent(HANDLED)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100, check=False)
+    assert done.stdout.count("ended") == 40, done.stderr
+    assert {run.state for run in lineage.runs.values()} == {3}
+    assert len([key for key, _, _ in lineage.points if key == "last"]) == 40
+
+
 def test_what_was_lost_is_said_before_an_end_that_was_not_kept(lineage: Lineage) -> None:
     run = modelkeep.init("vision", capture="none")
     lineage.fail_next("LogMetrics", LimitExceeded("too many metrics"))
