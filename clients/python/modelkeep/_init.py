@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from modelkeep import config as settings
 from modelkeep._channel import connect
 from modelkeep._ledger import open_ledger
 from modelkeep._log import parse_tags
+from modelkeep._metric import decode_values
 from modelkeep._redact import Redactor
 from modelkeep._run import Run
 from modelkeep.api.lineage.v1 import run_pb2
@@ -152,7 +152,7 @@ class _Words:
 
     def config_of(self, begun: Begun) -> dict[str, Any]:
         """The config that the run has then."""
-        return {**json.loads(begun.run.config_json or "{}"), **self.config} if begun.resumed else self.config
+        return {**decode_values(begun.run.config_json), **self.config} if begun.resumed else self.config
 
     def apply(self, begun: Begun, run: Run) -> None:
         """Change what a resumed run had, where something else is said now."""

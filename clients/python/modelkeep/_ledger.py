@@ -10,6 +10,8 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from modelkeep import _plain_json
 from modelkeep._batch import Limits
+from modelkeep._summary import Seen
+from modelkeep._wire import pages
 from modelkeep.api.lineage.v1 import lineage_service_pb2 as pb
 from modelkeep.api.lineage.v1 import run_pb2
 from modelkeep.errors import (
@@ -68,11 +70,13 @@ class Ledger(Protocol):
 class Begun:
     """A run that began, or went on."""
 
-    def __init__(self, run: run_pb2.Run, *, resumed: bool, next_step: int = 0) -> None:
+    def __init__(self, run: run_pb2.Run, *, resumed: bool, next_step: int = 0, seen: Iterable[Seen] = ()) -> None:
         self.run = run
         self.resumed = resumed
         self.next_step = next_step
         """The step after the last that was logged."""
+        self.seen = seen
+        """The metrics that it has; as many as the server allows."""
 
 
 class LineageLedger:
@@ -114,17 +118,12 @@ class LineageLedger:
         except RunNotFound:
             message = f"there is no run {self._name} to resume; with resume='allow' it is begun where there is none"
             raise RunNotFound(message, run=self._name) from None
-        return Begun(run, resumed=True, next_step=self._next_step())
-
-    def _next_step(self) -> int:
+        last, seen = -1, []
         request = pb.ListMetricsRequest(parent=self._name, page_size=1000)
-        last = -1
-        while True:
-            page = self._connection.lineage.ListMetrics(request)
-            last = max([last, *(metric.last_step for metric in page.metrics)])
-            if not page.next_page_token:
-                return last + 1
-            request.page_token = page.next_page_token
+        for metric in pages(self._connection.lineage.ListMetrics, request, lambda page: page.metrics):
+            last = max(last, metric.last_step)
+            seen.append(Seen.from_pb(metric))
+        return Begun(run, resumed=True, next_step=last + 1, seen=seen)
 
     def limits(self) -> Limits:
         """As the server says."""

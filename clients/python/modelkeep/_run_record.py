@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import threading
@@ -14,6 +13,7 @@ from modelkeep._batch import Definition, Limits, Points, Set
 from modelkeep._fork import gate
 from modelkeep._ledger import CERTAINLY_SMALL_BYTES, require_small
 from modelkeep._log import parse_tags
+from modelkeep._metric import decode_values
 from modelkeep._points import check_key, flatten, parse_step
 from modelkeep._reporter import Reporter
 from modelkeep._summary import Mirror, parse_rule
@@ -51,8 +51,8 @@ class RunRecord:
         self.resumed = begun.resumed
         """Whether it was there before, and goes on."""
         self._config = dict(config)
-        self._summary: dict[str, Any] = json.loads(begun.run.summary_json or "{}")
-        self._mirror = Mirror(self._summary)
+        self._summary: dict[str, Any] = decode_values(begun.run.summary_json)
+        self._mirror = Mirror(self._summary, begun.seen)
         self._next_step = begun.next_step
         self._reporter = Reporter(ledger, f"the run {self._name!r}")
         self._reporter.replaces = self._mirror.replaces

@@ -6,10 +6,13 @@ The server derives the summary by itself, from what all processes of a run sent;
 from __future__ import annotations
 
 import math
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from modelkeep.api.lineage.v1 import run_pb2
 from modelkeep.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Rule = Literal["last", "min", "max", "best", "none"]
 Goal = Literal["max", "min", "maximize", "minimize"]
@@ -42,14 +45,30 @@ def parse_rule(summary: str, goal: str | None) -> run_pb2.MetricSummary:
     return _RULES[summary]
 
 
+class Seen(NamedTuple):
+    """What a run has of a metric already."""
+
+    key: str
+    rule: run_pb2.MetricSummary
+    numbers: tuple[float, float, float] | None
+    """The last, the smallest and the largest value; None while there is no point."""
+
+    @classmethod
+    def from_pb(cls, metric: run_pb2.Metric) -> Seen:
+        """Read a message."""
+        numbers = (metric.last_value, metric.min_value, metric.max_value) if metric.point_count else None
+        return cls(metric.key, metric.summary or LAST, numbers)
+
+
 class Mirror:
     """The summary of a run, kept as the server keeps it. Not for several threads at once."""
 
-    def __init__(self, values: dict[str, Any]) -> None:
-        """`values` is what it changes."""
+    def __init__(self, values: dict[str, Any], seen: Iterable[Seen] = ()) -> None:
+        """`values` is what it changes, and has what comes of the metrics that were `seen` before."""
+        seen = list(seen)
         self._values = values
-        self._rules: dict[str, run_pb2.MetricSummary] = {}
-        self._seen: dict[str, tuple[float, float, float]] = {}
+        self._rules = {one.key: one.rule for one in seen if one.rule != LAST}
+        self._seen = {one.key: one.numbers for one in seen if one.numbers is not None}
         """The last, the smallest and the largest value of each metric; NaN counts only as the last."""
 
     def take(self, flat: dict[str, float]) -> None:

@@ -87,8 +87,16 @@ class Lineage(rpc.LineageServiceServicer):
 
     def ListMetrics(self, request: pb.ListMetricsRequest, context: grpc.ServicerContext) -> pb.ListMetricsResponse:
         self.calls.enter("ListMetrics", request, context)
-        last = {key: step for key, step, _ in self.points}
-        return pb.ListMetricsResponse(metrics=[run_pb2.Metric(key=key, last_step=step) for key, step in last.items()])
+        rules = {one.key: one.summary for told in self.requests for one in told.definitions}
+        metrics = []
+        for key in dict.fromkeys([*(key for key, _, _ in self.points), *rules]):
+            found = [(step, value) for one, step, value in self.points if one == key] or [(0, 0.0)]
+            values = [value for _, value in found]
+            metric = run_pb2.Metric(key=key, summary=rules.get(key, run_pb2.METRIC_SUMMARY_LAST), last_step=found[-1][0])
+            metric.last_value, metric.min_value, metric.max_value = values[-1], min(values), max(values)
+            metric.point_count = len([1 for one, _, _ in self.points if one == key])
+            metrics.append(metric)
+        return pb.ListMetricsResponse(metrics=metrics)
 
     def FinishRun(self, request: pb.FinishRunRequest, context: grpc.ServicerContext) -> run_pb2.Run:
         self.calls.enter("FinishRun", request, context)

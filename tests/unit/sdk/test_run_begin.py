@@ -68,6 +68,29 @@ def test_a_run_goes_on(lineage: Lineage, monkeypatch: pytest.MonkeyPatch) -> Non
     assert (told.display_name, told.notes) == ("first", "again")
 
 
+def test_a_run_that_goes_on_has_its_numbers_as_numbers(lineage: Lineage) -> None:
+    with modelkeep.init("vision", id="r1", config={"clip": math.inf}) as run:
+        run.summary["nested"] = {"a": math.nan, "b": [-math.inf]}
+    with modelkeep.init("vision", id="r1", resume="must") as again:
+        assert again.config == {"clip": math.inf}
+        assert math.isnan(again.summary["nested"]["a"])
+        assert again.summary["nested"]["b"] == [-math.inf]
+
+
+def test_a_run_that_goes_on_sums_its_metrics_up_as_before(lineage: Lineage) -> None:
+    with modelkeep.init("vision", id="r1") as run:
+        run.define_metric("a", summary="max")
+        run.define_metric("early", summary="min")
+        run.define_metric("none", summary="none")
+        run.log({"a": 3.0, "late": 3.0, "none": 1.0})
+    with modelkeep.init("vision", id="r1", resume="must") as again:
+        again.log({"a": 1.0, "late": 2.0, "none": 2.0, "early": 5.0})
+        again.log({"early": 6.0})
+        again.define_metric("late", summary="max")
+        assert again.summary == {"a": 3.0, "late": 3.0, "early": 5.0}
+    assert lineage.calls.count("ListMetrics") == 1
+
+
 def test_a_run_that_is_not_there(lineage: Lineage) -> None:
     with pytest.raises(modelkeep.RunNotFound, match="no run teams/t/projects/vision/runs/r1 to resume"):
         modelkeep.init("vision", id="r1", resume="must")
