@@ -14,6 +14,7 @@ from modelkeep.api.lineage.v1 import graph_pb2
 from modelkeep.api.lineage.v1 import lineage_service_pb2 as pb
 from modelkeep.errors import (
     CollectionNotFound,
+    InvalidArgument,
     InvalidName,
     ModelkeepError,
     ProjectNotFound,
@@ -148,7 +149,11 @@ class LineageApi:
     def _subject(self, of: Subject) -> str:
         """The resource name of what is meant. What was deleted has its place in the graph, too."""
         if not isinstance(of, str):
-            return of.resource_name
+            name = getattr(of, "resource_name", None)
+            if not isinstance(name, str):
+                message = f"{shown(of)} has no place in the graph; expected a version, a run, a node, or the address of one"
+                raise InvalidArgument(message, field="of")
+            return name
         if of.startswith("teams/") and of.count("/") > 2:
             return of
         try:

@@ -17,7 +17,7 @@ from modelkeep._redact import Redactor
 from modelkeep._run import Run
 from modelkeep.api.lineage.v1 import run_pb2
 from modelkeep.errors import InvalidArgument
-from modelkeep.names import RunName, parse_identifier
+from modelkeep.names import RunName, parse_identifier, parse_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -82,6 +82,9 @@ def init(
     items = _capture.chosen(capture, save_code)
     kind = parse_identifier(job_type, "job type") if job_type is not None else ""
     settled = _plain_json.as_mapping(config if config is not None else {}, "config")
+    for what, text in (("name", name), ("group", group), ("notes", notes)):
+        if text is not None:
+            parse_text(text, what)
     words = _Words(name, kind, settled, group, parse_tags(tags), notes)
     if is_offline:
         where = os.fspath(dir or settings.offline_dir())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -22,14 +23,15 @@ from modelkeep.errors import (
     CollectionNotFound,
     CollectionTypeMismatch,
     InternalError,
+    InvalidArgument,
     ModelkeepError,
     ProjectNotFound,
 )
-from modelkeep.names import LATEST, CollectionName, TeamName, parse_alias, parse_tag
+from modelkeep.names import LATEST, CollectionName, TeamName, parse_alias, parse_tag, shown
 
 if TYPE_CHECKING:
     from array import array
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from modelkeep._artifact import Artifact
     from modelkeep._channel import Connection
@@ -96,6 +98,8 @@ def parse_tags(tags: Iterable[str]) -> tuple[str, ...]:
 
 
 def _several(texts: Iterable[str]) -> Iterable[str]:
+    if not isinstance(texts, Iterable):
+        raise InvalidArgument(f"{shown(texts)} is given for several texts; expected a list of them, or one", field="texts")
     return [texts] if isinstance(texts, str) else texts
 
 

@@ -22,7 +22,7 @@ _NAMED: Final = {math.inf: "Infinity", -math.inf: "-Infinity"}
 
 
 def plain(value: Any, where: str, depth: int = 0) -> Any:
-    """A value as JSON has it, a copy. Raises InvalidArgument for what is too deep, or refers to itself."""
+    """A value as JSON has it, a copy. Raises InvalidArgument for what is too deep or in itself, and too large an integer."""
     if depth > MAX_DEPTH:
         raise InvalidArgument(f"{where[:200]} is more than {MAX_DEPTH} levels deep", field=where[:200])
     if isinstance(value, type):
@@ -33,14 +33,16 @@ def plain(value: Any, where: str, depth: int = 0) -> Any:
     if is_scalar_array(value):
         value = value.item()
     match value:
-        case None | bool() | int():
+        case None | bool():
             return value
+        case int():
+            return _integer(value, where)
         case float():
             return "NaN" if math.isnan(value) else _NAMED.get(value, float(value))
         case str():
-            return value.encode("utf-8", "replace").decode()
+            return _text(value)
         case dict():
-            return {str(key): plain(item, f"{where}.{key}", depth + 1) for key, item in value.items()}
+            return {(name := _text(key)): plain(item, f"{where}.{name}", depth + 1) for key, item in value.items()}
         case list() | tuple() | set() | frozenset():
             return [plain(item, f"{where}[{place}]", depth + 1) for place, item in enumerate(value)]
     items = getattr(value, "items", None)
@@ -48,7 +50,26 @@ def plain(value: Any, where: str, depth: int = 0) -> Any:
         return plain(dict(items()), where, depth)
     if hasattr(value, "tolist") and callable(value.tolist):
         return plain(value.tolist(), where, depth + 1)  # an array
-    return str(value).encode("utf-8", "replace").decode()
+    return _text(value)
+
+
+def _text(value: Any) -> str:
+    """The text of a value, as UTF-8 can hold it. Where it cannot tell its own, that is no reason to stop the script."""
+    try:
+        text = str(value)
+    except Exception:  # noqa: BLE001 - code of the script, which may do anything
+        text = f"<{type(value).__qualname__}>"
+    return text.encode("utf-8", "replace").decode()
+
+
+def _integer(value: int, where: str) -> int:
+    """An integer that a JSON number can be. Raises InvalidArgument."""
+    try:
+        float(value)
+    except OverflowError:
+        message = f"{where[:200]} is an integer of {value.bit_length():,} bits, more than a double can hold; give it as a text"
+        raise InvalidArgument(message, field=where[:200]) from None
+    return value
 
 
 def _fields(value: Any) -> dict[str, Any] | None:

@@ -58,6 +58,8 @@ def _add(flat: dict[str, float], prefix: str, key: Any, value: Any, depth: int) 
 
 def check_key(key: str) -> None:
     """Raise InvalidArgument unless a metric may have this key."""
+    if not isinstance(key, str):
+        raise InvalidArgument(f"the key of a metric is a {type(key).__name__}; expected text", field="metrics")
     if key in _good:
         return
     if not 1 <= len(key) <= MAX_KEY_CHARACTERS or _BAD.search(key):
@@ -90,5 +92,5 @@ def parse_step(step: Any) -> int:
         message = f"the step is {step!r:.100}, a {type(step).__name__}; expected a whole number, or none to count on"
         raise InvalidArgument(message, field="step") from None
     if not -MAX_STEP <= number <= MAX_STEP:
-        raise InvalidArgument(f"the step {number} does not fit 64 bits", field="step")
+        raise InvalidArgument(f"the step has {number.bit_length():,} bits; it does not fit 64", field="step")
     return number

@@ -17,7 +17,7 @@ from modelkeep._wire import last, moment, moment_if_set, pages
 from modelkeep.api.lineage.v1 import lineage_service_pb2 as pb
 from modelkeep.api.lineage.v1 import run_pb2
 from modelkeep.errors import InvalidArgument, InvalidName, ModelkeepError, ProjectNotFound, RunNotFound, VersionAliased
-from modelkeep.names import ProjectName, RunName, nearest, parse_tag, shown
+from modelkeep.names import ProjectName, RunName, nearest, parse_tag, parse_text, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -181,7 +181,7 @@ class RecordedRun:
         values["config_json"] = None if config is None else _encode_config(self._connection, config)
         for field_name, value in values.items():
             if value is not None:
-                setattr(request.run, field_name, value)
+                setattr(request.run, field_name, parse_text(value, field_name))
                 request.update_mask.paths.append(field_name)
         return self._again(self._connection.lineage.UpdateRun(request))
 
@@ -240,9 +240,10 @@ def list_runs(connection: Connection, parent: ProjectName, filter_: str = "", or
 
 def best_run(connection: Connection, parent: ProjectName, metric: str, goal: str, filter_: str) -> RecordedRun:
     """The run whose summary has the best value of a metric."""
+    parse_text(metric, "metric")
     if goal not in GOALS:
         message = f"{shown(goal)} is no goal; 'max' means that the largest value is best, 'min' that the smallest is"
-        raise InvalidArgument(message, field="goal", value=goal[:100])
+        raise InvalidArgument(message, field="goal", value=str(goal)[:100])
     request = pb.GetBestRunRequest(parent=str(parent), metric=metric, goal=_GOALS[GOALS[goal]], filter=filter_)
     try:
         answer = connection.lineage.GetBestRun(request)
@@ -257,7 +258,7 @@ def best_run(connection: Connection, parent: ProjectName, metric: str, goal: str
 
 def parse_run(text: str, project: ProjectName) -> RunName:
     """Read `[[team/]project/]id`, or a resource name. Raises InvalidName."""
-    parts = text.split("/")
+    parts = parse_text(text, "run").split("/")
     if len(parts) > 3:
         return RunName.parse(text)
     *place, run = parts

@@ -72,8 +72,8 @@ def condition(only_if_better: tuple[str, str] | None) -> rule_pb2.OnlyIfBetter |
     """The condition of a commit: `("acc", "max")`. Raises InvalidArgument."""
     if only_if_better is None:
         return None
-    key, goal = only_if_better if not isinstance(only_if_better, str) and len(only_if_better) == 2 else ("", "")
-    if not key or goal not in _GOALS:
-        message = f'only_if_better is {only_if_better!r}; give a key of the metadata and max or min: ("acc", "max")'
+    key, goal = only_if_better if isinstance(only_if_better, tuple | list) and len(only_if_better) == 2 else ("", "")
+    if not isinstance(key, str) or not key or not isinstance(goal, str) or goal not in _GOALS:
+        message = f'only_if_better is {only_if_better!r:.100}; give a key of the metadata and max or min: ("acc", "max")'
         raise InvalidArgument(message, field="only_if_better")
     return rule_pb2.OnlyIfBetter(key=key, goal=_GOALS[goal])

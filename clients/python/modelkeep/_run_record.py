@@ -20,6 +20,7 @@ from modelkeep._summary import Mirror, parse_rule
 from modelkeep._tree import Tree
 from modelkeep.api.lineage.v1 import run_pb2
 from modelkeep.errors import InvalidArgument, ModelkeepError
+from modelkeep.names import parse_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -154,7 +155,7 @@ class RunRecord:
 
     def _json_of(self, what: str, key: str, value: Any) -> bytes:
         """The JSON of a value that was set, without what looks like a secret. Raises LimitExceeded, InvalidArgument."""
-        plain = self._redactor.json(_plain_json.plain(value, f"{what}.{key}"), key)
+        plain = self._redactor.json(_plain_json.plain(value, f"{what}.{key}"), str(key))
         text = _plain_json.encode({str(key): plain}).encode(errors="replace")
         if len(text) > CERTAINLY_SMALL_BYTES:
             try:
@@ -173,7 +174,7 @@ class RunRecord:
     @name.setter
     def name(self, name: str) -> None:
         self._require_open()
-        self._ledger.edit(display_name=name)
+        self._ledger.edit(display_name=parse_text(name, "name"))
         self._name = name
 
     @property
@@ -184,7 +185,7 @@ class RunRecord:
     @group.setter
     def group(self, group: str) -> None:
         self._require_open()
-        self._ledger.edit(group=group)
+        self._ledger.edit(group=parse_text(group, "group"))
         self._group = group
 
     @property
@@ -195,7 +196,7 @@ class RunRecord:
     @notes.setter
     def notes(self, notes: str) -> None:
         self._require_open()
-        self._ledger.edit(notes=notes)
+        self._ledger.edit(notes=parse_text(notes, "notes"))
         self._notes = notes
 
     @property

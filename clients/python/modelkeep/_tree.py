@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any, Final
 
+from modelkeep._plain_json import MAX_DEPTH
+
 _NONE: Final = object()
 
 
@@ -53,7 +55,10 @@ class Tree(MutableMapping[str, Any]):
         return {key: _copied(value) for key, value in self._values.items()}
 
 
-def _copied(value: Any) -> Any:
+def _copied(value: Any, depth: int = 0) -> Any:
+    """A copy, as deep as a value may be: one that is deeper, or in itself, is refused by who is told of it."""
     if isinstance(value, Tree):
         return value.as_dict()
-    return {key: _copied(item) for key, item in value.items()} if isinstance(value, dict) else value
+    if not isinstance(value, dict) or depth > MAX_DEPTH:
+        return value
+    return {key: _copied(item, depth + 1) for key, item in value.items()}

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, ClassVar, Final, Self
 from uuid import UUID
 
-from modelkeep.errors import InvalidAlias, InvalidName, InvalidTag
+from modelkeep.errors import InvalidAlias, InvalidArgument, InvalidName, InvalidTag
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,29 +23,41 @@ _IDENTIFIER = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 VERSION = re.compile(r"v(0|[1-9][0-9]{0,8})")
 LIKE_VERSION = re.compile(r"[vV][0-9]+")
 _ALIAS_FORBIDDEN = re.compile(r"[/:@#?%\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _TAG = re.compile(r"[-\w]+( +[-\w]+)*")
 MAX_TAG_CHARACTERS: Final = 128
 MAX_TYPE_CHARACTERS: Final = 128
 
 
-def shown(text: str) -> str:
+def shown(value: object) -> str:
     """A value as an error message quotes it: short, and with nothing that a terminal would obey."""
-    return repr(text if len(text) <= 80 else text[:77] + "…")
+    if not isinstance(value, str):
+        return f"a {type(value).__name__}"
+    return repr(value if len(value) <= 80 else value[:77] + "…")
+
+
+def parse_text(value: object, what: str) -> str:
+    """Check that a value is text, and such as can be sent. Raises InvalidArgument."""
+    if not isinstance(value, str):
+        raise InvalidArgument(f"the {what} is {shown(value)}; expected text", field=what)
+    if _SURROGATE.search(value):
+        raise InvalidArgument(f"the {what} {shown(value)} has half a character, which UTF-8 cannot hold", field=what)
+    return value
 
 
 def parse_identifier(text: str, what: str = "name") -> str:
     """Check the name of a team, project, collection, run or type (SEM-1). Raises InvalidName."""
-    if _IDENTIFIER.fullmatch(text) is None or text in {".", ".."}:
+    if not isinstance(text, str) or _IDENTIFIER.fullmatch(text) is None or text in {".", ".."}:
         message = f"{shown(text)} is not a {what}: use 1 to 128 of A-Z a-z 0-9 _ . - (and not '.' or '..')"
-        raise InvalidName(message, field=what, value=text[:200])
+        raise InvalidName(message, field=what, value=str(text)[:200])
     return text
 
 
 def parse_alias(text: str) -> str:
     """Check an alias (SEM-4). `latest` is well formed; who may not set it says so. Raises InvalidAlias."""
-    if not 1 <= len(text) <= 128 or text != text.strip() or _ALIAS_FORBIDDEN.search(text):
+    if not isinstance(text, str) or not 1 <= len(text) <= 128 or text != text.strip() or _ALIAS_FORBIDDEN.search(text):
         message = f"{shown(text)} is not an alias: use 1 to 128 characters, no white space at the ends, none of / : @ # ? %"
-        raise InvalidAlias(message, alias=text[:200])
+        raise InvalidAlias(message, alias=str(text)[:200])
     if LIKE_VERSION.fullmatch(text):
         raise InvalidAlias(f"{text!r} is not an alias: it reads like a version number", alias=text)
     return text
@@ -53,9 +65,9 @@ def parse_alias(text: str) -> str:
 
 def parse_tag(text: str) -> str:
     """Check a tag (SEM-5). Raises InvalidTag."""
-    if len(text) > MAX_TAG_CHARACTERS or _TAG.fullmatch(text) is None:
+    if not isinstance(text, str) or len(text) > MAX_TAG_CHARACTERS or _TAG.fullmatch(text) is None:
         message = f"{shown(text)} is not a tag: use words of letters, digits, _ and -, with single spaces or more between"
-        raise InvalidTag(message, tag=text[:200])
+        raise InvalidTag(message, tag=str(text)[:200])
     return text
 
 

@@ -1,0 +1,97 @@
+"""What is given wrongly is refused in words: no bare error of Python comes out of the SDK."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import modelkeep
+import pytest
+from modelkeep._plain_json import MAX_DEPTH
+from modelkeep._rule import condition
+from modelkeep.errors import InvalidArgument, InvalidName, InvalidTag
+
+from tests.unit.sdk.lineage import Lineage
+
+HUGE = 10**5000
+
+
+@pytest.fixture
+def run(lineage: Lineage) -> Iterator[modelkeep.Run]:
+    with modelkeep.init("vision", id="r1", capture="none") as begun:
+        yield begun
+
+
+@pytest.mark.parametrize("given", [{"id": 5}, {"project": 5}, {"team": 5}, {"job_type": 5}])
+def test_a_name_that_is_no_text(lineage: Lineage, given: dict[str, Any]) -> None:
+    with pytest.raises(InvalidName, match="a int is not a"):
+        modelkeep.init(**({"project": "vision"} | given))
+    assert lineage.runs == {}
+
+
+@pytest.mark.parametrize("what", ["name", "group", "notes"])
+def test_words_that_are_no_text(run: modelkeep.Run, what: str) -> None:
+    for wrong, says in ((5, f"the {what} is a int; expected text"), ("\ud800", "UTF-8")):
+        with pytest.raises(InvalidArgument, match=says):
+            modelkeep.init("vision", **{what: wrong})  # type: ignore[arg-type]
+        with pytest.raises(InvalidArgument, match=says):
+            setattr(run, what, wrong)
+
+
+def edit(**what: Any) -> Callable[[modelkeep.Run], object]:
+    return lambda run: modelkeep.Api().run(run.resource_name).edit(**what)
+
+
+@pytest.mark.parametrize(
+    ("do", "error", "says"),
+    [
+        (lambda _: modelkeep.init("vision", tags=5), InvalidArgument, "a int is given for several texts"),
+        (lambda _: modelkeep.init("vision", tags=[5]), InvalidTag, "a int is not a tag"),
+        (lambda _: modelkeep.init("vision", config={"x": HUGE}), InvalidArgument, "config.x is an integer of 16,610 bits"),
+        (lambda run: run.define_metric(5), InvalidArgument, "the key of a metric is a int"),
+        (lambda run: run.add_tags(5), InvalidTag, "a int is not a tag"),
+        (lambda run: run.log({"x": 1}, step=HUGE), InvalidArgument, "the step has 16,610 bits"),
+        (lambda run: run.summary.update(x=[HUGE]), InvalidArgument, r"summary.x\[0\] is an integer"),
+        (edit(config=5), InvalidArgument, "the config is a int; expected a mapping"),
+        (edit(name=5), InvalidArgument, "the display_name is a int"),
+        (lambda _: modelkeep.Api().run(5), InvalidArgument, "the run is a int; expected text"),
+        (lambda _: modelkeep.Api().best_run(5), InvalidArgument, "the metric is a int; expected text"),
+        (lambda _: modelkeep.Api().best_run("acc", goal=5), InvalidArgument, "a int is no goal"),
+        (lambda _: modelkeep.Api().lineage(5), InvalidArgument, "a int has no place in the graph; expected a version, a run"),
+        (lambda _: condition((5, "max")), InvalidArgument, r"only_if_better is \(5, 'max'\)"),
+        (lambda _: condition(5), InvalidArgument, "only_if_better is 5"),
+    ],
+)
+def test_what_is_of_another_type(run: modelkeep.Run, do: Any, error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=says):
+        do(run)
+
+
+@pytest.mark.parametrize("where", ["summary", "config"])
+def test_a_value_that_is_too_deep_or_in_itself(run: modelkeep.Run, where: str) -> None:
+    inside: dict[str, Any] = {}
+    inside["inside"] = inside
+    deep: dict[str, Any] = {}
+    for _ in range(900):
+        deep = {"x": deep}
+    values = getattr(run, where)
+    values["a"] = 1
+    for wrong in (inside, deep):
+        with pytest.raises(InvalidArgument, match=f"more than {MAX_DEPTH} levels deep"):
+            values["a"] = wrong
+    assert values == {"a": 1}
+
+
+def test_keys_and_objects_of_any_kind_become_text(lineage: Lineage) -> None:
+    class Broken:
+        def __repr__(self) -> str:
+            raise RuntimeError
+
+    with modelkeep.init("vision", config={"\ud800": 1, "broken": Broken(), "nested": {5: 1}}) as run:
+        run.summary[5] = 1
+        run.config[6] = 1
+    (told,) = lineage.runs.values()
+    name = Broken.__qualname__
+    assert json.loads(told.config_json) == {"?": 1, "broken": f"<{name}>", "nested": {"5": 1}, "6": 1}
+    assert json.loads(told.summary_json) == {"5": 1}
