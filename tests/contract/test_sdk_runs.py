@@ -11,6 +11,9 @@ import pytest
 
 from tests.contract.sdk import artifact, some
 
+KEYS = ("eval/acc", "top 5", 'the "best"', "it's", "acc@1", "a/b.c", "100%", "-x", "and", "x*", "back\\slash", "\u03b1 \u03b2")
+"""Keys of metrics that a filter would have in quotes."""
+
 
 @pytest.fixture
 def api(client_env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> modelkeep.Api:
@@ -79,7 +82,7 @@ def test_runs_are_found_and_sorted(api: modelkeep.Api, project: str) -> None:
 def test_the_best_run(api: modelkeep.Api, tmp_path: Path) -> None:
     for name, acc in (("a", 0.5), ("b", 0.9), ("c", 0.9), ("d", math.nan)):
         with modelkeep.init(name=name, job_type="train") as run:
-            run.log({"acc": acc, "eval.acc": -acc}, step=0)
+            run.log({"acc": acc, "eval.acc": -acc} | dict.fromkeys(KEYS, acc), step=0)
             run.log_artifact(artifact(tmp_path / name, {"f": some()}, "net"))
     best = api.best_run("acc")
     assert (best.name, best.best_value, [link.node.name for link in best.best_produced]) == ("b", 0.9, ["net:v1"])
@@ -87,6 +90,8 @@ def test_the_best_run(api: modelkeep.Api, tmp_path: Path) -> None:
     assert api.best_run("acc", goal="max").id == api.best_run("acc", goal="maximize").id
     assert api.best_run('"eval.acc"').name == api.best_run("eval.acc").name == "a"
     assert api.best_run("acc", filter="name = a").name == "a"
+    for key in KEYS:
+        assert api.best_run(key).name == "b", key
     with pytest.raises(modelkeep.RunNotFound):
         api.best_run("nosuch")
     with pytest.raises(modelkeep.InvalidArgument, match="'max'"):

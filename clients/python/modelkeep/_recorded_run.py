@@ -16,7 +16,15 @@ from modelkeep._summary import GOALS
 from modelkeep._wire import last, moment, moment_if_set, pages
 from modelkeep.api.lineage.v1 import lineage_service_pb2 as pb
 from modelkeep.api.lineage.v1 import run_pb2
-from modelkeep.errors import InvalidArgument, InvalidName, ModelkeepError, ProjectNotFound, RunNotFound, VersionAliased
+from modelkeep.errors import (
+    InvalidArgument,
+    InvalidFilter,
+    InvalidName,
+    ModelkeepError,
+    ProjectNotFound,
+    RunNotFound,
+    VersionAliased,
+)
 from modelkeep.names import ProjectName, RunName, nearest, parse_tag, parse_text, shown
 
 if TYPE_CHECKING:
@@ -247,13 +255,20 @@ def best_run(connection: Connection, parent: ProjectName, metric: str, goal: str
     request = pb.GetBestRunRequest(parent=str(parent), metric=metric, goal=_GOALS[GOALS[goal]], filter=filter_)
     try:
         answer = connection.lineage.GetBestRun(request)
-    except RunNotFound:
-        if "." not in metric or '"' in metric:
+    except (RunNotFound, InvalidFilter) as failed:
+        if not _may_be_a_key(metric, failed):
             raise
-        request.metric = json.dumps(metric, ensure_ascii=False)  # a metric whose key has a dot in it
+        request.metric = json.dumps(metric, ensure_ascii=False)
         answer = connection.lineage.GetBestRun(request)
     produced = tuple(Link.from_pb(link, connection) for link in answer.produced)
     return RecordedRun.from_pb(answer.run, connection, best_value=answer.value, best_produced=produced)
+
+
+def _may_be_a_key(metric: str, failed: ModelkeepError) -> bool:
+    """Whether a metric that was not found as a filter writes it may be a key as it is: with dots, slashes or spaces in it."""
+    if isinstance(failed, InvalidFilter):
+        return bool(metric.strip()) and failed.metadata.get("field") == "metric"
+    return "." in metric and '"' not in metric
 
 
 def parse_run(text: str, project: ProjectName) -> RunName:
