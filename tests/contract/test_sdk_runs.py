@@ -122,6 +122,16 @@ def test_what_a_run_measured(api: modelkeep.Api) -> None:
     assert raised.value.metadata["nearest"] == "loss"
 
 
+def test_a_none_takes_a_value_of_the_summary_away(api: modelkeep.Api) -> None:
+    """As docs/runs.md says; a config keeps it."""
+    with modelkeep.init(name="none", config={"y": None}) as run:
+        run.summary.update({"y": 1, "nested": {"y": None}})
+        run.flush()
+        run.summary["y"] = None
+    found = api.run(run.id)
+    assert (found.summary, found.config) == ({"nested": {"y": None}}, {"y": None})
+
+
 def test_words_are_edited(api: modelkeep.Api) -> None:
     """SEM-19."""
     begun("before")
