@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from modelkeep import _upload
 from modelkeep._artifact import Artifact
 from modelkeep._channel import Connection
 from modelkeep._download import Download
 from modelkeep._entries import Spool
-from modelkeep._pieces import FILE_BYTES, FileRead
 from modelkeep._target import TEMPORARY, Target
 from modelkeep._upload import Upload
 from modelkeep.api.blob.v1 import blob_service_pb2 as blob_pb
@@ -401,29 +398,3 @@ def test_more_files_than_may_be_open_at_once(wire: Wire, connection: Connection,
     with upload(connection, made) as entries:
         download(connection, entries, tmp_path / "out")
     assert files(tmp_path / "out") == files(root)
-
-
-def test_many_tiny_files_take_no_more_memory_than_some(
-    wire: Wire, connection: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What is known of a file waits with it; a bound in bytes of content alone would let a million tiny files wait."""
-    monkeypatch.setattr(_upload, "AHEAD_BYTES", 100 * FILE_BYTES)
-    monkeypatch.setattr(_upload, "BATCH_MEMORY_BYTES", 100 * FILE_BYTES)
-    wire.blob.pack_bytes = 25_600  # a hundred tiny files
-    root, most = tmp_path / "many", 0
-    root.mkdir()
-    for number in range(3000):
-        (root / str(number)).write_text(str(number))
-    made = Artifact("a", "dataset")
-    made.add_dir(root)
-
-    def look(entries: Spool) -> None:
-        nonlocal most
-        if not entries.entry_count % 100:
-            most = max(most, sum(isinstance(one, FileRead) for one in gc.get_objects()))
-
-    with Upload(connection, TEAM, lambda _: None) as upload:
-        upload.noted = look
-        upload.send(made.sources())
-    assert 0 < most < 1500  # what was read ahead, and the batches that are under way
-    assert sum(map(len, wire.blob.chunks.values())) == sum(len(str(number)) for number in range(3000))
