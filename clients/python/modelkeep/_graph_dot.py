@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from modelkeep._printable import printable
 from modelkeep._wire import last
 
 if TYPE_CHECKING:
@@ -53,6 +54,6 @@ def _edge(edge: Edge) -> str:
 
 
 def _quoted(*lines: str) -> str:
-    """A string of Graphviz; what people wrote can neither end it nor be read as an escape."""
-    texts = (line.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ").replace("\r", " ") for line in lines if line)
-    return '"' + "\\n".join(texts).replace("\x00", "") + '"'
+    """A string of Graphviz; what people wrote can neither end it nor be read as an escape, nor break what is drawn of it."""
+    texts = (printable(line.replace("\n", " ").replace("\r", " ")) for line in lines if line)
+    return '"' + "\\n".join(text.replace("\\", "\\\\").replace('"', '\\"') for text in texts) + '"'

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from modelkeep._node import Edge, Group, Node
+from modelkeep._printable import printable
 from modelkeep._wire import last
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Line:
     @classmethod
     def of(cls, *parts: tuple[str, str]) -> Line:
         """Names come from other people: what would steer a terminal, or end the line, is left out."""
-        return cls(tuple((_printable(text), role) for text, role in parts if text))
+        return cls(tuple((printable(text), role) for text, role in parts if text))
 
     def __str__(self) -> str:
         return "".join(text for text, _ in self.parts)
@@ -183,10 +184,6 @@ class _Tree:
         about += ["not recorded"] if node.external else []
         parts += [(f"  ({', '.join(about)})", "note")] if about else []
         return parts + ([(f"  deleted {_day(node.delete_time)}", "gone")] if node.delete_time else [])
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _with_last(children: list[_Child]) -> list[tuple[_Child, bool]]:

@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from modelkeep._printable import printable
 from modelkeep.cli.key import parse_duration
-from modelkeep.cli.output import ROWS_AT_ONCE, Output, printable, size, when
+from modelkeep.cli.output import ROWS_AT_ONCE, Output, size, when
 from modelkeep.errors import AliasNotFound, InvalidArgument
 
 COLUMNS = {"NAME": lambda row: row[0], "N": lambda row: str(row[1])}
@@ -46,6 +47,48 @@ def test_no_text_steers_a_terminal(text):
     """M-SEC: names, tags and notes come from other people."""
     for shown in (printable(text), printable(text, lines=True).replace("\n", "")):
         assert shown.isprintable()
+
+
+HOSTILE = "\x1b[31mred\x07\r\n\x9b\u202e"
+
+
+@pytest.mark.parametrize(
+    "show",
+    [
+        lambda out: out.answer({}, f"{HOSTILE} edited"),
+        lambda out: out.details({}, {"notes": f"one{HOSTILE}two"}),
+        lambda out: out.note(f"nothing is beside {HOSTILE}"),
+        lambda out: out.table([("a", 1)], _to_json, {HOSTILE: lambda row: row[0]}, empty=""),
+    ],
+    ids=["answer", "details", "note", "heading"],
+)
+def test_no_answer_steers_a_terminal(capsys, show):
+    """M-SEC: names, tags and notes come from other people."""
+    show(Output(as_json=False))
+    shown = capsys.readouterr()
+    assert "red" in shown.out + shown.err
+    assert (shown.out + shown.err).replace("\n", "").isprintable()
+
+
+def test_an_answer_is_as_many_lines_as_it_was_given(capsys):
+    out = Output(as_json=False)
+    out.answer({}, "a\nb deleted", "c deleted")
+    assert capsys.readouterr().out == "a\N{REPLACEMENT CHARACTER}b deleted\nc deleted\n"
+    out.details({}, {"name": "n", "notes": "one\ntwo"})
+    assert capsys.readouterr().out == "name   n\nnotes  one\n       two\n"
+    out.note("one\ntwo")
+    assert capsys.readouterr().err == "one\ntwo\n"
+
+
+def test_json_holds_what_was_written_and_steers_no_terminal(capsys):
+    out = Output(as_json=True)
+    out.answer({"name": HOSTILE + "模型"})
+    out.error(AliasNotFound(HOSTILE))
+    shown = capsys.readouterr()
+    assert json.loads(shown.out) == {"name": HOSTILE + "模型"}
+    assert json.loads(shown.err)["error"]["message"] == HOSTILE
+    assert (shown.out + shown.err).replace("\n", "").isprintable()
+    assert "模型" in shown.out
 
 
 def test_an_error_is_one_line_or_one_object(capsys):

@@ -205,6 +205,14 @@ def test_graphviz_gets_strings_that_nobody_can_break_out_of(connection: Connecti
     assert "  g0 -> n1;" in lines
 
 
+def test_graphviz_gets_nothing_that_no_svg_may_hold(connection: Connection, server: Lineage) -> None:
+    name = "\x1b[31mred\x07\r\n\u202e"
+    server.streams[""] = [Drawn().version("m:v0").run(name, depth=1).made(name, "m:v0").part]
+    lines = asked(connection, "up").to_dot().splitlines()
+    assert all(line.isprintable() for line in lines)
+    assert any("[31mred" in line for line in lines)
+
+
 def test_json_has_all_of_it(connection: Connection, server: Lineage) -> None:
     server.streams[""] = [digits().part]
     data = json.loads(asked(connection).to_json())

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from modelkeep import _follow_probe as probe
-from modelkeep.cli.output import printable
+from modelkeep._printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

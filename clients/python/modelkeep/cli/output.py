@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
+from modelkeep._printable import printable
+
 if TYPE_CHECKING:
     from modelkeep.errors import ModelkeepError
 
 ROWS_AT_ONCE: Final = 500
 """A table is laid out this many rows at a time, so that a list of any length can be shown."""
+_UNSHOWN: Final = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""What steers a terminal, or turns what it shows around, and JSON allows as it is."""
 
 
 class Output:
@@ -27,12 +32,12 @@ class Output:
         if self.as_json:
             sys.stdout.write(_json(data) + "\n")
         else:
-            sys.stdout.writelines(f"{line}\n" for line in lines)
+            sys.stdout.writelines(f"{printable(line)}\n" for line in lines)
 
     def details(self, data: Mapping[str, Any], shown: Mapping[str, str]) -> None:
         """One result: `data` as JSON, or the non-empty lines of `shown`, name by name."""
         width = max(map(len, shown), default=0)
-        self.answer(data, *(_indented(f"{name:{width}}  ", text) for name, text in shown.items() if text))
+        self.answer(data, *(line for name, text in shown.items() if text for line in _indented(f"{name:{width}}  ", text)))
 
     def table(
         self,
@@ -53,26 +58,28 @@ class Output:
             self.note(empty)
 
     def note(self, text: str) -> None:
-        """A message for people."""
-        sys.stderr.write(f"{text}\n")
+        """A message for people, of one line or several."""
+        sys.stderr.write(f"{printable(text, lines=True)}\n")
 
     def note_each(self, lines: str) -> None:
         """Lines for people; with JSON the error that follows holds them."""
         if not self.as_json:
-            self.note(printable(lines, lines=True))
+            self.note(lines)
 
     def error(self, error: ModelkeepError) -> None:
         """What went wrong, on stderr: one JSON object, or one line."""
         if self.as_json:
             code = error.code.name
             about = {"code": code, "reason": getattr(error, "reason", code), "message": error.message}
-            self.note(_json({"error": {**about, "metadata": error.metadata, "request_id": error.request_id}}))
+            data = {"error": {**about, "metadata": error.metadata, "request_id": error.request_id}}
+            sys.stderr.write(_json(data) + "\n")
         else:
-            self.note(f"error: {printable(str(error), lines=True)}")
+            self.note(f"error: {error}")
 
 
 def _json(data: Mapping[str, Any]) -> str:
-    return json.dumps(data, indent=2, ensure_ascii=False, default=_plain)
+    text = json.dumps(data, indent=2, ensure_ascii=False, default=_plain)
+    return _UNSHOWN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _plain(value: Any) -> str:
@@ -92,19 +99,17 @@ def _table(items: Sequence[Any], columns: Mapping[str, Callable[[Any], str]], *,
     from rich.cells import cell_len  # noqa: PLC0415 - JSON and help need no tables
 
     rows = [[printable(cell(item)) for cell in columns.values()] for item in items]
-    rows = [list(columns), *rows] if header else rows
+    rows = [[*map(printable, columns)], *rows] if header else rows
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         yield "  ".join(text + " " * (width - cell_len(text)) for text, width in zip(row, widths, strict=True)).rstrip() + "\n"
 
 
-def _indented(prefix: str, text: str) -> str:
-    return prefix + f"\n{' ' * len(prefix)}".join(printable(text, lines=True).splitlines())
-
-
-def printable(text: str, *, lines: bool = False) -> str:
-    """The text without what would steer a terminal: names and notes come from other people."""
-    return "".join(c if c.isprintable() or (lines and c == "\n") else "\N{REPLACEMENT CHARACTER}" for c in text)
+def _indented(prefix: str, text: str) -> Iterator[str]:
+    """The lines of a text under each other, the first one behind its name."""
+    for line in printable(text, lines=True).splitlines():
+        yield prefix + line
+        prefix = " " * len(prefix)
 
 
 def when(moment: datetime | None) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from modelkeep._printable import printable
 from modelkeep.cli import run_values as values
 from modelkeep.cli.call import Call, command
 from modelkeep.cli.output import shown_when
@@ -206,7 +207,7 @@ def rm(
     if not yes:
         if not sys.stdin.isatty():
             raise InvalidArgument(f"this would delete {what}, for good; nobody can be asked here, so say --yes", field="yes")
-        typer.confirm(f"Delete {what}, for good?", abort=True, err=True)
+        typer.confirm(printable(f"Delete {what}, for good?"), abort=True, err=True)
     gone = found.delete(delete_versions=delete_versions, delete_aliases=delete_aliases, reason=reason)
     data = {"id": found.id, "resource_name": found.resource_name, "deleted_versions": [v.resource_name for v in gone]}
     call.out.answer(data, f"{found.name} deleted", *(f"{version.name} deleted" for version in gone))
