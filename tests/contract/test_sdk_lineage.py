@@ -151,6 +151,14 @@ def test_a_truncated_answer_goes_on(api: modelkeep.Api, story: Story) -> None:
     assert (cut.truncation, edges(cut)) == ("", edges(whole))
 
 
+@pytest.mark.parametrize("asked", [{"depth": 10**11}, {"depth": -1}, {"max_nodes": 2**31}, {"group_from": -(10**11)}], ids=repr)
+def test_a_number_that_no_message_holds_is_refused_by_its_name(api: modelkeep.Api, asked: dict[str, int]) -> None:
+    with pytest.raises(modelkeep.InvalidArgument, match=f"{next(iter(asked))} is -?[0-9,]+; .* to 2,147,483,647"):
+        api.lineage("net:v0", **asked)
+    with pytest.raises(modelkeep.InvalidArgument, match="max_nodes"):
+        api.paths("net:v0", "net:v1", max_nodes=10**11)
+
+
 def test_large_fans_are_groups_that_can_be_expanded(api: modelkeep.Api, story: Story) -> None:
     """SEM-55."""
     for number in range(2, 6):

@@ -197,6 +197,7 @@ def test_a_run_is_edited_tagged_and_deleted(told: Cli):
         (["lineage", "net", "--in", "a b"], 2, "INVALID_NAME"),
         (["lineage", "net", "--sources", "--impact"], 2, "INVALID_ARGUMENT"),
         (["lineage", "net", "--impact", "--depth", "3"], 2, "INVALID_ARGUMENT"),
+        (["lineage", "net", "--impact", "--limit", "3"], 2, "INVALID_ARGUMENT"),
         (["lineage", "net", "--sources", "--up"], 2, "INVALID_ARGUMENT"),
         (["lineage", "net", "--dot"], 2, "INVALID_ARGUMENT"),
         (["lineage", "net", "--common", "nosuch"], 3, "RUN_NOT_FOUND"),
@@ -206,6 +207,15 @@ def test_a_run_is_edited_tagged_and_deleted(told: Cli):
 def test_each_fault_has_its_reason_and_exit_code(told: Cli, arguments: list[str], code: int, reason: str):
     done = told(*arguments, "--json")
     assert (done.code, done.error["reason"], done.out) == (code, reason, "")
+
+
+@pytest.mark.parametrize("many", ["-1", "2147483648", str(10**30)])
+def test_a_count_has_bounds(told: Cli, many: str):
+    for command, option in ((["lineage", "net"], "--limit"), (["lineage", "net"], "--depth"), (["run", "ls"], "--limit")):
+        done = told(*command, option, many)
+        assert (done.code, done.out) == (2, "")
+        assert f"'{option}'" in done.err
+        assert "2147483647" in done.err or "0" in done.err
 
 
 def test_messages_help(told: Cli):

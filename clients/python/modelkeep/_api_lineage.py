@@ -74,11 +74,11 @@ class LineageApi:
         team = self._connection.team
         request = pb.StreamLineageRequest(
             direction=parse_direction(direction),
-            max_depth=depth,
+            max_depth=_lineage.count(depth, "depth"),
             filter=_lineage.node_filter(team, types=types, kind=kind, projects=projects, since=since, until=until),
             as_of_time=_lineage.timestamp(as_of),
-            group_from=group_from,
-            max_nodes=max_nodes,
+            group_from=_lineage.count(group_from, "group_from", least=-_lineage.MAX_COUNT),
+            max_nodes=_lineage.count(max_nodes, "max_nodes"),
         )
         request.name = self._subject(of)
         return Graph(self._connection, "StreamLineage", request, direction, asked=_words(of))
@@ -121,8 +121,12 @@ class LineageApi:
         return _lineage.neighbors(self._connection, self._subject(of), direction, types, as_of=as_of)
 
     def paths(self, source: Subject, target: Subject, *, as_of: Moment | None = None, max_nodes: int = 0) -> Graph:
-        """All that lies on any way from one to the other, along the flow of content; no nodes when there is no way."""
-        request = pb.StreamPathsRequest(as_of_time=_lineage.timestamp(as_of), max_nodes=max_nodes)
+        """All that lies on any way from one to the other, along the flow of content; no nodes when there is no way.
+
+        Raises as `lineage` does.
+        """
+        most = _lineage.count(max_nodes, "max_nodes")
+        request = pb.StreamPathsRequest(as_of_time=_lineage.timestamp(as_of), max_nodes=most)
         request.source, request.target = self._subject(source), self._subject(target)
         return Graph(self._connection, "StreamPaths", request, "down", asked=_words(source))
 

@@ -26,6 +26,8 @@ Moment = datetime | str
 """A time, or a text of it: RFC 3339, or a date, which means the end of that day."""
 
 LINKS_AT_ONCE: Final = 200
+MAX_COUNT: Final = 2**31 - 1
+"""What a number of a message holds at most."""
 
 _log: Final = logging.getLogger("modelkeep")
 
@@ -57,6 +59,13 @@ class Impact:
             message.truncation.reason if message.HasField("truncation") else "",
             message.lagging,
         )
+
+
+def count(value: int, field: str, *, least: int = 0) -> int:
+    """A number as a message holds it. Raises InvalidArgument."""
+    if not least <= value <= MAX_COUNT:
+        raise InvalidArgument(f"{field} is {value:,}; it is a number from {least:,} to {MAX_COUNT:,}", field=field)
+    return value
 
 
 def timestamp(moment: Moment | None) -> Timestamp | None:

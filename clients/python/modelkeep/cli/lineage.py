@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 import typer
 
 from modelkeep.cli.call import Call, command
-from modelkeep.cli.output import counted, shown_when
+from modelkeep.cli.output import MAX_COUNT, counted, shown_when
 from modelkeep.errors import InvalidArgument
 from modelkeep.names import CollectionName
 
@@ -41,7 +41,7 @@ Subject = Annotated[
 ]
 Up = Annotated[bool, typer.Option("--up", help="Only what it was made from.")]
 Down = Annotated[bool, typer.Option("--down", help="Only what was made from it.")]
-Depth = Annotated[int, typer.Option(help="How many steps to go; 0 means as far as there are any.", min=0)]
+Depth = Annotated[int, typer.Option(help="How many steps to go; 0 means as far as there are any.", min=0, max=MAX_COUNT)]
 Type = Annotated[list[str] | None, typer.Option(help="Show only this type, or job type; may be repeated.", show_default=False)]
 Kind = Annotated[str | None, typer.Option(help="Show only 'run' or 'version'.", show_default=False)]
 In = Annotated[
@@ -55,7 +55,10 @@ AsOf = Annotated[
     typer.Option(metavar="TIME", help="As it was then: 2026-03-01, or 2026-03-01T12:00:00Z.", show_default=False),
 ]
 Expand = Annotated[bool, typer.Option("--expand", help="Show large fans node by node, and go through them.")]
-Limit = Annotated[int, typer.Option(help="Show at most so many nodes; 0 means all.", min=0)]
+Limit = Annotated[
+    int | None,
+    typer.Option(help="Show at most so many nodes; 0 means all.", min=0, max=MAX_COUNT, show_default=str(LIMIT)),
+]
 Dot = Annotated[bool, typer.Option("--dot", help="Answer in the language of Graphviz: … --dot | dot -Tsvg > it.svg")]
 List = Annotated[bool, typer.Option("--list", help="List what is directly beside it, newest first.")]
 Sources = Annotated[bool, typer.Option("--sources", help="List the versions that it was made from, nearest first.")]
@@ -87,7 +90,7 @@ def lineage(
     until: Until = None,
     as_of: AsOf = None,
     expand: Expand = False,
-    limit: Limit = LIMIT,
+    limit: Limit = None,
     dot: Dot = False,
     list_: List = False,
     sources: Sources = False,
@@ -101,8 +104,9 @@ def lineage(
     """
     chosen = Chosen(depth, type or [], kind, in_ or [], since, until, expand)
     asked = [name for name, value in zip(QUESTIONS, (list_, sources, common, to, impact), strict=True) if value]
-    _check(call, asked, chosen, way=up or down, dot=dot)
-    question = Question(call, subject, "both" if up == down else "up" if up else "down", chosen, as_of, limit, dot)
+    _check(call, asked, chosen, way=up or down, dot=dot, limited=limit is not None)
+    way, most = "both" if up == down else "up" if up else "down", LIMIT if limit is None else limit
+    question = Question(call, subject, way, chosen, as_of, most, dot)
     match asked:
         case ["--list"]:
             question.list()
@@ -199,7 +203,7 @@ class Question:
         return f" of type {' or '.join(self.chosen.types)}" if self.chosen.types else ""
 
 
-def _check(call: Call, asked: list[str], chosen: Chosen, *, way: bool, dot: bool) -> None:
+def _check(call: Call, asked: list[str], chosen: Chosen, *, way: bool, dot: bool, limited: bool) -> None:
     """Refuse what would be ignored: an answer to another question than was asked misleads."""
     if len(asked) > 1:
         raise InvalidArgument(f"{' and '.join(asked)} are two questions; ask one at a time", field=asked[1].strip("-"))
@@ -208,6 +212,7 @@ def _check(call: Call, asked: list[str], chosen: Chosen, *, way: bool, dot: bool
     ignored = chosen.given() if asked else set()
     ignored |= {"--up or --down"} if way and asked not in ([], ["--list"]) else set()
     ignored |= {"--type"} if chosen.types and asked in (["--to"], ["--impact"]) else set()
+    ignored |= {"--limit"} if limited and asked == ["--impact"] else set()
     ignored |= {"--dot"} if dot and asked not in ([], ["--to"]) else set()
     if ignored:
         names = ", ".join(sorted(ignored))

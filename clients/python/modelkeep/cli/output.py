@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 ROWS_AT_ONCE: Final = 500
 """A table is laid out this many rows at a time, so that a list of any length can be shown."""
+MAX_COUNT: Final = 2**31 - 1
+"""What an option that counts takes at most: what a message of the service holds."""
 _UNSHOWN: Final = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 """What steers a terminal, or turns what it shows around, and JSON allows as it is."""
 

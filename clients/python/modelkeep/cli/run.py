@@ -12,7 +12,7 @@ import typer
 from modelkeep._printable import printable
 from modelkeep.cli import run_values as values
 from modelkeep.cli.call import Call, command
-from modelkeep.cli.output import shown_when
+from modelkeep.cli.output import MAX_COUNT, shown_when
 from modelkeep.cli.version import given_text
 from modelkeep.config import DEFAULT_PROJECT
 from modelkeep.errors import InvalidArgument, InvalidMetadata, ProjectNotFound
@@ -30,7 +30,7 @@ Filter = Annotated[
     str, typer.Option(help='Only runs that this is true of, as: config.lr < 0.01 AND state = "finished"', show_default=False)
 ]
 Order = Annotated[str, typer.Option(help="Sort by this, as: -summary.acc, name", show_default=False)]
-Limit = Annotated[int, typer.Option(help="At most so many; 0 means all.", min=0, show_default=False)]
+Limit = Annotated[int, typer.Option(help="At most so many; 0 means all.", min=0, max=MAX_COUNT, show_default=False)]
 Config = Annotated[
     str | None, typer.Option(metavar="JSON|@FILE", help="Its config, all of it; @- is stdin.", show_default=False)
 ]
