@@ -151,6 +151,8 @@ def test_runs_beside_each_other_and_what_they_measured(told: Cli):
     assert "more are equal; --all shows them" in compared.err
     everything = told("run", "compare", "train-0", "train-1", "--json").json
     assert {"key": "used.data", "values": ["v0", "v0"], "equal": True} in everything["rows"]
+    same = told("run", "compare", "train-0", "train-0", "--all").out.splitlines()
+    assert same[0].split("  ")[-2:] == [same[0].split("  ")[-1]] * 2, "the same one twice has two columns"
     assert first_column(told("run", "metrics", "train-1").out) == ["acc", "loss"]
     assert told("run", "metrics", "train-1", "loss").out.split() == ["STEP", "VALUE", "0", "1.0", "1", "0.5", "2", repr(1 / 3)]
     assert [point["value"] for point in told("run", "metrics", "train-1", "acc", "--json").json] == [0.1, 0.2, 0.3]

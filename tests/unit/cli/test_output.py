@@ -28,6 +28,12 @@ def test_columns_are_as_wide_as_a_terminal_shows_them(capsys):
     assert shown.out == "NAME  N\n模型  1\na     22\n"
 
 
+def test_columns_may_have_the_same_heading(capsys):
+    pairs = [("A", lambda row: row[0]), ("A", lambda row: str(row[1]))]
+    Output(as_json=False).table([("a", 1)], _to_json, pairs, empty="")
+    assert capsys.readouterr().out == "A  A\na  1\n"
+
+
 @pytest.mark.parametrize("count", [1, ROWS_AT_ONCE, ROWS_AT_ONCE + 1, 3 * ROWS_AT_ONCE])
 def test_a_list_of_any_length_is_shown_whole(capsys, count):
     rows = [(f"row-{number}", number) for number in range(count)]

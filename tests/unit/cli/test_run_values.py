@@ -11,7 +11,7 @@ from modelkeep._metric import decode_values
 from modelkeep._node import Edge, Link, Node
 from modelkeep._recorded_run import RecordedRun
 from modelkeep.api.lineage.v1 import run_pb2
-from modelkeep.cli.run_compare import rows
+from modelkeep.cli.run_compare import headings, rows
 from modelkeep.cli.run_values import LINKS_SHOWN, flat, plain, run_details, run_json, short_summary, shown, took
 
 RUN = "teams/t/projects/vision/runs/r1"
@@ -31,6 +31,24 @@ def link(name: str, alias_text: str = "", type_: str = "dataset") -> Link:
     time = recorded().start_time
     node = Node(1, "version", name, f"x/{name}", type_, time, None, 1, False, False, "", "", _connection=None)  # type: ignore[arg-type]
     return Link(node, Edge(1, 2, "used", time, alias_text, deduplicated=False))
+
+
+@pytest.mark.parametrize(
+    ("places", "shown"),
+    [
+        (["t/projects/a/runs/x:one", "t/projects/b/runs/x:two"], ["one", "two"]),
+        (["t/projects/a/runs/x:same", "t/projects/a/runs/y:same", "t/projects/a/runs/z:z"], ["same x", "same y", "z"]),
+        (["t/projects/a/runs/same:same", "t/projects/b/runs/same:same"], ["a/same", "b/same"]),
+        (["t/projects/a/runs/same:same", "u/projects/a/runs/same:same"], ["t/a/same", "u/a/same"]),
+    ],
+)
+def test_each_run_that_is_compared_has_a_heading_of_its_own(places: list[str], shown: list[str]):
+    runs = []
+    for place in places:
+        path, _, name = place.partition(":")
+        message = run_pb2.Run(name=f"teams/{path}", display_name=name, config_json="{}", summary_json="{}")
+        runs.append(RecordedRun.from_pb(message, None))  # type: ignore[arg-type]
+    assert headings(runs) == shown
 
 
 def test_what_json_lacks_is_a_number_in_python_and_a_text_in_json():

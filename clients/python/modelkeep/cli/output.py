@@ -15,6 +15,11 @@ from modelkeep._printable import printable
 if TYPE_CHECKING:
     from modelkeep.errors import ModelkeepError
 
+Cell = Callable[[Any], str]
+"""The text of an item in a column."""
+Columns = Mapping[str, Cell] | Sequence[tuple[str, Cell]]
+"""The columns of a table by their headings; pairs where two may have the same one."""
+
 ROWS_AT_ONCE: Final = 500
 """A table is laid out this many rows at a time, so that a list of any length can be shown."""
 MAX_COUNT: Final = 2**31 - 1
@@ -45,16 +50,17 @@ class Output:
         self,
         items: Iterable[Any],
         to_json: Callable[[Any], Mapping[str, Any]],
-        columns: Mapping[str, Callable[[Any], str]],
+        columns: Columns,
         empty: str,
     ) -> None:
-        """A list: a JSON array of `to_json`, or a table with a column per name. `empty` is the note when there is none."""
+        """A list: a JSON array of `to_json`, or a table of columns. `empty` is the note when there is none."""
         if self.as_json:
             _write_array(to_json(item) for item in items)
             return
+        pairs = list(columns.items() if isinstance(columns, Mapping) else columns)
         remaining, first = iter(items), True
         while batch := list(islice(remaining, ROWS_AT_ONCE)):
-            sys.stdout.writelines(_table(batch, columns, header=first))
+            sys.stdout.writelines(_table(batch, pairs, header=first))
             first = False
         if first:
             self.note(empty)
@@ -96,12 +102,12 @@ def _write_array(items: Iterator[Mapping[str, Any]]) -> None:
     sys.stdout.write("[]\n" if mark == "[" else "\n]\n")
 
 
-def _table(items: Sequence[Any], columns: Mapping[str, Callable[[Any], str]], *, header: bool) -> Iterator[str]:
+def _table(items: Sequence[Any], columns: Sequence[tuple[str, Cell]], *, header: bool) -> Iterator[str]:
     """The lines of a table, each column as wide as its widest cell on a terminal."""
     from rich.cells import cell_len  # noqa: PLC0415 - JSON and help need no tables
 
-    rows = [[printable(cell(item)) for cell in columns.values()] for item in items]
-    rows = [[*map(printable, columns)], *rows] if header else rows
+    rows = [[printable(cell(item)) for _, cell in columns] for item in items]
+    rows = [[printable(heading) for heading, _ in columns], *rows] if header else rows
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         yield "  ".join(text + " " * (width - cell_len(text)) for text, width in zip(row, widths, strict=True)).rstrip() + "\n"

@@ -91,7 +91,7 @@ def compare(
     all: Annotated[bool, typer.Option("--all", help="What is equal, too.")] = False,  # noqa: A002 - the option's name
 ) -> None:
     """Compare runs: config, summary, code, environment, and the versions that they used."""
-    from modelkeep.cli.run_compare import rows  # noqa: PLC0415 - only this command needs it
+    from modelkeep.cli.run_compare import headings, rows  # noqa: PLC0415 - only this command needs it
 
     if len(runs) < 2:
         raise InvalidArgument("there is nothing to compare one run with; name two or more", field="runs")
@@ -102,9 +102,7 @@ def compare(
         call.out.answer({"runs": about, "rows": [row.to_json() for row in lines]})
         return
     shown = [row for row in lines if all or not row.equal]
-    names = [run.name for run in found]
-    heads = [name if names.count(name) == 1 else f"{name} {run.id}" for name, run in zip(names, found, strict=True)]
-    columns = {"": lambda row: row.key} | {head: _cell(index) for index, head in enumerate(heads)}
+    columns = [("", lambda row: row.key), *((head, _cell(index)) for index, head in enumerate(headings(found)))]
     call.out.table(shown, lambda row: row.to_json(), columns, empty="there is no difference")
     if len(shown) < len(lines):
         call.out.note(f"{len(lines) - len(shown):,} more are equal; --all shows them")

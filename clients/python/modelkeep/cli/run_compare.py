@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
@@ -60,6 +60,20 @@ def rows(runs: Sequence[RecordedRun], used: Sequence[Iterable[Link]]) -> list[Ro
     order = {section: number for number, section in enumerate(_SECTIONS)}
     ordered = sorted(keys, key=lambda key: order.get(key.partition(".")[0], -1))
     return [Row(key, tuple(column.get(key, MISSING) for column in columns)) for key in ordered]
+
+
+def headings(runs: Sequence[RecordedRun]) -> list[str]:
+    """What to call each run: by its name where no other has it, else by where it is and its id."""
+    names = Counter(run.name for run in runs)
+    is_one_team = len({run.team for run in runs}) == 1
+    is_one_project = len({(run.team, run.project) for run in runs}) == 1
+
+    def full(run: RecordedRun) -> str:
+        if is_one_project:
+            return f"{run.name} {run.id}"
+        return f"{run.project}/{run.id}" if is_one_team else f"{run.team}/{run.project}/{run.id}"
+
+    return [run.name if names[run.name] == 1 else full(run) for run in runs]
 
 
 _SECTIONS: Final = ("config", "summary", "used", "code", "environment", "package")
