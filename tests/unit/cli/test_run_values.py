@@ -7,12 +7,12 @@ import math
 from typing import Any
 
 import pytest
-from modelkeep._metric import decode_values
+from modelkeep._metric import Point, decode_values
 from modelkeep._node import Edge, Link, Node
 from modelkeep._recorded_run import RecordedRun
 from modelkeep.api.lineage.v1 import run_pb2
 from modelkeep.cli.run_compare import headings, rows
-from modelkeep.cli.run_values import LINKS_SHOWN, flat, plain, run_details, run_json, short_summary, shown, took
+from modelkeep.cli.run_values import LINKS_SHOWN, flat, plain, point_json, run_details, run_json, short_summary, shown, took
 
 RUN = "teams/t/projects/vision/runs/r1"
 
@@ -58,6 +58,12 @@ def test_what_json_lacks_is_a_number_in_python_and_a_text_in_json():
     assert plain(summary) == {"loss": "NaN", "up": "Infinity", "deep": {"down": ["-Infinity", "word"]}}
     text = json.dumps(run_json(recorded({"clip": "Infinity"}, {"loss": "NaN"})), allow_nan=False)
     assert (json.loads(text)["config"], json.loads(text)["summary"]) == ({"clip": "Infinity"}, {"loss": "NaN"})
+
+
+@pytest.mark.parametrize("seconds", [-(2**63) / 1e6, (2**63 - 1) / 1e6, math.nan])
+def test_a_point_whose_time_is_none_is_shown(seconds: float):
+    assert point_json(Point(3, 0.5, seconds)) == {"step": 3, "value": 0.5, "time": None}
+    assert point_json(Point(3, 0.5, 1.5))["time"] == "1970-01-01T00:00:01.500000Z"
 
 
 def test_values_have_the_paths_that_a_filter_takes():

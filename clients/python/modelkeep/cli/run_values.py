@@ -191,5 +191,9 @@ def metric_json(metric: Metric) -> dict[str, Any]:
 
 
 def point_json(point: Point) -> dict[str, Any]:
-    """A point of a metric."""
-    return {"step": point.step, "value": plain(point.value), "time": when(datetime.fromtimestamp(point.time, UTC))}
+    """A point of a metric. Its time is null where it is none: servers once kept any number."""
+    try:
+        time = datetime.fromtimestamp(point.time, UTC)
+    except (ValueError, OverflowError, OSError):
+        time = None
+    return {"step": point.step, "value": plain(point.value), "time": when(time) or None}

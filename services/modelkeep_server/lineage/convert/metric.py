@@ -14,6 +14,7 @@ from modelkeep_server.database.paging import Listing, Page
 from modelkeep_server.lineage.domain.limits import Limits
 from modelkeep_server.lineage.domain.metric import MAX_KEY_CHARACTERS, Measured, Metric, MetricSummary, Point, Series
 from modelkeep_server.lineage.domain.values import parse_object
+from modelkeep_server.runtime.moments import require_moments
 
 DEFAULT_POINTS: Final = 1000
 MAX_POINTS: Final = 10_000
@@ -39,6 +40,7 @@ def measured_from_pb(request: service_pb.LogMetricsRequest, limits: Limits) -> t
         if metric_key(one.key) in series:
             message = f"there are two series of {one.key!r}; put their points into one"
             raise InvalidArgument(message, field="series", key=one.key)
+        require_moments(one.times_micros, "times_micros")
         series[one.key] = Series(one.key, tuple(one.steps), tuple(one.values), tuple(one.times_micros))
     definitions = {metric_key(one.key): _summary(one) for one in request.definitions}
     values = parse_object(request.summary_json, "summary", limits.max_json_bytes)
