@@ -148,9 +148,21 @@ async def test_no_run_ends_before_it_begins(rig: Rig) -> None:
     run = await rig.begin("r1", start_time=datetime(2026, 1, 2, tzinfo=UTC))
     ended = await rig.runs.finish_run(call("FinishRun"), run, RunState.FINISHED, datetime(2026, 1, 1, tzinfo=UTC))
     assert ended.end_time == ended.start_time
-    later = await rig.begin("r2", start_time=datetime(2099, 1, 1, tzinfo=UTC))
+    later = await rig.begin("r2", start_time=datetime.now(UTC) + timedelta(hours=23))
     ended = await rig.runs.finish_run(call("FinishRun"), later, RunState.FINISHED, None)
     assert ended.end_time == ended.start_time
+
+
+async def test_a_run_whose_clock_is_far_ahead_is_not_the_newest_for_ever(rig: Rig) -> None:
+    """It is kept all the same: it may have been recorded offline, by a clock that nobody mended."""
+    far, near = datetime(9999, 12, 31, tzinfo=UTC), datetime.now(UTC) + timedelta(hours=23)
+    run = await rig.begin("r1", start_time=far)
+    ended = await rig.runs.finish_run(call("FinishRun"), run, RunState.FINISHED, far)
+    assert ended.start_time <= ended.end_time < near
+    assert (await rig.get(await rig.begin("r2", start_time=near))).start_time == near
+    ended = await rig.runs.finish_run(call("FinishRun"), await rig.begin("r3"), RunState.FINISHED, near)
+    assert ended.end_time == near
+    assert await rig.found() == ["r2", "r3", "r1"]
 
 
 async def test_a_silent_run_has_crashed_until_it_is_heard_of(rig: Rig) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -13,7 +14,7 @@ from modelkeep_server.database.paging import Listing, Page
 from modelkeep_server.filtering.expression import Query
 from modelkeep_server.filtering.searches import Searches
 from modelkeep_server.lineage.domain.limits import Limits
-from modelkeep_server.lineage.domain.run import NewRun, Run, RunState, RunWords
+from modelkeep_server.lineage.domain.run import NewRun, Run, RunState, RunWords, by_a_sane_clock
 from modelkeep_server.lineage.ports.projects import Projects
 from modelkeep_server.lineage.ports.transactions import Transactions, Work
 from modelkeep_server.runtime.callers import Caller
@@ -38,7 +39,8 @@ class RunApp:
         self._require_tags(len(run.tags))
 
         async def step(work: Work) -> Run:
-            await work.runs.add(run)
+            began = by_a_sane_clock(run.start_time, await work.now()) if run.start_time else None
+            await work.runs.add(replace(run, start_time=began))
             return await work.runs.get(run.name)
 
         return await self._transactions.once(call, Run, step)
@@ -108,7 +110,8 @@ class RunApp:
         async def step(work: Work) -> Run:
             run = await work.runs.lock(name)
             if not run.state.has_ended:
-                await work.runs.end(run, state, end_time)
+                ended = by_a_sane_clock(end_time, await work.now()) if end_time else None
+                await work.runs.end(run, state, ended)
             elif run.state is not state:
                 raise run.ended(f"it cannot end as {state.value} unless it is resumed")
             return await work.runs.get(name)

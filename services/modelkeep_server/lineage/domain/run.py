@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
+from typing import Final
 
 from modelkeep.address import format_moment
 from modelkeep.errors import RunDeleted, RunNotRunning
 from modelkeep.names import RunName
+
+MAX_AHEAD: Final = timedelta(days=1)
+"""How far the clock that a run goes by may be ahead of the server's."""
 
 
 class RunState(Enum):
@@ -128,6 +132,15 @@ class HeldRun:
         when = f" on {format_moment(self.end_time)}" if self.end_time else ""
         message = f"the run {self.name.run!r} is {self.state.value}{when}; {advice}"
         return RunNotRunning(message, run=str(self.name), state=self.state.value)
+
+
+def by_a_sane_clock(moment: datetime, now: datetime) -> datetime:
+    """A time that a run told; now, when the clock that it was taken from is far ahead.
+
+    A run of the year 9999 would be the newest for ever. It is not refused, as what was recorded offline by a wrong clock could
+    never be synced then.
+    """
+    return now if moment - now > MAX_AHEAD else moment
 
 
 def deleted(name: RunName, actor: str, reason: str, delete_time: datetime) -> RunDeleted:
