@@ -264,7 +264,8 @@ class Api(RunsApi, LineageApi):
         """Keep an alias on the best version, by `argmax(metadata.acc)` or `argmin(metadata.loss)`; it moves at once.
 
         From then on the server moves it, and nobody else does (AliasRuled). It replaces the rule that the alias had. Raises
-        InvalidFilter (points at the character), CollectionNotFound, LimitExceeded.
+        InvalidFilter (points at the character), CollectionNotFound, LimitExceeded, RuleFitsNothing (the alias exists, and no
+        version has a number there).
         """
         name = self._collection(collection).alias(parse_alias(alias))
         request = pb.SetAliasRuleRequest(alias=str(name), expression=expression)

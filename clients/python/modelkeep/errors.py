@@ -404,6 +404,12 @@ class AliasRuled(FailedPrecondition):
     reason = "ALIAS_RULED"
 
 
+class RuleFitsNothing(FailedPrecondition):
+    """The rule would take an alias away, as no live version has a number at `key`; mend the key, or delete the alias."""
+
+    reason = "RULE_FITS_NOTHING"
+
+
 class DigestAmbiguous(FailedPrecondition):
     """A digest prefix fits several versions; give more digits."""
 

@@ -16,6 +16,7 @@ from modelkeep.errors import (
     CollectionNotFound,
     InvalidAlias,
     LimitExceeded,
+    RuleFitsNothing,
     VersionAliased,
     VersionDeleted,
 )
@@ -172,6 +173,27 @@ async def test_rules_are_replaced_listed_in_pages_and_bounded(rig: Rig) -> None:
         await set_rule(rig, RULE, nowhere)
     with pytest.raises(CollectionNotFound):
         await rig.rules.list_alias_rules(CALLER, nowhere, Page())
+
+
+async def test_a_mistyped_key_takes_no_alias_away(rig: Rig) -> None:
+    """Neither one that was set by hand, nor one that another rule keeps; nothing of the call stays."""
+    v0, v1 = await logged(rig, {"acc": 0.9}, {"acc": 0.5})
+    mistyped = Rule("production", Yardstick("acuracy", ("acuracy",), Goal.MAX))
+    await rig.aliases.move_aliases(call("MoveAliases"), DIGITS, [AliasMove("production", v1)], "")
+    before = len(await rig.events())
+    with pytest.raises(RuleFitsNothing, match=r"a number at metadata\.acuracy, .* 'production' away from digits:v1;") as refused:
+        await set_rule(rig, mistyped)
+    assert refused.value.metadata["key"] == "metadata.acuracy"
+    assert (await pointed(rig, "production"), len(await rig.events())) == (v1, before)
+    assert (await rig.rules.list_alias_rules(CALLER, DIGITS, Page())).items == ()
+    assert await set_rule(rig, replace(mistyped, yardstick=ACC)) == v0
+    with pytest.raises(RuleFitsNothing):
+        await set_rule(rig, mistyped)
+    assert [rule.expression for rule in (await rig.rules.list_alias_rules(CALLER, DIGITS, Page())).items] == ["argmax(metadata.acc)"]
+    assert await pointed(rig, "production") == v0
+    assert await set_rule(rig, replace(mistyped, alias="hopeful")) is None
+    (v2,) = await logged(rig, {"acuracy": 1})
+    assert await pointed(rig, "hopeful") == v2
 
 
 async def test_a_rule_knows_only_its_collection_and_goes_with_it(rig: Rig) -> None:

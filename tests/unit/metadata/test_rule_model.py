@@ -10,10 +10,11 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
-from modelkeep.errors import AliasNotFound
+from modelkeep.errors import AliasNotFound, RuleFitsNothing
 from modelkeep_server.database.engine import Database
 from modelkeep_server.database.paging import Page
 from modelkeep_server.metadata.domain.rule import Goal, Rule, Yardstick
@@ -122,7 +123,12 @@ class RuleMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.values)
     @rule(goal=GOALS)
     def set_rule(self, goal: Goal) -> None:
-        self.do(self.rig.rules.set_alias_rule(call("SetAliasRule"), BEST, Rule("best", yardstick(goal))))
+        wish = self.rig.rules.set_alias_rule(call("SetAliasRule"), BEST, Rule("best", yardstick(goal)))
+        if self.holder is not None and not self.best(goal):
+            with pytest.raises(RuleFitsNothing):
+                self.do(wish)
+            return
+        self.do(wish)
         self.goal = goal
         self.settle()
 

@@ -27,7 +27,7 @@ class RuleApp:
     async def set_alias_rule(self, call: Call, name: AliasName, rule: Rule) -> AliasRule:
         """Let a rule keep an alias from now on; it moves at once.
 
-        Raises TeamNotFound, ProjectNotFound, CollectionNotFound, InvalidAlias, LimitExceeded.
+        Raises TeamNotFound, ProjectNotFound, CollectionNotFound, InvalidAlias, LimitExceeded, RuleFitsNothing.
         """
         call.caller.require(name.team)
         if name.alias == LATEST:
@@ -39,7 +39,9 @@ class RuleApp:
                 message = f"{name.collection} has {MAX_RULES} rules, which is the limit; delete one that nobody needs"
                 raise LimitExceeded(message, field="alias", limit=MAX_RULES)
             await work.rules.put(name.parent, rule, call.caller.actor)
-            await keep_rules(work, replace(locked, rules=(rule,)), call.caller.actor)
+            for change in await keep_rules(work, replace(locked, rules=(rule,)), call.caller.actor):
+                if change.from_version and not change.to_version:
+                    raise rule.fits_nothing(change.from_version)  # which undoes it: a mistyped key takes no alias away
             return await work.rules.get(name)
 
         return await self._transactions.once(call, AliasRule, step)

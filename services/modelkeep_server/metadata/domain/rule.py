@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Final
 
-from modelkeep.errors import AliasRuled
+from modelkeep.errors import AliasRuled, RuleFitsNothing
 from modelkeep.names import AliasName, CollectionName, VersionName
 
 MAX_RULES: Final = 16
@@ -60,6 +60,14 @@ class Rule:
             "delete the rule to move it by hand, or choose another alias"
         )
         return AliasRuled(message, alias=str(collection.alias(self.alias)), rule=self.expression)
+
+    def fits_nothing(self, version: VersionName) -> RuleFitsNothing:
+        """What whoever sets the rule is answered when it would take the alias away from a version."""
+        message = (
+            f"no live version of {version.collection} has a number at metadata.{self.yardstick.key}, so the rule would take the "
+            f"alias {self.alias!r} away from {version.short}; correct the key, put a number there first, or delete the alias"
+        )
+        return RuleFitsNothing(message, alias=str(version.parent.alias(self.alias)), key=f"metadata.{self.yardstick.key}")
 
 
 @dataclass(frozen=True, slots=True)

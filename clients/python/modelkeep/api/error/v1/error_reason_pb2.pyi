@@ -79,6 +79,7 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_RUN_DELETED: _ClassVar[ErrorReason]
     ERROR_REASON_RUN_NOT_RUNNING: _ClassVar[ErrorReason]
     ERROR_REASON_ALIAS_RULED: _ClassVar[ErrorReason]
+    ERROR_REASON_RULE_FITS_NOTHING: _ClassVar[ErrorReason]
 ERROR_REASON_UNSPECIFIED: ErrorReason
 ERROR_REASON_INVALID_ARGUMENT: ErrorReason
 ERROR_REASON_INVALID_NAME: ErrorReason
@@ -152,3 +153,4 @@ ERROR_REASON_RUN_EXISTS: ErrorReason
 ERROR_REASON_RUN_DELETED: ErrorReason
 ERROR_REASON_RUN_NOT_RUNNING: ErrorReason
 ERROR_REASON_ALIAS_RULED: ErrorReason
+ERROR_REASON_RULE_FITS_NOTHING: ErrorReason

@@ -657,8 +657,12 @@ class MetadataServiceServicer(object):
         """Lets a rule keep an alias from now on, instead of the one that kept it before; the alias moves at once. Needs: write on the
         team.
 
-        Errors: NOT_FOUND COLLECTION_NOT_FOUND; INVALID_ARGUMENT INVALID_ALIAS, INVALID_FILTER (points at the character of the
-        expression), LIMIT_EXCEEDED (the collection has as many rules as it may have).
+        While no live version has a number there, the alias does not exist. A rule never takes an existing one away when it is set:
+        its key is most likely mistyped.
+
+        Errors: NOT_FOUND COLLECTION_NOT_FOUND; FAILED_PRECONDITION RULE_FITS_NOTHING (the alias exists, and no live version has a
+        number there); INVALID_ARGUMENT INVALID_ALIAS, INVALID_FILTER (points at the character of the expression), LIMIT_EXCEEDED (the
+        collection has as many rules as it may have).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

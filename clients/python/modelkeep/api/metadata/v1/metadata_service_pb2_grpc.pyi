@@ -255,8 +255,12 @@ class MetadataServiceStub:
     """Lets a rule keep an alias from now on, instead of the one that kept it before; the alias moves at once. Needs: write on the
     team.
 
-    Errors: NOT_FOUND COLLECTION_NOT_FOUND; INVALID_ARGUMENT INVALID_ALIAS, INVALID_FILTER (points at the character of the
-    expression), LIMIT_EXCEEDED (the collection has as many rules as it may have).
+    While no live version has a number there, the alias does not exist. A rule never takes an existing one away when it is set:
+    its key is most likely mistyped.
+
+    Errors: NOT_FOUND COLLECTION_NOT_FOUND; FAILED_PRECONDITION RULE_FITS_NOTHING (the alias exists, and no live version has a
+    number there); INVALID_ARGUMENT INVALID_ALIAS, INVALID_FILTER (points at the character of the expression), LIMIT_EXCEEDED (the
+    collection has as many rules as it may have).
     """
     DeleteAliasRule: _grpc.UnaryUnaryMultiCallable[_metadata_service_pb2.DeleteAliasRuleRequest, _rule_pb2.AliasRule]
     """Takes the rule of an alias away; answers it. The alias stays where it is, and may be moved again. Needs: write on the team.
@@ -508,8 +512,12 @@ class MetadataServiceAsyncStub(MetadataServiceStub):
     """Lets a rule keep an alias from now on, instead of the one that kept it before; the alias moves at once. Needs: write on the
     team.
 
-    Errors: NOT_FOUND COLLECTION_NOT_FOUND; INVALID_ARGUMENT INVALID_ALIAS, INVALID_FILTER (points at the character of the
-    expression), LIMIT_EXCEEDED (the collection has as many rules as it may have).
+    While no live version has a number there, the alias does not exist. A rule never takes an existing one away when it is set:
+    its key is most likely mistyped.
+
+    Errors: NOT_FOUND COLLECTION_NOT_FOUND; FAILED_PRECONDITION RULE_FITS_NOTHING (the alias exists, and no live version has a
+    number there); INVALID_ARGUMENT INVALID_ALIAS, INVALID_FILTER (points at the character of the expression), LIMIT_EXCEEDED (the
+    collection has as many rules as it may have).
     """
     DeleteAliasRule: _aio.UnaryUnaryMultiCallable[_metadata_service_pb2.DeleteAliasRuleRequest, _rule_pb2.AliasRule]  # type: ignore[assignment]
     """Takes the rule of an alias away; answers it. The alias stays where it is, and may be moved again. Needs: write on the team.
@@ -998,8 +1006,12 @@ class MetadataServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lets a rule keep an alias from now on, instead of the one that kept it before; the alias moves at once. Needs: write on the
         team.
 
-        Errors: NOT_FOUND COLLECTION_NOT_FOUND; INVALID_ARGUMENT INVALID_ALIAS, INVALID_FILTER (points at the character of the
-        expression), LIMIT_EXCEEDED (the collection has as many rules as it may have).
+        While no live version has a number there, the alias does not exist. A rule never takes an existing one away when it is set:
+        its key is most likely mistyped.
+
+        Errors: NOT_FOUND COLLECTION_NOT_FOUND; FAILED_PRECONDITION RULE_FITS_NOTHING (the alias exists, and no live version has a
+        number there); INVALID_ARGUMENT INVALID_ALIAS, INVALID_FILTER (points at the character of the expression), LIMIT_EXCEEDED (the
+        collection has as many rules as it may have).
         """
 
     @_abc_1.abstractmethod
