@@ -19,6 +19,7 @@ from modelkeep.api.lineage.v1 import lineage_service_pb2_grpc as lineage_rpc
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
 from modelkeep.api.metadata.v1.draft_pb2 import Draft
 from modelkeep.api.metadata.v1.entry_pb2 import Entry, Segment
+from modelkeep.errors import VersionNotFound
 
 from tests.contract.test_metadata import Client, connected, reason
 from tests.suites import Suite
@@ -281,7 +282,26 @@ def test_as_of_a_time(asker: Asker) -> None:
     assert asker.lineage(data, as_of_time=then).names() == ["data:v0", "ingest", "early"]
     assert [called(link.node) for link in asker.neighbors(data, DOWN, as_of_time=then)] == ["early"]
     assert set(asker.lineage(data).names()) == {"data:v0", "ingest", "early", "late"}
-    assert asker.lineage(data, as_of_time=Timestamp(seconds=1)).names() == ["data:v0"]
+
+
+def test_what_did_not_exist_then_is_not_found(asker: Asker) -> None:
+    """SEM-56: whatever is asked about it, and with when it came."""
+    data, long_ago = asker.made("data", by="ingest", type_="dataset"), Timestamp(seconds=1)
+    with pytest.raises(
+        VersionNotFound, match=r"data:v0 did not exist on 1970-01-01T00:00:01Z: it was created on 20"
+    ) as missing:
+        asker.lineage(data, as_of_time=long_ago)
+    assert missing.value.metadata["create_time"].startswith("20")
+    run = asker.run("ingest")
+    assert reason(lambda: asker.lineage(run, as_of_time=long_ago)) == "RUN_NOT_FOUND"
+    assert reason(lambda: asker.neighbors(data, DOWN, as_of_time=long_ago)) == "VERSION_NOT_FOUND"
+    assert reason(lambda: asker.paths(run, data, as_of_time=long_ago)) == "RUN_NOT_FOUND"
+    impact = lineage_pb.GetImpactRequest(name=data, as_of_time=long_ago)
+    assert reason(lambda: asker.call("GetImpact", impact)) == "VERSION_NOT_FOUND"
+    common = lineage_pb.ListCommonAncestorsRequest(first=data, second=run, as_of_time=long_ago)
+    assert reason(lambda: asker.call("ListCommonAncestors", common)) == "VERSION_NOT_FOUND"
+    (link,) = asker.neighbors(data, UP)
+    assert asker.lineage(data, direction=UP, as_of_time=link.edge.edge_time).names() == ["data:v0", "ingest"]
 
 
 def test_paths_common_ancestors_and_impact(asker: Asker, story: Mapping[str, str]) -> None:

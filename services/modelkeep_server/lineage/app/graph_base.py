@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
 
+from modelkeep.address import format_moment
 from modelkeep.errors import NotFound, RunNotFound, TooBusy, VersionNotFound
 from modelkeep.names import RunName
 
@@ -54,7 +55,7 @@ class Questions:
     async def start(self, caller: Caller, name: GraphName, as_of: datetime | None) -> Start:
         """Where a question about a run or a version begins, once its events are read.
 
-        Raises PermissionDenied, RunNotFound, VersionNotFound.
+        Raises PermissionDenied, RunNotFound, VersionNotFound (also when it did not exist then).
         """
         caller.require(name.team)
 
@@ -64,6 +65,8 @@ class Questions:
         (node, moment), is_lagging = await self._freshness.fresh(read, project_of(name))
         if node is None:
             raise _missing(name, is_lagging=is_lagging)
+        if as_of and node.create_time and node.create_time > as_of:
+            raise _later(name, node.create_time, as_of)
         return Start(node, moment, is_lagging)
 
     async def moment(self, as_of: datetime | None) -> Moment:
@@ -128,3 +131,11 @@ def _missing(name: GraphName, *, is_lagging: bool) -> NotFound:
         return RunNotFound(f"there is no run {name.run!r} in {name.team}/{name.project}{hint}", run=str(name))
     message = f"there is no {name.short} in {name.team}/{name.project} of the graph{hint or '; use its present name'}"
     return VersionNotFound(message, version=str(name))
+
+
+def _later(name: GraphName, created: datetime, as_of: datetime) -> NotFound:
+    when, then = format_moment(created), format_moment(as_of)
+    if isinstance(name, RunName):
+        return RunNotFound(f"the run {name.run!r} did not exist on {then}: it began on {when}", run=str(name), create_time=when)
+    message = f"{name.short} did not exist on {then}: it was created on {when}"
+    return VersionNotFound(message, version=str(name), create_time=when)
