@@ -181,7 +181,9 @@ async def test_a_mistyped_key_takes_no_alias_away(rig: Rig) -> None:
     mistyped = Rule("production", Yardstick("acuracy", ("acuracy",), Goal.MAX))
     await rig.aliases.move_aliases(call("MoveAliases"), DIGITS, [AliasMove("production", v1)], "")
     before = len(await rig.events())
-    with pytest.raises(RuleFitsNothing, match=r"a number at metadata\.acuracy, .* 'production' away from digits:v1;") as refused:
+    with pytest.raises(
+        RuleFitsNothing, match=r"a number at metadata\.acuracy, .* 'production' away from digits:v1;"
+    ) as refused:
         await set_rule(rig, mistyped)
     assert refused.value.metadata["key"] == "metadata.acuracy"
     assert (await pointed(rig, "production"), len(await rig.events())) == (v1, before)
@@ -189,7 +191,9 @@ async def test_a_mistyped_key_takes_no_alias_away(rig: Rig) -> None:
     assert await set_rule(rig, replace(mistyped, yardstick=ACC)) == v0
     with pytest.raises(RuleFitsNothing):
         await set_rule(rig, mistyped)
-    assert [rule.expression for rule in (await rig.rules.list_alias_rules(CALLER, DIGITS, Page())).items] == ["argmax(metadata.acc)"]
+    assert [rule.expression for rule in (await rig.rules.list_alias_rules(CALLER, DIGITS, Page())).items] == [
+        "argmax(metadata.acc)"
+    ]
     assert await pointed(rig, "production") == v0
     assert await set_rule(rig, replace(mistyped, alias="hopeful")) is None
     (v2,) = await logged(rig, {"acuracy": 1})

@@ -63,11 +63,12 @@ class Rule:
 
     def fits_nothing(self, version: VersionName) -> RuleFitsNothing:
         """What whoever sets the rule is answered when it would take the alias away from a version."""
+        key = f"metadata.{self.yardstick.key}"
         message = (
-            f"no live version of {version.collection} has a number at metadata.{self.yardstick.key}, so the rule would take the "
-            f"alias {self.alias!r} away from {version.short}; correct the key, put a number there first, or delete the alias"
+            f"no live version of {version.collection} has a number at {key}, so the rule would take the alias {self.alias!r} "
+            f"away from {version.short}; correct the key, put a number there first, or delete the alias"
         )
-        return RuleFitsNothing(message, alias=str(version.parent.alias(self.alias)), key=f"metadata.{self.yardstick.key}")
+        return RuleFitsNothing(message, alias=str(version.parent.alias(self.alias)), key=key)
 
 
 @dataclass(frozen=True, slots=True)
