@@ -136,6 +136,8 @@ def test_runs_are_listed_and_shown(told: Cli):
         assert words in shown.out
     data = told("run", "show", "train-1", "--json").json
     assert (data["config"], data["state"], data["job_type"]) == ({"lr": 0.01, "net": {"depth": 3}}, "FINISHED", "train")
+    beside = {way: [(one["node"]["name"], one["edge"]["alias_text"]) for one in data[way]] for way in ("used", "produced")}
+    assert beside == {"used": [("data:v0", "data:latest")], "produced": [("net:v1", "")]}
     assert told("run", "show", data["id"], "--json").json == data
     best = told("run", "best", "acc")
     assert best.out.splitlines()[0].split() == ["acc", "0.3"]

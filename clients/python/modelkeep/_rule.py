@@ -65,7 +65,10 @@ class Comparison:
         if self.best_value is None:
             return f"{self.key} {self.value:g}; there was nothing to compare it with"
         verdict = "is better than" if self.is_better else "is not better than"
-        return f"{self.key} {self.value:g} {verdict} the {self.best_value:g} of {self.best_version} ({self.goal})"
+        value, best = f"{self.value:g}", f"{self.best_value:g}"
+        if value == best and self.value != self.best_value:  # six digits do not show how they differ
+            value, best = repr(self.value), repr(self.best_value)
+        return f"{self.key} {value} {verdict} the {best} of {self.best_version} ({self.goal})"
 
 
 def condition(only_if_better: tuple[str, str] | None) -> rule_pb2.OnlyIfBetter | None:

@@ -79,7 +79,7 @@ def show(call: Call, run: Name) -> None:
     """Show a run: its code, config and data, and what came out."""
     found = call.api.run(run)
     if call.out.as_json:
-        call.out.answer(values.run_json(found))
+        call.out.answer(values.run_json(found) | values.links_json(used=found.used(), produced=found.produced()))
     else:
         call.out.details({}, values.run_details(found, found.used(), found.produced()))
 

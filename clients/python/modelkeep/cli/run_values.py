@@ -61,6 +61,15 @@ def run_json(run: RecordedRun) -> dict[str, Any]:
     }
 
 
+def links_json(**links: Iterable[Link]) -> dict[str, Any]:
+    """What is beside a run, in full: under each name a list, newest first, as `lineage --list` has them."""
+    from modelkeep._graph import edge_dict, node_dict  # noqa: PLC0415 - help needs no client
+
+    return {
+        name: [{"node": node_dict(link.node), "edge": edge_dict(link.edge)} for link in found] for name, found in links.items()
+    }
+
+
 def plain(value: Any) -> Any:
     """A value as JSON can hold it: NaN and the infinities as texts, as the contract has them."""
     match value:
