@@ -43,6 +43,7 @@ ModelkeepError
 │   ├── VersionPurged
 │   ├── VersionAliased
 │   ├── AliasRuled
+│   ├── RuleFitsNothing
 │   ├── DigestAmbiguous
 │   ├── DraftNotOpen
 │   ├── RunDeleted
