@@ -194,3 +194,38 @@ def test_a_run_finishes_nothing_without_the_files_that_it_could_not_add(tmp_path
         (tmp_path / "away").rename(tmp_path / "in" / "a")
         version = run.finish_artifact(made, distributed_id="one")
     assert read(version.download(tmp_path / "out")) == {"a": b"a", "b": b"b"}
+
+
+def test_what_is_added_counts_in_the_order_of_the_calls(tmp_path: Path, project: str) -> None:
+    """SEM-41: whoever flushes only at the end is told of the same conflicts, and gets the same files."""
+    api = modelkeep.Api()
+    log(tmp_path / "in", {"w": b"1"})
+    new = write(tmp_path / "new", {"x1": b"one", "x2": b"two", "x3": b"three"})
+    draft = api.draft("digits:v0")
+    draft.add_file(new / "x1", "new", overwrite=True)
+    draft.add_file(new / "x2", "new")
+    with pytest.raises(modelkeep.PathConflict, match="'new'"):
+        draft.commit()
+    draft.add_file(new / "x2", "new", overwrite=True)
+    draft.add_file(new / "x2", "late")
+    draft.add_file(new / "x3", "late", overwrite=True)
+    version = draft.commit()
+    assert read(version.download(tmp_path / "out")) == {"w": b"1", "new": b"two", "late": b"three"}
+
+
+def test_a_draft_takes_the_same_path_again(tmp_path: Path, project: str) -> None:
+    """SEM-41: the same content may come again, and what overwrites overwrites what came just before."""
+    api = modelkeep.Api()
+    new = write(tmp_path / "new", {"x1": b"one", "x2": b"two", "folder/a": b"a"})
+    with api.draft("digits", "model") as draft:
+        draft.add_file(new / "x1")
+        draft.add_file(new / "x1")
+        draft.add_dir(new)
+        draft.add_file(new / "x1", "y", overwrite=True)
+        draft.add_file(new / "x2", "y", overwrite=True)
+        version = draft.commit()
+    expected = {"x1": b"one", "x2": b"two", "folder/a": b"a", "y": b"two"}
+    assert read(version.download(tmp_path / "out")) == expected
+    with pytest.raises(modelkeep.PathConflict), api.draft("digits:v0") as draft:
+        draft.add_file(new / "x1", "z")
+        draft.add_file(new / "x2", "z")

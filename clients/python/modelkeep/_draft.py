@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from operator import itemgetter
 from typing import TYPE_CHECKING, Final, Self
 
 from modelkeep import _progress
@@ -44,7 +43,7 @@ class Draft:
         """Use `Api.draft`."""
         self._connection = connection
         self._pending: list[tuple[bool, Artifact]] = []
-        """What was added and not sent yet, and whether it overwrites."""
+        """What was added and not sent yet, in the order of the calls, and whether it overwrites."""
         self._sent: list[Artifact] = []
         self.sent_bytes = 0
         """How many bytes of it the server did not have so far."""
@@ -75,11 +74,11 @@ class Draft:
 
         Raises as `Artifact.add_file` does; `flush` raises PathConflict when the draft has other content there.
         """
-        self._to_send(overwrite=overwrite).add_file(path, name)
+        self._add(lambda artifact: artifact.add_file(path, name), overwrite=overwrite)
 
     def add_dir(self, path: str | os.PathLike[str], name: str | None = None, *, overwrite: bool = False) -> None:
         """Add all files under a folder, at the root or under the folder `name`. Raises as `add_file` does."""
-        self._to_send(overwrite=overwrite).add_dir(path, name)
+        self._add(lambda artifact: artifact.add_dir(path, name), overwrite=overwrite)
 
     def add(self, artifact: Artifact, *, overwrite: bool = False) -> None:
         """Add the files of an artifact, and send them now. Raises as `flush` does."""
@@ -102,7 +101,7 @@ class Draft:
         Raises PathConflict (with other content it is there already, and `overwrite` was not said), DraftNotOpen,
         FileUnreadable, FileChanged, InvalidPath.
         """
-        for one in sorted(self._pending, key=itemgetter(0)):
+        for one in list(self._pending):
             overwrite, artifact = one
             try:
                 if len(artifact):
@@ -168,13 +167,15 @@ class Draft:
             with suppress(ModelkeepError):  # it ends by itself too
                 self.abort()
 
-    def _to_send(self, *, overwrite: bool) -> Artifact:
-        for overwrites, artifact in self._pending:
-            if overwrites == overwrite and not artifact.is_sealed:
-                return artifact
+    def _add(self, add: Callable[[Artifact], None], *, overwrite: bool) -> None:
+        """Add to what is sent last, so that calls count in their order, as if each had been sent at once."""
+        if self._pending and self._pending[-1][0] == overwrite and not self._pending[-1][1].is_sealed:
+            with suppress(PathConflict):  # the same path again: it is sent after the other, and the server compares them
+                add(self._pending[-1][1])
+                return
         artifact = Artifact(self.collection, self.type)
+        add(artifact)
         self._pending.append((overwrite, artifact))
-        return artifact
 
     def _send(self, artifact: Artifact, *, overwrite: bool) -> None:
         artifact.seal()
