@@ -226,6 +226,37 @@ def test_a_draft_takes_the_same_path_again(tmp_path: Path, project: str) -> None
         version = draft.commit()
     expected = {"x1": b"one", "x2": b"two", "folder/a": b"a", "y": b"two"}
     assert read(version.download(tmp_path / "out")) == expected
-    with pytest.raises(modelkeep.PathConflict), api.draft("digits:v0") as draft:
-        draft.add_file(new / "x1", "z")
-        draft.add_file(new / "x2", "z")
+    draft = api.draft("digits:v0")
+    draft.add_file(new / "x1", "z")
+    draft.add_file(new / "x2", "z")
+    with pytest.raises(modelkeep.PathConflict):
+        draft.flush()
+
+
+def test_who_finishes_again_says_nothing_new(tmp_path: Path, project: str) -> None:
+    """SEM-14, 42: the same words again get the version, from another run and after the alias moved on; others are refused."""
+    words = {"aliases": ["best"], "tags": ["t"]}
+    about = artifact(tmp_path / "in", {"a": b"a"}, metadata={"acc": 1})
+    with modelkeep.init() as run:
+        version = run.finish_artifact(shared(run, about), distributed_id="one", **words)
+    modelkeep.Api().log_artifact(artifact(tmp_path / "next", {"a": b"b"}), aliases=["best"])
+    with modelkeep.init() as run:
+        for said in ({}, {"aliases": ["best"]}, words):
+            assert run.finish_artifact("digits", distributed_id="one", **said).uid == version.uid
+        for said, named in (({"aliases": ["zeta"]}, "alias 'zeta'"), ({"tags": ["u"]}, "tags")):
+            with pytest.raises(modelkeep.DraftCommitted, match=named) as raised:
+                run.finish_artifact("digits", distributed_id="one", **said)
+            assert raised.value.metadata["version"] == version.resource_name
+        about.metadata["acc"] = 2
+        with pytest.raises(modelkeep.DraftCommitted, match="metadata"):
+            run.finish_artifact(about, distributed_id="one")
+    with modelkeep.init() as run:  # content that was there takes no words, whoever finishes
+        made = artifact(tmp_path / "same", {"a": b"a"}, metadata={"acc": 3})
+        assert run.finish_artifact(shared(run, made, "two"), distributed_id="two").uid == version.uid
+    with modelkeep.init() as run:
+        assert run.finish_artifact(made, distributed_id="two").uid == version.uid
+
+
+def shared(run: modelkeep.Run, made: modelkeep.Artifact, distributed_id: str = "one") -> modelkeep.Artifact:
+    run.upsert_artifact(made, distributed_id=distributed_id)
+    return made

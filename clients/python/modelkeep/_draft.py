@@ -8,17 +8,28 @@ from typing import TYPE_CHECKING, Final, Self
 from modelkeep import _progress
 from modelkeep._artifact import Artifact
 from modelkeep._log import COMMIT_SECONDS, COMMIT_TIMES, Words, add_entries, commit_request, committed, draft_request
+from modelkeep._resolve import get_version
 from modelkeep._upload import Upload
 from modelkeep._version import Version
 from modelkeep._wire import last, moment, pages
 from modelkeep.api.metadata.v1 import draft_pb2
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
-from modelkeep.errors import ChunksMissing, DraftNotFound, InvalidArgument, ModelkeepError, PathConflict
-from modelkeep.names import CollectionName, DraftName, ProjectName, TeamName
+from modelkeep.errors import (
+    AliasNotFound,
+    ChunksMissing,
+    DraftCommitted,
+    DraftNotFound,
+    InvalidArgument,
+    ModelkeepError,
+    PathConflict,
+)
+from modelkeep.metadata import encode
+from modelkeep.names import CollectionName, DraftName, ProjectName, TeamName, VersionName
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from datetime import datetime
     from types import TracebackType
     from typing import Any
 
@@ -139,6 +150,23 @@ class Draft:
         self.state, self.version = "COMMITTED", version.version
         return version
 
+    def commit_shared(self, words: Words) -> Version:
+        """As `commit_words`; a version that another run made of it counts too, if it has all that is said now (SEM-14, 42).
+
+        What was to be better than all is not compared: the answer may be the best version, which got none of the words.
+        """
+        try:
+            return self.commit_words(words)
+        except DraftCommitted as done:
+            version = get_version(self._connection, done.metadata["version"])
+            lacks = "" if words.only_if_better else _lacks(self._connection, version, words, self.create_time)
+            if lacks:
+                message = (
+                    f"{version.name} was finished already, without the {lacks} that is given now; edit the version instead"
+                )
+                raise DraftCommitted(message, **done.metadata) from None
+            return version
+
     def abort(self) -> None:
         """Give the draft up. Raises DraftNotOpen when it is committed."""
         self._pending.clear()
@@ -232,6 +260,32 @@ def find_shared(connection: Connection, collection: CollectionName, distributed_
         f"nothing was added to {collection.collection!r} under the distributed id {distributed_id!r}; upsert_artifact adds"
     )
     raise DraftNotFound(message, collection=str(collection), distributed_id=distributed_id)
+
+
+def _lacks(connection: Connection, version: Version, words: Words, began: datetime) -> str:
+    """What is said of the version of a draft and does not hold; empty when all does."""
+    for alias in words.aliases:
+        if alias not in version.aliases and not _was_alias(connection, version, alias):
+            return f"alias {alias!r}"
+    if version.create_time < began:
+        return ""  # its content was there already, so that it took none of the words (SEM-11)
+    said = {
+        "tags": not set(words.tags) <= set(version.tags),
+        "description": words.description not in {"", version.description},
+        "notes": words.notes not in {"", version.notes},
+        "metadata": words.metadata_json not in {"{}", encode(version.metadata)},
+    }
+    return next((word for word, differs in said.items() if differs), "")
+
+
+def _was_alias(connection: Connection, version: Version, alias: str) -> bool:
+    """Whether an alias ever pointed to a version: since then it may have moved on."""
+    request = pb.ListAliasHistoryRequest(parent=str(VersionName.parse(version.resource_name).parent), alias=alias)
+    try:
+        changes = pages(connection.metadata.ListAliasHistory, request, lambda page: page.changes)
+        return any(change.to_version == version.resource_name for change in changes)
+    except AliasNotFound:
+        return False
 
 
 def find_draft(connection: Connection, project: ProjectName, name: str) -> Draft:

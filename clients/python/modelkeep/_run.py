@@ -15,11 +15,11 @@ from modelkeep._chunks import stamps_of
 from modelkeep._draft import find_shared, open_draft
 from modelkeep._ledger import parse_state
 from modelkeep._log import Words, log_artifact
-from modelkeep._resolve import get_version, resolve
+from modelkeep._resolve import resolve
 from modelkeep._run_record import RunRecord
 from modelkeep._version import Version
 from modelkeep.address import Address
-from modelkeep.errors import DraftCommitted, InvalidArgument, PathConflict
+from modelkeep.errors import InvalidArgument, PathConflict
 from modelkeep.names import CollectionName, ProjectName
 
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ class Run(RunRecord):
 
         Give the artifact for its description and metadata, and for its files if they were not added yet, or only its name. Who
         finishes later gets the version that is there. Raises DraftNotFound (nothing was added under that id), DraftNotOpen
-        (aborted or expired), and as `log_artifact`.
+        (aborted or expired), DraftCommitted (it was finished, without what is said here), and as `log_artifact`.
         """
         self._require_open()
         about = artifact if isinstance(artifact, Artifact) else None
@@ -234,10 +234,7 @@ class Run(RunRecord):
         words = Words.of(said, aliases, tags, self._run, self.name, only_if_better=only_if_better)
         if about is not None and (not about.is_sealed or about in self._unsent):
             self._add(draft, about)
-        try:
-            return draft.commit_words(words)
-        except DraftCommitted as done:
-            return get_version(self._connection, done.metadata["version"])
+        return draft.commit_shared(words)
 
     def _add(self, draft: Draft, artifact: Artifact) -> None:
         self._unsent.add(artifact)
