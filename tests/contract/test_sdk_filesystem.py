@@ -10,6 +10,10 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
+import time
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -96,11 +100,14 @@ def test_what_a_file_system_is_asked(tmp_path: Path, project: str, fs: Modelkeep
     never = [f"{root}/../digits:v0/a.bin", f"{root}/sub//b.bin", f"{root}/\ud800"]
     for missing in (f"{root}/none", f"{project}/digits:v7/a.bin", f"{project}/none:latest/a.bin", *never):
         assert (fs.isdir(missing), fs.isfile(missing)) == (False, False)
-        for asked in (fs.cat_file, fs.info, fs.ls):
+        for asked in (fs.cat_file, fs.info, fs.ls, fs.modified, fs.created):
             with pytest.raises(FileNotFoundError):
                 asked(missing)
-    with pytest.raises(IsADirectoryError):
-        fs.open(root)
+    assert fs.modified(f"{root}/sub") == fs.modified(root) == version.create_time
+    for folder in (root, f"{root}/sub", f"{root}/sub/deep/"):
+        for read in (fs.open, fs.cat_file):
+            with pytest.raises(IsADirectoryError):
+                read(folder)
     with pytest.raises(modelkeep.InvalidAddress, match="names no version"):
         fs.ls("nothing/in/here")
 
@@ -279,3 +286,63 @@ def test_tensors_come_into_torch_where_it_is_installed(tmp_path: Path) -> None:
         return
     loaded = version.load_safetensors("m.safetensors", framework="torch")
     assert [tensor.float().tolist() for tensor in loaded.values()] == [[1.0, -2.0], [3.5]]
+
+
+def test_an_alias_that_is_always_in_use_is_asked_for_again(tmp_path: Path, project: str) -> None:
+    """However often it is used; a file that is open stays what it is."""
+    fs = ModelkeepFileSystem(pin_seconds=0.5, most_pin_seconds=1.5, skip_instance_cache=True)
+    where = f"{project}/digits:latest/a"
+    log(tmp_path / "1", {"a": b"one"})
+    with fs.open(where) as file:
+        log(tmp_path / "2", {"a": b"two"})
+        begun, seen = time.monotonic(), b"one"
+        while seen == b"one":
+            seen = fs.cat_file(where)
+            assert time.monotonic() - begun < 30
+        assert seen == b"two"
+        assert file.read() == b"one"
+
+
+def test_an_address_that_is_slow_to_find_blocks_no_other(
+    tmp_path: Path, project: str, fs: ModelkeepFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log(tmp_path / "1", {"a": b"one"})
+    asked, goes_on, ask = threading.Event(), threading.Event(), fs._ask
+
+    def slow(address: str) -> modelkeep.Version:
+        if address.endswith("latest"):
+            asked.set()
+            assert goes_on.wait(30)
+        return ask(address)
+
+    monkeypatch.setattr(fs, "_ask", slow)
+    with ThreadPoolExecutor() as threads:
+        waiting = threads.submit(fs.cat_file, f"{project}/digits:latest/a")
+        assert asked.wait(30)
+        other = threads.submit(fs.cat_file, f"{project}/digits:v0/a")
+        try:
+            assert other.result(30) == b"one"
+        finally:
+            goes_on.set()
+        assert waiting.result(30) == b"one"
+
+
+def test_a_file_that_is_too_short_for_a_reader_is_as_on_a_disk(tmp_path: Path) -> None:
+    version = log(tmp_path / "1", {"small": b"0123456789"})
+    assert not zipfile.is_zipfile(version.open("small"))
+    with version.open("small") as file:
+        for offset, whence in ((-11, os.SEEK_END), (-1, os.SEEK_SET), (-1, os.SEEK_CUR)):
+            with pytest.raises(OSError, match="small") as caught:
+                file.seek(offset, whence)
+            assert caught.value.errno == errno.EINVAL
+        assert file.read() == b"0123456789"
+
+
+def test_blocks_are_read_up_to_where_a_line_ends(tmp_path: Path, project: str, fs: ModelkeepFileSystem) -> None:
+    data = b"first,1\nsecond,2\nthird,3\n"
+    version = log(tmp_path / "1", {"t.csv": data})
+    where = f"{project}/digits:v0/t.csv"
+    assert fs.read_block(where, 0, 10, b"\n") == b"first,1\nsecond,2\n"
+    assert fs.read_block(where, 10, 10, b"\n") == b"third,3\n"
+    with version.open("t.csv") as file:
+        assert file.size == len(data)  # type: ignore[attr-defined]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 from typing import TYPE_CHECKING, Any, Final
-
-from modelkeep.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from modelkeep._content import Content
@@ -21,6 +20,7 @@ class VersionFile(io.RawIOBase):
         self._content = content
         self._position = 0
         self.name = content.layout.entry.path
+        self.size = content.layout.size_bytes
 
     def readable(self) -> bool:
         """Yes."""
@@ -38,12 +38,12 @@ class VersionFile(io.RawIOBase):
         return count
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a position, and answer it. Beyond the end nothing is read."""
+        """Go to a position, and answer it. Beyond the end nothing is read. Raises OSError before the beginning."""
         self._require_open()
-        begins = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._content.layout.size_bytes}
+        begins = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size}
         if whence not in begins or begins[whence] + offset < 0:
-            message = f"a file cannot be sought to {offset} from {whence}; expected a place that is not before its beginning"
-            raise InvalidArgument(message, field="offset", value=str(offset))
+            # No ModelkeepError: whoever reads files, such as zipfile, looks for this one.
+            raise OSError(errno.EINVAL, f"{os.strerror(errno.EINVAL)}: {offset} from {whence}", self.name)
         self._position = begins[whence] + offset
         return self._position
 
@@ -62,6 +62,17 @@ class VersionFile(io.RawIOBase):
             raise ValueError("I/O operation on closed file")
 
 
-def open_content(content: Content) -> io.BufferedReader:
+class VersionReader(io.BufferedReader):
+    """The file that readers get. It knows its size, as those of fsspec do."""
+
+    raw: VersionFile
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has."""
+        return self.raw.size
+
+
+def open_content(content: Content) -> VersionReader:
     """The content as a file to be read."""
-    return io.BufferedReader(VersionFile(content), BUFFER_BYTES)
+    return VersionReader(VersionFile(content), BUFFER_BYTES)
