@@ -1,7 +1,8 @@
 """Versions as a file system for fsspec: `modelkeep://[team/]project/name:alias/path`. It can only be read.
 
-An alias is resolved when it is first used, and what it stood for is kept for as long as somebody goes on using it: all files of
-a table come from one version, whatever is logged meanwhile. A little while after the last use the server is asked again.
+An alias is resolved when it is first used, and what it stood for is kept while somebody goes on using it: all files of a table
+come from one version, whatever is logged meanwhile. A little while after the last use the server is asked again, and after
+some minutes of use too: who never stops reading is to see the alias move.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import errno
 import threading
 import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from fsspec.spec import AbstractFileSystem  # type: ignore[import-untyped]
@@ -27,7 +29,19 @@ if TYPE_CHECKING:
 
 PIN_SECONDS: Final = 10.0
 """How long after its last use an alias is not asked for again."""
+MOST_PIN_SECONDS: Final = 300.0
+"""How long after it was asked for an alias is asked for again, however often it is used."""
 _READ_ONLY: Final = "versions never change: log a new one with modelkeep.Artifact, and read it here"
+
+
+@dataclass(slots=True)
+class _Pin:
+    """What an address stands for, once its lock was held."""
+
+    version: Version | None = None
+    asked: float = 0.0
+    used: float = 0.0
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class ModelkeepFileSystem(AbstractFileSystem):  # type: ignore[misc]
@@ -44,13 +58,19 @@ class ModelkeepFileSystem(AbstractFileSystem):  # type: ignore[misc]
         project: str | None = None,
         *,
         pin_seconds: float = PIN_SECONDS,
+        most_pin_seconds: float = MOST_PIN_SECONDS,
         **options: Any,
     ) -> None:
-        """`pin_seconds` is how long after its last use an alias is not asked for again."""
+        """`pin_seconds` is how long after its last use an alias is not asked for again.
+
+        `most_pin_seconds` is how long it is not, however often it is used; not less than `pin_seconds`. A file that is open
+        stays what it is.
+        """
         super().__init__(url=url, api_key=api_key, team=team, project=project, **options)
         self._settings: dict[str, Any] = {"url": url, "api_key": api_key, "team": team, "project": project}
         self._pin_seconds = pin_seconds
-        self._pins: dict[str, tuple[Version, float]] = {}
+        self._most_pin_seconds = max(most_pin_seconds, pin_seconds)
+        self._pins: dict[str, _Pin] = {}
         self._pinning = threading.Lock()
 
     def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
@@ -75,8 +95,9 @@ class ModelkeepFileSystem(AbstractFileSystem):  # type: ignore[misc]
         return self._entry_info(version, address, first) if first.path == inside else _folder(version, address, inside)
 
     def created(self, path: str) -> datetime:
-        """When the version was committed."""
-        return self._version(_cut(self._strip_protocol(path))[0]).create_time
+        """When the version was committed. Raises FileNotFoundError."""
+        moment: datetime = self.info(path)["created"]
+        return moment
 
     modified = created
 
@@ -100,9 +121,13 @@ class ModelkeepFileSystem(AbstractFileSystem):  # type: ignore[misc]
         address, inside = _cut(path)
         if not inside:
             raise IsADirectoryError(path)
+        version = self._version(address)
         try:
-            return self._version(address).open(inside)
+            return version.open(inside)
         except NotFound as error:
+            first = next(self._entries(version, inside), None)
+            if first is not None and first.path != inside:
+                raise IsADirectoryError(path) from None
             raise FileNotFoundError(str(error)) from error
 
     def cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
@@ -115,16 +140,21 @@ class ModelkeepFileSystem(AbstractFileSystem):  # type: ignore[misc]
 
     def _version(self, address: str) -> Version:
         with self._pinning:
+            pin = self._pins.setdefault(address, _Pin())
+        with pin.lock:  # each its own: while the server is asked about one, the others are read
             now = time.monotonic()
-            version, used = self._pins.get(address, (None, 0.0))
-            if version is None or now - used > self._pin_seconds:
-                try:
-                    # fsspec keeps one instance, whatever becomes of the settings; connections are shared.
-                    version = _api(self._settings).artifact(address)
-                except NotFound as error:
-                    raise FileNotFoundError(str(error)) from error
-            self._pins[address] = version, now
-            return version
+            is_old = now - pin.used > self._pin_seconds or now - pin.asked > self._most_pin_seconds
+            if pin.version is None or is_old:
+                pin.version, pin.asked = self._ask(address), now
+            pin.used = now
+            return pin.version
+
+    def _ask(self, address: str) -> Version:
+        try:
+            # fsspec keeps one instance, whatever becomes of the settings; connections are shared.
+            return _api(self._settings).artifact(address)
+        except NotFound as error:
+            raise FileNotFoundError(str(error)) from error
 
     def _listed(self, version: Version, address: str, inside: str) -> Iterator[dict[str, Any]]:
         request = pb.ListEntriesRequest(parent=version.resource_name, prefix=inside, page_size=1000, by_folder=True)
@@ -153,15 +183,18 @@ class ModelkeepFileSystem(AbstractFileSystem):  # type: ignore[misc]
             "type": "file",
             "digest": f"sha256:{entry.digest.sha256.hex()}",
             "executable": entry.executable,
-            "version": version.name,
-            "created": version.create_time,
-            "mtime": version.create_time,
+            **_words(version),
         }
 
 
 def _folder(version: Version, address: str, inside: str) -> dict[str, Any]:
     name = f"{address}/{inside}" if inside else address
-    return {"name": name, "size": 0, "type": "directory", "digest": version.digest, "version": version.name}
+    return {"name": name, "size": 0, "type": "directory", "digest": version.digest, **_words(version)}
+
+
+def _words(version: Version) -> dict[str, Any]:
+    """What all that is in a version has of it."""
+    return {"version": version.name, "created": version.create_time, "mtime": version.create_time}
 
 
 def _cut(path: str) -> tuple[str, str]:
