@@ -82,8 +82,7 @@ class Clearance:
 
     def __init__(self, entries: Iterable[entry_pb2.Entry], target: Target) -> None:
         """Raises TargetUnusable for a folder that nobody can mean to empty."""
-        home, folder = Path.home().resolve(), Path(target.path).resolve()
-        if folder == Path("/") or folder == home or folder in home.parents:
+        if is_everybodys(target.path):
             raise TargetUnusable(f"{target.path!r} would be emptied by a checkout; choose another folder", path=target.path)
         self._target = target
         self._wanted = {m.path for m in entries if m.HasField("digest") and not m.HasField("reference")}
@@ -103,6 +102,16 @@ class Clearance:
         for path in self._extra:
             self._target.remove(path)
         self._target.remove_empty_folders(self._folders)
+
+
+def is_everybodys(path: str | os.PathLike[str]) -> bool:
+    """Whether a folder is the root of all, the user's home, or one that this lies in: nobody can mean one tool to have it."""
+    folder = Path(path).resolve()
+    try:
+        home = Path.home().resolve()
+    except RuntimeError:  # a user that the machine does not know
+        home = Path("/")
+    return folder == home or folder in home.parents or folder == Path("/")
 
 
 def folders_above(path: str) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from modelkeep._follow_root import now
 from modelkeep._follow_watch import alias_of
-from modelkeep.errors import AliasRolledBack, ModelkeepError, NotConfigured, TargetUnusable
+from modelkeep.errors import AliasRolledBack, InvalidArgument, ModelkeepError, NotConfigured, TargetUnusable
 from modelkeep.names import LATEST, AliasName
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Memory:
         self._lock = threading.RLock()
         self.loaded: Loaded | None = root.loaded()
         state = root.state()
-        self.alias = str(state.get("alias") or (self.loaded.alias if self.loaded else ""))
+        self.alias = _alias(state.get("alias")) or (self.loaded.alias if self.loaded else "")
         self.announced = str(state.get("announced") or "")
         """The folder of the version whose switch was told, to its end."""
         self.errors: dict[str, dict[str, str]] = {}
@@ -186,6 +186,14 @@ class Memory:
         }
 
 
+def _alias(text: object) -> str:
+    """The resource name of an alias, as it was remembered; empty for what is none."""
+    try:
+        return str(AliasName.parse(str(text)))
+    except InvalidArgument:
+        return ""
+
+
 def _seen(state: dict[str, Any], loaded: Loaded | None, alias: str) -> dict[str, Any]:
     """The newest state of the alias that is remembered: by the state file, or by the version itself."""
     seen = state.get("seen")
@@ -210,7 +218,7 @@ def _rolled_back(state: AliasState, seen: dict[str, Any]) -> AliasRolledBack:
 def _moment(text: object) -> float | None:
     try:
         return datetime.fromisoformat(str(text)).timestamp() if text else None
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

@@ -24,7 +24,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from modelkeep.errors import DiskFull, TargetUnusable
+from modelkeep._folder import is_everybodys
+from modelkeep.errors import DiskFull, InvalidArgument, TargetUnusable
+from modelkeep.names import AliasName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,6 +70,9 @@ class FollowRoot:
     def __init__(self, root: str | os.PathLike[str]) -> None:
         """Take the folder, and make it if it is missing. Raises TargetUnusable, which says who else has it."""
         self.path = Path(os.path.abspath(root))
+        if is_everybodys(self.path):
+            message = f"{self.path} is not for versions alone, which would come and go in it; choose another folder"
+            raise TargetUnusable(message, path=str(self.path))
         try:
             (self.path / VERSIONS).mkdir(parents=True, exist_ok=True)
             self._lock = (self.path / LOCK).open("a+", encoding="utf-8")
@@ -81,7 +86,7 @@ class FollowRoot:
             message = f"{self.path} is followed into by {holder} already; stop that one, or choose another folder"
             raise TargetUnusable(message, path=str(self.path), holder=holder) from None
         current = self.path / CURRENT
-        if current.exists() and not current.is_symlink():
+        if not _is_ours(current):
             self._lock.close()
             message = f"{current} is there and is no link of ours; move it away, or choose another folder"
             raise TargetUnusable(message, path=str(current))
@@ -115,8 +120,9 @@ class FollowRoot:
     def described(self, folder: str) -> Loaded | None:
         """What a folder is said to be."""
         try:
-            return Loaded(**json.loads(self._description(folder).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+            found = json.loads(self._description(folder).read_text(encoding="utf-8"))
+            return _loaded(found, folder)
+        except (OSError, ValueError, TypeError, RecursionError, InvalidArgument):
             return None
 
     def folder(self, name: str) -> Path:
@@ -185,7 +191,7 @@ class FollowRoot:
         """What was remembered; empty when nothing was, or nothing that can be read."""
         try:
             found = json.loads((self.path / STATE).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}
 
@@ -252,6 +258,27 @@ class FollowRoot:
 def now() -> str:
     """The present moment in RFC 3339."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _loaded(found: dict[str, Any], folder: str) -> Loaded:
+    """What a description says. Raises ValueError or TypeError for what we did not write: disks rot, and people edit."""
+    loaded = Loaded(**found)
+    if not all(isinstance(value, int if name == "seq" else str) for name, value in found.items()) or loaded.folder != folder:
+        raise ValueError(folder)
+    AliasName.parse(loaded.alias)
+    datetime.fromisoformat(loaded.since)
+    return loaded
+
+
+def _is_ours(current: Path) -> bool:
+    """Whether nothing stands where `current` comes to be, or a link that we made."""
+    try:
+        folder, _, name = os.readlink(current).rpartition("/")
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False  # it is no link
+    return folder == VERSIONS and name not in {"", ".", ".."}
 
 
 def _sync(folder: Path) -> None:

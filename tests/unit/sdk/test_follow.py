@@ -114,6 +114,36 @@ def test_the_state_file_may_be_lost_and_the_number_is_still_known(wire: WatchedW
         assert current.version == "v1"
 
 
+@pytest.mark.parametrize(
+    "state",
+    [{"alias": "garbage"}, {"alias": 7}, {"seen": {"seq": "z"}}, {"last_contact": "0001-01-01T00:00:00"}, {"announced": []}],
+)
+def test_what_is_damaged_in_the_state_file_counts_as_lost(
+    wire: WatchedWire, follow: Follow, tmp_path: Path, state: dict[str, Any]
+) -> None:
+    wire.move(5, wire.version(1, TWO))
+    with follow():
+        pass
+    (tmp_path / "root/follow.json").write_text(json.dumps(state))
+    with follow() as current:
+        assert (current.version, current.status()["seen"]["seq"]) == ("v1", 5)
+        assert current.status()["alias"].endswith("/aliases/production")
+
+
+def test_a_version_whose_description_is_damaged_is_described_again(wire: WatchedWire, follow: Follow, tmp_path: Path) -> None:
+    two = wire.version(1, TWO)
+    wire.move(5, two)
+    with follow():
+        pass
+    [described] = (tmp_path / "root/versions").glob("*.json")
+    written = json.loads(described.read_text())
+    described.write_text(json.dumps(written | {"seq": "z"}))
+    wire.move(5, two)
+    with follow() as current:
+        assert (current.version, read(current.link)) == ("v1", TWO)
+    assert json.loads(described.read_text()) | {"since": ""} == written | {"since": ""}
+
+
 def test_the_number_of_latest_may_stay_or_rise(wire: WatchedWire, follow: Follow) -> None:
     one, two = wire.version(0, ONE), wire.version(1, TWO)
     wire.move(7, one, "latest")

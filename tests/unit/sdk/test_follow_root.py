@@ -16,6 +16,8 @@ from modelkeep._follow_probe import ReadyFile, ReadyPages
 from modelkeep._follow_root import FollowRoot, Loaded
 from modelkeep.errors import DiskFull, InvalidArgument, TargetUnusable
 
+ALIAS = "teams/t/projects/p/collections/m/aliases/a"
+
 
 @pytest.fixture
 def root(tmp_path: Path) -> Iterator[FollowRoot]:
@@ -26,7 +28,7 @@ def root(tmp_path: Path) -> Iterator[FollowRoot]:
 
 def load(root: FollowRoot, number: int) -> Loaded:
     """Bring a version in, and switch to it."""
-    loaded = Loaded(f"v{number}-abcd", f"m:v{number}", f"…/v{number}", "uid", "sha256:ab", "…/a", number, f"2026-01-0{number}")
+    loaded = Loaded(f"v{number}-abcd", f"m:v{number}", f"…/v{number}", "uid", "sha256:ab", ALIAS, number, f"2026-01-0{number}")
     incoming = root.incoming(loaded.folder)
     incoming.mkdir(exist_ok=True)
     (incoming / "f").write_text(str(number))
@@ -142,6 +144,41 @@ def test_a_folder_that_is_in_use_or_of_somebody_else_is_refused(root: FollowRoot
     (tmp_path / "file").write_text("")
     with pytest.raises(TargetUnusable):
         FollowRoot(tmp_path / "file")
+
+
+@pytest.mark.parametrize("target", ["/etc", "elsewhere", "versions", "versions/..", "x/versions/v1", "/versions/v1"])
+def test_a_link_that_somebody_else_made_is_left_alone(tmp_path: Path, target: str) -> None:
+    (tmp_path / "current").symlink_to(target)
+    with pytest.raises(TargetUnusable, match="no link of ours"):
+        FollowRoot(tmp_path)
+    assert str((tmp_path / "current").readlink()) == target
+
+
+def test_a_folder_that_is_everybodys_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "link").symlink_to("home")
+    (tmp_path / "home").mkdir()
+    for folder in (tmp_path, tmp_path / "home", tmp_path / "link", Path("/")):
+        with pytest.raises(TargetUnusable, match="choose another folder"):
+            FollowRoot(folder)
+    assert list((tmp_path / "home").iterdir()) == []
+    FollowRoot(tmp_path / "home" / "models").close()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("seq", "z"), ("seq", None), ("folder", "v9-abcd"), ("name", 1), ("alias", "garbage"), ("since", "now"), ("more", 1)],
+)
+def test_a_description_that_nobody_wrote_is_none(root: FollowRoot, field: str, value: object) -> None:
+    loaded = load(root, 1)
+    description = root.path / "versions/v1-abcd.json"
+    written = description.read_text()
+    description.write_text(json.dumps(json.loads(written) | {field: value}))
+    assert root.loaded() is None
+    description.write_text("[" * 100_000)
+    assert root.loaded() is None
+    description.write_text(written)
+    assert root.loaded() == loaded
 
 
 def page(pages: ReadyPages, name: str, method: str = "GET") -> tuple[int, Any]:
