@@ -14,6 +14,7 @@ import pytest
 from tests.contract.sdk import artifact, read, some
 from tests.e2e.following import Following
 from tests.faults.supervisor import Supervised
+from tests.unit.sdk.watched import forget_contact
 
 CYCLES = 4
 
@@ -82,7 +83,8 @@ def test_a_node_serves_while_the_server_is_away(server: Supervised, tmp_path: Pa
         server.kill()
         node.until(lambda status: "watch" in status["errors"], "the loss of the server to be told")
         assert (node.page("ready")[0], node.content()) == (200, first)
-    with Following(server.client_env, tmp_path, "--warn-age", "0") as node:
+    forget_contact(tmp_path / "node")
+    with Following(server.client_env, tmp_path) as node:
         node.until(lambda status: status["stale"], "the age to be told")
         assert (node.page("ready")[0], node.content()) == (200, first)
         assert "was not heard of" in node.said

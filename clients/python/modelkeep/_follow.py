@@ -50,6 +50,8 @@ FATAL: Final = (InvalidArgument, NotFound, NotConfigured, PermissionDenied, Unau
 """What no patience helps against, while there is nothing to serve meanwhile."""
 STOP_SECONDS: Final = 10.0
 """How long the end waits for a fetch under way; what it leaves behind, the next process goes on from."""
+LEAST_WARN_AGE_SECONDS: Final = 30.0
+"""A server with nothing new to say is heard of every 20 s, so less would warn of one that is well."""
 _random: Final = SystemRandom()
 
 
@@ -70,10 +72,11 @@ class Wish:
         if self.keep < 1:
             message = f"keep is {self.keep}; at least the current version is kept"
             raise InvalidArgument(message, field="keep", value=self.keep)
-        for name in ("spread_seconds", "warn_age_seconds"):
+        for name, least in (("spread_seconds", 0), ("warn_age_seconds", LEAST_WARN_AGE_SECONDS)):
             seconds = getattr(self, name)
-            if not 0 <= seconds < 10**9:
-                raise InvalidArgument(f"{name} is {seconds}; expected a number of seconds", field=name, value=seconds)
+            if not least <= seconds < 10**9:
+                message = f"{name} is {seconds}; expected a number of seconds, at least {least:g}"
+                raise InvalidArgument(message, field=name, value=seconds)
 
 
 def follow(
@@ -97,8 +100,8 @@ def follow(
     `keep` versions stay in the folder. `on_change` is called after each switch, in a thread of its own; what it raises is
     logged. `require_signature` are the public keys of which one must have signed whatever is loaded. After a move of the alias
     this node waits a random time of at most `spread_seconds`, so that not all nodes fetch at once. When the server was not
-    heard of for `warn_age_seconds`, the status says so. A server that shows an older state of the alias than this node saw
-    before is not believed, unless `accept_rollback`.
+    heard of for `warn_age_seconds`, at least 30, the status says so. A server that shows an older state of the alias than this
+    node saw before is not believed, unless `accept_rollback`.
 
     Raises InvalidAddress, InvalidArgument; TargetUnusable (somebody follows into the folder already, or it cannot be used).
     """

@@ -26,14 +26,20 @@ class ReadyFile:
         self.path = Path(path)
 
     def show(self, status: dict[str, Any]) -> None:
-        """Write it when something is loaded, else remove it. Raises TargetUnusable."""
+        """Write it when something is loaded, else remove it. Raises TargetUnusable.
+
+        It is tried in both cases: a probe that can never pass is told at once, and not when the model is there.
+        """
+        temporary = self.path.with_name(f".{self.path.name}-{secrets.token_hex(4)}")
         try:
-            if not status["ready"]:
-                self.path.unlink(missing_ok=True)
-                return
-            temporary = self.path.with_name(f".{self.path.name}-{secrets.token_hex(4)}")
-            temporary.write_text(json.dumps(status["loaded"]) + "\n", encoding="utf-8")
-            temporary.replace(self.path)
+            try:
+                temporary.write_text(json.dumps(status["loaded"]) + "\n", encoding="utf-8")
+                if status["ready"]:
+                    temporary.replace(self.path)
+                else:
+                    self.path.unlink(missing_ok=True)
+            finally:
+                temporary.unlink(missing_ok=True)
         except OSError as error:
             raise TargetUnusable(f"{self.path} cannot be written: {error.strerror}", path=str(self.path)) from None
 

@@ -29,7 +29,7 @@ from modelkeep.errors import (
 
 from tests.contract.sdk import read
 from tests.servers import wait_until
-from tests.unit.sdk.watched import WatchedWire
+from tests.unit.sdk.watched import WatchedWire, forget_contact
 
 SECONDS = 60
 ONE, TWO, THREE = ({"f": word.encode(), "g/h": b"same"} for word in ("one", "two", "three"))
@@ -114,36 +114,6 @@ def test_the_state_file_may_be_lost_and_the_number_is_still_known(wire: WatchedW
         assert current.version == "v1"
 
 
-@pytest.mark.parametrize(
-    "state",
-    [{"alias": "garbage"}, {"alias": 7}, {"seen": {"seq": "z"}}, {"last_contact": "0001-01-01T00:00:00"}, {"announced": []}],
-)
-def test_what_is_damaged_in_the_state_file_counts_as_lost(
-    wire: WatchedWire, follow: Follow, tmp_path: Path, state: dict[str, Any]
-) -> None:
-    wire.move(5, wire.version(1, TWO))
-    with follow():
-        pass
-    (tmp_path / "root/follow.json").write_text(json.dumps(state))
-    with follow() as current:
-        assert (current.version, current.status()["seen"]["seq"]) == ("v1", 5)
-        assert current.status()["alias"].endswith("/aliases/production")
-
-
-def test_a_version_whose_description_is_damaged_is_described_again(wire: WatchedWire, follow: Follow, tmp_path: Path) -> None:
-    two = wire.version(1, TWO)
-    wire.move(5, two)
-    with follow():
-        pass
-    [described] = (tmp_path / "root/versions").glob("*.json")
-    written = json.loads(described.read_text())
-    described.write_text(json.dumps(written | {"seq": "z"}))
-    wire.move(5, two)
-    with follow() as current:
-        assert (current.version, read(current.link)) == ("v1", TWO)
-    assert json.loads(described.read_text()) | {"since": ""} == written | {"since": ""}
-
-
 def test_the_number_of_latest_may_stay_or_rise(wire: WatchedWire, follow: Follow) -> None:
     one, two = wire.version(0, ONE), wire.version(1, TWO)
     wire.move(7, one, "latest")
@@ -155,12 +125,13 @@ def test_the_number_of_latest_may_stay_or_rise(wire: WatchedWire, follow: Follow
         assert current.version == "v1"
 
 
-def test_a_node_that_starts_while_the_server_is_away_serves_at_once(wire: WatchedWire, follow: Follow) -> None:
+def test_a_node_that_starts_while_the_server_is_away_serves_at_once(wire: WatchedWire, follow: Follow, tmp_path: Path) -> None:
     wire.move(1, wire.version(0, ONE))
     with follow():
         pass
     wire.stop()
-    with follow(warn_age_seconds=0) as current:
+    forget_contact(tmp_path / "root")
+    with follow() as current:
         assert read(current.path) == read(current.link) == ONE
         status = until(current, lambda status: "watch" in status["errors"])
         assert (status["ready"], status["stale"], status["errors"]["watch"]["reason"]) == (True, True, "SERVICE_UNAVAILABLE")
@@ -374,6 +345,7 @@ def test_two_may_not_follow_into_one_folder(wire: WatchedWire, follow: Follow) -
         ("m:production", {"keep": 0}, InvalidArgument),
         ("m:production", {"spread_seconds": -1}, InvalidArgument),
         ("m:production", {"spread_seconds": float("nan")}, InvalidArgument),
+        ("m:production", {"warn_age_seconds": 20}, InvalidArgument),
         ("m:production", {"keys": []}, InvalidArgument),
     ],
 )

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from modelkeep._follow_memory import Memory
 from modelkeep._follow_probe import ReadyFile, ReadyPages
 from modelkeep._follow_root import FollowRoot, Loaded
+from modelkeep.config import Config
 from modelkeep.errors import DiskFull, InvalidArgument, TargetUnusable
 
 ALIAS = "teams/t/projects/p/collections/m/aliases/a"
@@ -181,6 +183,18 @@ def test_a_description_that_nobody_wrote_is_none(root: FollowRoot, field: str, v
     assert root.loaded() == loaded
 
 
+@pytest.mark.parametrize(
+    "state",
+    [{"alias": "garbage"}, {"alias": 7}, {"seen": {"seq": "z"}}, {"last_contact": "0001-01-01T00:00:00"}, {"announced": []}],
+)
+def test_what_is_damaged_of_what_was_remembered_counts_as_lost(root: FollowRoot, state: dict[str, Any]) -> None:
+    loaded = load(root, 1)
+    root.remember(state)
+    memory = Memory(root, "t/p/m:a", lambda: Config("grpc://127.0.0.1:1", ""))
+    assert (memory.loaded, memory.alias, memory.announced) == (loaded, ALIAS, "")
+    assert memory.status()["seen"]["seq"] == 1
+
+
 def page(pages: ReadyPages, name: str, method: str = "GET") -> tuple[int, Any]:
     request = urllib.request.Request(f"http://{pages.address}{name}", method=method)
     try:
@@ -224,5 +238,9 @@ def test_the_file_is_there_while_something_is_loaded(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [file.path]
     file.close()
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(TargetUnusable):
-        ReadyFile(tmp_path / "nosuch" / "ready").show({"ready": True, "loaded": {}})
+    with pytest.raises(TargetUnusable, match="nosuch"):
+        ReadyFile(tmp_path / "nosuch" / "ready").show({"ready": False, "loaded": None})
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(TargetUnusable, match="folder"):
+        ReadyFile(tmp_path / "folder").show({"ready": True, "loaded": {}})
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import queue
 from collections.abc import Iterator
 from concurrent import futures
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -25,6 +27,12 @@ from tests.unit.sdk.wire import Blob, Calls, Metadata, fail
 
 COLLECTION = "teams/t/projects/default/collections/m"
 Files = dict[str, bytes]
+
+
+def forget_contact(root: Path) -> None:
+    """Let a node that has ended have heard of its server long ago."""
+    state = json.loads((root / "follow.json").read_text())
+    (root / "follow.json").write_text(json.dumps(state | {"last_contact": "2020-01-01T00:00:00Z"}))
 
 
 class WatchedMetadata(Metadata):

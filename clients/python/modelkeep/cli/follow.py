@@ -22,7 +22,7 @@ ReadyFile = Annotated[Path | None, typer.Option(help="A file that is there while
 ReadyPort = Annotated[
     str, typer.Option(metavar="[HOST:]PORT", help="Serve /ready and /status over HTTP; on the loopback without HOST.")
 ]
-WarnAge = Annotated[float, typer.Option(help="Warn when the server was not heard of for so many seconds.")]
+WarnAge = Annotated[float, typer.Option(help="Warn when the server was not heard of for so many seconds, at least 30.")]
 Rollback = Annotated[
     bool, typer.Option("--accept-rollback", help="Believe an older state of the alias than was seen before, once.")
 ]
