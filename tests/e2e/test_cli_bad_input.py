@@ -53,8 +53,13 @@ def prepared(suite: Suite, tmp_path_factory: pytest.TempPathFactory) -> Cli:
         (["key", "revoke", "nosuch"], 3, "API_KEY_NOT_FOUND"),
         (["restore", "m:v9"], 3, "VERSION_NOT_FOUND"),
         (["sync", "nosuch"], 2, "INVALID_ARGUMENT"),
+        (["ls", "m", "--filter", 'name = "\udcff"'], 2, "INVALID_ARGUMENT"),
+        (["ls", "m", "--order", "\udcff"], 2, "INVALID_ARGUMENT"),
+        (["history", "m", "\udcff"], 2, "INVALID_ARGUMENT"),
+        (["edit", "m", "--notes", "\udcff"], 2, "INVALID_ARGUMENT"),
+        (["draft", "create", "m:v0", "--distributed-id", "\udcff"], 2, "INVALID_ARGUMENT"),
     ],
-    ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else None,
+    ids=lambda value: ascii(" ".join(value))[1:40] if isinstance(value, list) else None,
 )
 def test_each_fault_has_its_reason_and_exit_code(prepared: Cli, arguments: list[str], code: int, reason: str):
     done = prepared(*arguments, "--json")

@@ -16,7 +16,7 @@ from modelkeep._log import COMMIT_SECONDS, Words, log_artifact, parse_aliases, p
 from modelkeep._resolve import resolve
 from modelkeep._rule import AliasRule
 from modelkeep._version import Version
-from modelkeep._wire import pages
+from modelkeep._wire import pages, require_text
 from modelkeep.address import Address
 from modelkeep.api.metadata.v1 import alias_pb2, version_pb2
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
@@ -102,6 +102,7 @@ class Api(RunsApi, LineageApi):
 
         Raises CollectionNotFound; InvalidFilter, whose message points at the character that it stumbled over.
         """
+        require_text(filter=filter, order=order)
         request = pb.ListVersionsRequest(
             parent=str(self._collection(collection)), filter=filter, order_by=order, show_deleted=show_deleted
         )
@@ -135,6 +136,7 @@ class Api(RunsApi, LineageApi):
 
         `-` stands for all projects of the team. Raises ProjectNotFound, InvalidFilter.
         """
+        require_text(type=type, filter=filter, order=order)
         request = pb.ListCollectionsRequest(parent=str(self._project(project)), type=type or "", filter=filter, order_by=order)
         return map(Collection.from_pb, pages(self._connection.metadata.ListCollections, request, lambda page: page.collections))
 
@@ -257,6 +259,7 @@ class Api(RunsApi, LineageApi):
 
     def history(self, collection: str, alias: str | None = None) -> Iterator[AliasChange]:
         """The changes of the aliases of a collection, newest first; only of one alias, if given."""
+        require_text(alias=alias)
         request = pb.ListAliasHistoryRequest(parent=str(self._collection(collection)), alias=alias or "")
         return map(AliasChange.from_pb, pages(self._connection.metadata.ListAliasHistory, request, lambda page: page.changes))
 
@@ -326,6 +329,7 @@ class Api(RunsApi, LineageApi):
     def _move(self, collection: CollectionName, alias: str, version: str, expect: str | None, reason: str) -> Alias:
         move = alias_pb2.AliasMove(alias=parse_alias(alias), version=version)
         expect_in(move, collection, expect)
+        require_text(reason=reason)
         request = pb.MoveAliasesRequest(parent=str(collection), moves=[move], reason=reason)
         return Alias.from_pb(self._connection.metadata.MoveAliases(request).aliases[0])
 

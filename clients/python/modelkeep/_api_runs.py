@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from modelkeep import _recorded_run
+from modelkeep._wire import require_text
 from modelkeep.names import ProjectName
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class RunsApi:
 
         Raises ProjectNotFound; InvalidFilter, whose message points at the character that it stumbled over.
         """
+        require_text(filter=filter, order=order)
         return _recorded_run.list_runs(self._connection, self._runs_of(project), filter, order)
 
     def best_run(
@@ -65,6 +67,7 @@ class RunsApi:
 
         Raises RunNotFound (no run has that number), ProjectNotFound, InvalidFilter, InvalidArgument.
         """
+        require_text(metric=metric, filter=filter)
         return _recorded_run.best_run(self._connection, self._runs_of(project), metric, goal, filter)
 
     def delete_run(

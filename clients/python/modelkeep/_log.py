@@ -17,6 +17,7 @@ from modelkeep._entries import requests
 from modelkeep._rule import Comparison, condition
 from modelkeep._upload import Upload
 from modelkeep._version import Version
+from modelkeep._wire import require_text
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
 from modelkeep.errors import (
     ChunksMissing,
@@ -75,6 +76,7 @@ class Words:
     ) -> Words:
         """Take them as they are now. Raises InvalidAlias, InvalidTag, InvalidMetadata, InvalidArgument."""
         condition(only_if_better)
+        require_text(description=artifact.description, notes=artifact.notes)
         return cls(
             parse_aliases(aliases),
             parse_tags(tags),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from modelkeep import _signature
-from modelkeep._wire import last, moment, pages
+from modelkeep._wire import last, moment, pages, require_text
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
 from modelkeep.api.metadata.v1 import signature_pb2
 from modelkeep.errors import SignatureMissing
@@ -48,6 +48,7 @@ class Signature:
 
 def add_signature(connection: Connection, version: str, digest: str, key: PrivateKey, comment: str) -> Signature:
     """Sign a version. Signing it again by the same key changes nothing."""
+    require_text(comment=comment)
     public_key, value = _signature.sign(key, digest)
     request = pb.AddSignatureRequest(parent=version)
     request.signature.algorithm = signature_pb2.SIGNATURE_ALGORITHM_ED25519

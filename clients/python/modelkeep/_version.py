@@ -15,7 +15,7 @@ from modelkeep._file import contents, file_of
 from modelkeep._folder import Clearance, require_equal
 from modelkeep._records import Resolved, remember
 from modelkeep._target import Target
-from modelkeep._wire import moment, moment_if_set, pages
+from modelkeep._wire import moment, moment_if_set, pages, require_text
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
 from modelkeep.api.metadata.v1 import version_pb2
 from modelkeep.errors import EntryNotFound
@@ -272,6 +272,7 @@ class Version:
         """
         request = pb.UpdateVersionRequest()
         request.version.name, request.version.etag = self.resource_name, self.etag
+        require_text(description=description, notes=notes)
         values = {"description": description, "notes": notes}
         values["metadata_json"] = None if metadata is None else json_metadata.encode(metadata)
         for name, value in values.items():
@@ -287,6 +288,7 @@ class Version:
 
     def delete(self, *, delete_aliases: bool = False, reason: str = "") -> Version:
         """Delete the version; for a time it can be restored. Raises VersionAliased unless `delete_aliases`."""
+        require_text(reason=reason)
         request = pb.DeleteVersionRequest(name=self.resource_name, delete_aliases=delete_aliases, reason=reason)
         return self._again(self._connection.metadata.DeleteVersion(request))
 

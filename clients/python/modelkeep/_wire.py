@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from modelkeep.errors import InvalidArgument
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -30,6 +32,22 @@ def moment(timestamp: Timestamp) -> datetime:
 def moment_if_set(message: Message, field: str) -> datetime | None:
     """The time in a field; None when it is unset."""
     return moment(getattr(message, field)) if message.HasField(field) else None
+
+
+def require_text(**given: str | None) -> None:
+    """Raise InvalidArgument, which names it, for what cannot be said in UTF-8: a message would not take it."""
+    for field, value in given.items():
+        try:
+            (value or "").encode()
+        except UnicodeEncodeError as error:
+            raise not_text(error, field) from None
+
+
+def not_text(error: UnicodeEncodeError, field: str = "") -> InvalidArgument:
+    """What a text that UTF-8 cannot hold is told as: most often it came as bytes that are no UTF-8."""
+    shown = ascii(error.object[:80])
+    message = f"{f'{field}: ' if field else ''}{shown} is not text: its character {error.start + 1} cannot be written in UTF-8"
+    return InvalidArgument(message, field=field, value=shown)
 
 
 def pages(call: Callable[[Any], P], request: Any, items: Callable[[P], Iterable[T]]) -> Iterator[T]:

@@ -81,8 +81,9 @@ class Call:
         except Exception as error:
             if os.environ.get("MODELKEEP_DEBUG"):
                 raise
-            self.out.error(_unexpected(error))
-            raise typer.Exit(1) from None
+            told = _unexpected(error)
+            self.out.error(told)
+            raise typer.Exit(exit_code(told)) from None
 
 
 def exit_code(error: errors.ModelkeepError) -> int:
@@ -91,6 +92,10 @@ def exit_code(error: errors.ModelkeepError) -> int:
 
 
 def _unexpected(error: Exception) -> errors.ModelkeepError:
+    if isinstance(error, UnicodeEncodeError) and error.encoding == "utf-8":
+        from modelkeep._wire import not_text  # noqa: PLC0415 - help needs no wire
+
+        return not_text(error)
     if isinstance(error, OSError) and error.strerror:
         where = f": {error.filename}" if error.filename else ""
         return errors.FileUnreadable(f"{error.strerror}{where}")
