@@ -346,3 +346,28 @@ def test_blocks_are_read_up_to_where_a_line_ends(tmp_path: Path, project: str, f
     assert fs.read_block(where, 10, 10, b"\n") == b"third,3\n"
     with version.open("t.csv") as file:
         assert file.size == len(data)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("size_bytes", [5000, 5 * MIB])
+def test_who_reads_what_rotted_in_the_cache_throws_it_away(tmp_path: Path, size_bytes: int) -> None:
+    """Whether it is read as a file or as tensors: the bytes are right, and the next download brings the entry again."""
+    data = safetensors.numpy.save({"w": np.frombuffer(some(size_bytes), np.uint8)})
+    version = log(tmp_path / "1", {"m.safetensors": data})
+    for number, read in enumerate(
+        (
+            lambda: version.open("m.safetensors").read(),
+            lambda: safetensors.numpy.save(version.load_safetensors("m.safetensors")),
+        )
+    ):
+        version.download(tmp_path / f"out{number}")
+        [entry] = (path for path in (tmp_path / "cache" / "objects").rglob("*") if path.is_file())
+        entry.chmod(0o600)
+        with entry.open("r+b") as file:
+            file.seek(-1, os.SEEK_END)
+            file.write(bytes([data[-1] ^ 1]))
+        assert read() == data
+        assert not entry.exists()
+        assert (version.download(tmp_path / f"again{number}") / "m.safetensors").read_bytes() == data
+        assert entry.exists()
+        assert read() == data
+        assert entry.exists()

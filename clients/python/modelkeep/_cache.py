@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import shutil
+import stat
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
@@ -88,12 +89,11 @@ class Cache:
 
     def has(self, kind: Kind, name: str) -> bool:
         """Whether there is such an entry."""
-        return os.path.exists(self.path(kind, name))
+        return os.path.isfile(self.path(kind, name))
 
     def drop(self, kind: Kind, name: str) -> None:
         """Remove an entry that is not what its name says. The next download brings it again."""
-        with suppress(OSError):
-            os.unlink(self.path(kind, name))
+        self._remove(kind, name)
         _log.warning("the cache in %s held damaged bytes, which were thrown away: %s", self._root, name)
 
     def entries(self, *kinds: Kind) -> Iterator[Cached]:
@@ -126,7 +126,7 @@ class Cache:
             finally:
                 os.close(descriptor)
             if not good:
-                self.drop(entry.kind, entry.name)
+                self._remove(entry.kind, entry.name)
             yield entry, good
 
     def reserve(self, size_bytes: int, claim: int) -> bool:
@@ -176,9 +176,23 @@ class Cache:
 
     def _open(self, kind: Kind, name: str) -> int | None:
         try:
-            return os.open(self.path(kind, name), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            descriptor = os.open(self.path(kind, name), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError:
             return None
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            self.drop(kind, name)  # it would be in the way of the entry for ever
+            return None
+        return descriptor
+
+    def _remove(self, kind: Kind, name: str) -> None:
+        path = self.path(kind, name)
+        try:
+            os.unlink(path)
+        except IsADirectoryError:
+            shutil.rmtree(path, ignore_errors=True)
+        except OSError:
+            pass  # it is gone, or the cache may only be read
 
     @contextmanager
     def _counter(self) -> Iterator[int]:

@@ -19,7 +19,7 @@ from modelkeep._pack import Block, Use
 from modelkeep.errors import DigestMismatch, EntryNotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from modelkeep._cache import Cache
     from modelkeep._channel import Connection
@@ -100,6 +100,7 @@ class Content:
         self._team = team
         self._cache = cache
         self._file = cache.open("objects", layout.entry.digest.hex) if cache is not None else None
+        self._is_damaged = False
         self._begin_anew()
 
     def _begin_anew(self) -> None:
@@ -161,7 +162,8 @@ class Content:
         """Some segments, proven chunk by chunk, into a sink. Raises ChunkCorrupt, ChunkNotFound, …"""
         left = [number for number in numbers if not self._from_cache(number, sink)]
         if left:
-            self._fetcher.fetch([self.layout.block(number, sink, check=True) for number in left])
+            compared = sink if self._file is None else _Comparing(sink, self._file, self._drop)
+            self._fetcher.fetch([self.layout.block(number, compared, check=True) for number in left])
 
     def _load_whole(self) -> bytes:
         entry = self.layout.entry
@@ -175,13 +177,17 @@ class Content:
                 self._fetcher.fetch(blocks)
             if hashlib.sha256(memory).digest() == entry.digest.sha256:
                 return bytes(memory)
+            if check is None:
+                self._drop_damaged()
         message = f"{entry.path!r} is not what its digest {entry.digest} says; its version is damaged"
         raise DigestMismatch(message, path=entry.path, expected=str(entry.digest))
 
     def _whole_from_cache(self, memory: bytearray) -> bool:
         if self._file is not None:
             with suppress(OSError):
-                return os.preadv(self._file, [memory], 0) == len(memory)
+                if os.preadv(self._file, [memory], 0) == len(memory):
+                    return True
+            self._drop()
             return False
         for number in range(len(self.layout)):
             sha256, at, length = self.layout.place(number)
@@ -191,6 +197,22 @@ class Content:
             offset = self.layout.block(number, _Memory(memory), check=False).uses[0].offset
             memory[at : at + length] = data[offset : offset + length].ljust(length, b"\0")
         return True
+
+    def _drop_damaged(self) -> None:
+        """Throw away what of the cache is not what its name says, so that the next download brings it again."""
+        if self._file is not None:
+            self._drop()
+        elif self._cache is not None:
+            for name in {self.layout.place(number)[0].hex() for number in range(len(self.layout))}:
+                data = self._cache.read("objects", name, MOST_PACK_BYTES)
+                if data is not None and hashlib.sha256(data).hexdigest() != name:
+                    self._cache.drop("objects", name)
+
+    def _drop(self) -> None:
+        """Throw the file in the cache away; who has it open still takes from it what is right."""
+        if self._cache is not None and not self._is_damaged:
+            self._is_damaged = True
+            self._cache.drop("objects", self.layout.entry.digest.hex)
 
     def _segment(self, number: int) -> bytes:
         with self._lock:
@@ -252,6 +274,23 @@ class _Memory:
     def put(self, data: memoryview, at: int, *, proven: bool) -> None:
         del proven
         self._memory[at : at + len(data)] = data
+
+
+class _Comparing:
+    """Puts proven bytes where they belong, and tells when the file in the cache has others there."""
+
+    def __init__(self, sink: Sink, file: int, differs: Callable[[], None]) -> None:
+        self._sink = sink
+        self._file = file
+        self._differs = differs
+
+    def put(self, data: memoryview, at: int, *, proven: bool) -> None:
+        self._sink.put(data, at, proven=proven)
+        kept = b""
+        with suppress(OSError):  # a disk that fails has nothing that is right
+            kept = os.pread(self._file, len(data), at)
+        if proven and kept != data:
+            self._differs()
 
 
 class _Waiting:
