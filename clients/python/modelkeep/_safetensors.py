@@ -88,6 +88,8 @@ def _object(text: bytes) -> dict[str, Any]:
         _refuse("its header is not a JSON object")
     try:
         values = json.loads(text.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        if b"\\u" in text:  # only an escape can name half a character
+            json.dumps(values, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         _refuse(f"its header is not JSON ({str(error)[:100]})")
     if not isinstance(values, dict):

@@ -13,6 +13,7 @@ from modelkeep._tensors import _chosen
 from modelkeep.errors import InvalidSafetensors
 
 FUZZED = 10_000
+NAMES = ("t", "t", "t", "t", "t", "ü", "\U0001f600", "\ud800", "\udc00", 'a"b')
 FUZZED_LONG = 1_000_000
 
 
@@ -65,6 +66,8 @@ def test_what_a_file_says_is_read() -> None:
         (b'{"__metadata__":' + b"[" * 100_000 + b"]" * 100_000 + b"}", 0, "not JSON"),
         (b'{"a":' + b"9" * 5000 + b"}", 0, "not JSON"),
         (b'{"a":NaN}', 0, "not JSON"),
+        ({"\ud800": tensor("U8", [1], 0, 1)}, 1, "not JSON"),
+        ({"__metadata__": {"a": "\udc00"}}, 0, "not JSON"),
         ({"__metadata__": {"a": 1}}, 0, "__metadata__"),
         ({"a": 1}, 0, "dtype"),
         ({"a": tensor("F32", [1], 0, 4) | {"more": 1}}, 4, "dtype"),
@@ -138,7 +141,7 @@ def _damaged(choose: random.Random) -> bytes:
         for one in shape:
             bits *= one
         end = position + bits // 8
-        header[f"t{number}"] = tensor(dtype, shape, position, end)
+        header[f"{choose.choice(NAMES)}{number}"] = tensor(dtype, shape, position, end)
         position = end
     data = bytearray(file_of(header, position))
     for _ in range(choose.choice([0, 0, 1, 1, 2, 5])):
