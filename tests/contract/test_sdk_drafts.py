@@ -52,6 +52,8 @@ def test_another_content_needs_overwrite_and_both_digests_are_named(tmp_path: Pa
         draft.remove("w", "nothing")
     assert [one.state for one in api.drafts()][:2] == ["ABORTED", "ABORTED"]
     assert list(api.drafts(state="open")) == []
+    with pytest.raises(modelkeep.InvalidArgument, match="each by itself"):
+        api.draft("digits:v0").remove(["w"])  # type: ignore[arg-type]
 
 
 def test_a_base_may_be_deleted_while_its_draft_is_open(tmp_path: Path, project: str) -> None:

@@ -99,8 +99,10 @@ class Draft:
     def remove(self, *paths: str) -> int:
         """Take files out, and folders with all that lies under them: all or none; how many files that were.
 
-        Raises EntryNotFound, naming the first path that is not there; DraftNotOpen, InvalidPath.
+        Raises EntryNotFound, naming the first path that is not there; DraftNotOpen, InvalidPath; InvalidArgument for a list.
         """
+        if not all(isinstance(path, str) for path in paths):
+            raise InvalidArgument("paths are texts, each by itself: draft.remove('a', 'b/')", field="paths")
         self.flush()
         names = [path.rstrip("/") for path in paths]
         removed = self._connection.metadata.RemoveEntries(pb.RemoveEntriesRequest(draft=self.resource_name, paths=names))

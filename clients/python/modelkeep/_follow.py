@@ -287,7 +287,8 @@ class Follower:
             self._memory.note("alias", error)
             return
         if state.version is None:
-            nothing = FailedPrecondition(f"{state.alias.alias!r} points to no version; what is loaded stays")
+            meanwhile = "what is loaded stays" if self.ready else "nothing is loaded until it does"
+            nothing = FailedPrecondition(f"{state.alias.alias!r} points to no version; {meanwhile}")
             self._memory.note("alias", nothing)
         else:
             self._memory.well("alias")

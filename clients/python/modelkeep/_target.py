@@ -44,6 +44,9 @@ class Target:
             # The root itself may be a link: it is the caller's choice, what lies in it is not.
             self._root = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
+            if not make:  # nothing is written
+                message = f"{self.path!r} cannot be read: {error.strerror or error}"
+                raise TargetUnusable(message, path=self.path) from None
             raise self._unusable("", error) from None
         self._folders: OrderedDict[str, int] = OrderedDict()
         self._opening = threading.Lock()

@@ -147,7 +147,7 @@ def _not_configured() -> Any:
 
 def test_an_empty_folder_waits_and_then_says_what_is_wrong(wire: WatchedWire, follow: Follow) -> None:
     wire.move(0, None)
-    assert "points to no version" in told_of(follow(), "alias")
+    assert "points to no version; nothing is loaded" in told_of(follow(), "alias")
     with pytest.raises(DeadlineExceeded, match="not loaded within 0 s"), follow(timeout_seconds=0):
         pass
     wire.calls.errors["WatchAlias"] = [PermissionDenied("not yours")] * 99

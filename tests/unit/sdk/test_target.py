@@ -271,3 +271,8 @@ def test_a_checkout_never_empties_the_home_folder(tmp_path: Path, monkeypatch: p
         with Spool() as entries, Target(folder) as target, pytest.raises(TargetUnusable, match="would be emptied"):
             Clearance(entries, target)
     assert (real / "thesis").read_text() == "untouched"
+
+
+def test_a_folder_that_is_only_looked_at_is_read_and_not_written(root: Path) -> None:
+    with pytest.raises(TargetUnusable, match=r"nosuch' cannot be read: No such file"):
+        Target(root / "nosuch", make=False)
