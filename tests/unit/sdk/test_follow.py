@@ -48,9 +48,14 @@ Follow = Callable[..., Follower]
 
 @pytest.fixture
 def follow(wire: WatchedWire, tmp_path: Path) -> Follow:
+    class Heard(Follower):
+        def __exit__(self, *raised: object) -> None:
+            super().__exit__(*raised)
+            wait_until(lambda: not wire.metadata.open, "the end of the stream", SECONDS)
+
     def make(address: str = "m:production", **wishes: Any) -> Follower:
         settings = {"config": lambda: wire.config, "spread_seconds": 0, "timeout_seconds": SECONDS} | wishes
-        return Follower(address, tmp_path / "root", Wish(**settings))
+        return Heard(address, tmp_path / "root", Wish(**settings))
 
     return make
 

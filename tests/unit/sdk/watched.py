@@ -46,12 +46,21 @@ class WatchedMetadata(Metadata):
         self.streams = 0
         self.ended = 0
         """Streams that the client gave up."""
+        self.open = 0
+        """Streams that somebody hears, as far as is known here: each may take what is said next."""
 
     def WatchAlias(self, request: pb.WatchAliasRequest, context: grpc.ServicerContext) -> Iterator[pb.WatchAliasResponse]:
         self.calls.enter("WatchAlias", request, context)
         self.streams += 1
         gone = [False]
-        context.add_callback(lambda: gone.__setitem__(0, True))
+
+        def left() -> None:
+            gone[0] = True
+            self.open -= 1
+
+        self.open += 1
+        if not context.add_callback(left):
+            left()
         while True:
             try:
                 said = self.say.get(timeout=0.05)
