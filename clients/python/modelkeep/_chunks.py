@@ -19,6 +19,7 @@ from modelkeep._cut import ByContent, ByLayout, Uncut
 from modelkeep._packs import Packer
 from modelkeep._pieces import Cuts, FileRead, Known, Packed, changed, open_source, read_fully, status_of
 from modelkeep._safetensors_cut import layout_of
+from modelkeep._walk import unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
@@ -118,6 +119,8 @@ class Reader:
                 data += read_fully(descriptor, file.size_bytes + 1 - len(data))
             if len(data) != file.size_bytes or not file.is_still(os.fstat(descriptor)):
                 raise changed(source)
+        except OSError as error:  # a disk that fails
+            raise unreadable(source.path, error) from None
         finally:
             os.close(descriptor)
         sha256 = file.sha256 = hashlib.sha256(data).digest()

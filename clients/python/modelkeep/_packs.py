@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from modelkeep._pieces import Stale, changed, open_source, read_fully
+from modelkeep._walk import unreadable
 
 if TYPE_CHECKING:
     from modelkeep._pieces import FileRead
@@ -63,6 +64,8 @@ def _content(file: FileRead) -> bytes:
     descriptor, _ = open_source(file.source)
     try:
         data = read_fully(descriptor, file.size_bytes + 1)
+    except OSError as error:
+        raise unreadable(file.source.path, error) from None
     finally:
         os.close(descriptor)
     if hashlib.sha256(data).digest() != file.sha256:

@@ -134,10 +134,17 @@ class Piece:
             data = b"" if place else self._packed()
             for position in range(begin, self.size_bytes, most):
                 length = min(most, self.size_bytes - position)
-                part = os.pread(place[0], length, place[1] + position) if place else data[position : position + length]
+                part = self._part(length, place[1] + position, place[0]) if place else data[position : position + length]
                 if len(part) < length:
                     raise self.changed()
                 yield part
+
+    def _part(self, length: int, at: int, descriptor: int) -> bytes:
+        try:
+            return os.pread(descriptor, length, at)
+        except OSError as error:
+            assert self._file is not None
+            raise unreadable(self._file.source.path, error) from None
 
     def check(self) -> None:
         """Read the bytes once more. Raises FileChanged, FileUnreadable or Stale when they are others by now."""

@@ -204,3 +204,10 @@ def test_files_that_need_not_be_read_do_not_pile_up(tmp_path: Path) -> None:
     first = itertools.islice(_ahead(items), 3)
     assert [file.source.name for item in first for file in item.files()] == ["0", "1", "2"]
     assert next(begun) < 1000
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="no file here fails to be read")
+def test_a_file_that_fails_while_it_is_read_is_named() -> None:
+    """As on a disk with bad sectors: it opens, and its first byte is an I/O error."""
+    with Reader(RULES) as reader, pytest.raises(FileUnreadable, match="/proc/self/mem"):
+        list(reader.read([Source("mem", "/proc/self/mem")]))
