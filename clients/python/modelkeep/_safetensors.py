@@ -87,7 +87,8 @@ def _object(text: bytes) -> dict[str, Any]:
     if not text.startswith(b"{"):
         _refuse("its header is not a JSON object")
     try:
-        values = json.loads(text.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        whole = _whole if b"-0" in text else None
+        values = json.loads(text.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_int=whole)
         if b"\\u" in text:  # only an escape can name half a character
             json.dumps(values, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
@@ -106,6 +107,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is no value")
+
+
+def _whole(text: str) -> int:
+    """A whole number; -0 is none to the format's own reader."""
+    if text == "-0":
+        raise ValueError("-0 is no count")
+    return int(text)
 
 
 def _tensor(name: str, value: Any, data_begin: int, file_bytes: int) -> Tensor:

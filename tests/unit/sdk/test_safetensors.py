@@ -66,6 +66,7 @@ def test_what_a_file_says_is_read() -> None:
         (b'{"__metadata__":' + b"[" * 100_000 + b"]" * 100_000 + b"}", 0, "not JSON"),
         (b'{"a":' + b"9" * 5000 + b"}", 0, "not JSON"),
         (b'{"a":NaN}', 0, "not JSON"),
+        (b'{"a-0":{"dtype":"U8","shape":[-0],"data_offsets":[0,0]}}', 0, "-0 is no count"),
         ({"\ud800": tensor("U8", [1], 0, 1)}, 1, "not JSON"),
         ({"__metadata__": {"a": "\udc00"}}, 0, "not JSON"),
         ({"__metadata__": {"a": 1}}, 0, "__metadata__"),
