@@ -198,6 +198,7 @@ def test_json_keeps_its_names(cli: Cli):
         "entry_count",
         "stored_bytes",
         "referenced_bytes",
+        "total_bytes",
         "create_time",
         "update_time",
         "verified_time",

@@ -154,6 +154,11 @@ class Version:
         return f"{self.collection}:{self.version}"
 
     @property
+    def total_bytes(self) -> int:
+        """Of all files: those that are stored here, before dedup, and those that references point to, as far as known."""
+        return self.stored_bytes + self.referenced_bytes
+
+    @property
     def version(self) -> str:
         """`v0`."""
         return f"v{self.number}"

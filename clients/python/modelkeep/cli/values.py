@@ -45,6 +45,7 @@ def version_json(version: Version) -> dict[str, Any]:
         "entry_count": version.entry_count,
         "stored_bytes": version.stored_bytes,
         "referenced_bytes": version.referenced_bytes,
+        "total_bytes": version.total_bytes,
         "create_time": when(version.create_time),
         "update_time": when(version.update_time),
         "verified_time": when(version.verified_time),
@@ -72,13 +73,14 @@ def version_details(version: Version) -> dict[str, str]:
     """A version, line by line."""
     uses, tombstone = version.uses, version.tombstone
     used = f"by {uses.run_count:,} runs, last {shown_when(uses.last_use_time)}" if uses.run_count else ""
-    referenced = f", and {size(version.referenced_bytes)} referenced" if version.referenced_bytes else ""
+    stored, referenced, total = map(size, (version.stored_bytes, version.referenced_bytes, version.total_bytes))
+    sizes = f"{stored} stored, {referenced} referenced, {total} in all" if version.referenced_bytes else stored
     return {
         "name": f"{version.name}  ({version.type}, {version.state.lower()})",
         "digest": str(version.digest),
         "aliases": ", ".join(version.aliases),
         "tags": ", ".join(version.tags),
-        "content": f"{files(version.entry_count)}, {size(version.stored_bytes)}{referenced}",
+        "content": f"{files(version.entry_count)}, {sizes}",
         "created": f"{shown_when(version.create_time)} by {version.creator}",
         "run": version.run_display_name or version.run,
         "copied from": version.origin,
