@@ -37,6 +37,7 @@ from modelkeep.errors import (
     ModelkeepError,
     PermissionDenied,
     ServiceUnavailable,
+    Unimplemented,
 )
 from modelkeep.names import ProjectName, TeamName
 
@@ -277,7 +278,8 @@ class Connection:
         url = self.config.url_of(service)
         error = from_rpc_error(failed)
         trailers = cast("Any", failed).trailing_metadata() or ()
-        answered = any(key in {DETAILS_HEADER, REQUEST_ID_HEADER} for key, _ in trailers)
+        keys = {key for key, _ in trailers}
+        answered = not keys.isdisjoint({DETAILS_HEADER, REQUEST_ID_HEADER})
         self._reached = self._reached or answered
         if isinstance(error, AccessTokenInvalid):
             self._token.discard(token)
@@ -288,8 +290,20 @@ class Connection:
             error = ServiceUnavailable(message, url=url)
         elif isinstance(error, DeadlineExceeded) and not answered:
             error = DeadlineExceeded(f"{url} did not answer {method} in time", url=url, method=method)
+        elif isinstance(error, Unimplemented) and DETAILS_HEADER not in keys:
+            error = _not_served(url, service, method)
         error.request_id = error.request_id or request_id
         return error
+
+
+def _not_served(url: str, service: str, method: str) -> Unimplemented:
+    """What gRPC itself says of a method that nobody serves names neither the method nor the way out."""
+    setting = {"blob": "MODELKEEP_BLOB_URL", "lineage": "MODELKEEP_LINEAGE_URL"}.get(service, "MODELKEEP_URL")
+    message = (
+        f"{url} does not serve {method} of the {service} service; either the server is older than this client: upgrade it, "
+        f"or the {service} service has another address: set {setting}"
+    )
+    return Unimplemented(message, url=url, service=service, method=method)
 
 
 def _headers(token: str, request_id: str) -> tuple[tuple[str, str], ...]:

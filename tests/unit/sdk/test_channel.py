@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import grpc
 import pytest
 from modelkeep import errors
 from modelkeep._channel import Connection, connect
@@ -16,6 +19,16 @@ from modelkeep.config import Config
 from tests.unit.sdk.wire import Wire
 
 TEAM = pb.GetTeamRequest(name="teams/t")
+
+
+@pytest.fixture
+def bare() -> Iterator[str]:
+    """The address of a server that serves nothing."""
+    server = grpc.server(ThreadPoolExecutor(1))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"grpc://127.0.0.1:{port}"
+    server.stop(None).wait()
 
 
 def headers(wire: Wire, method: str) -> list[dict[str, str]]:
@@ -118,7 +131,12 @@ def test_nobody_there_is_told_soon_and_clearly(monkeypatch: pytest.MonkeyPatch) 
 
 
 def _elsewhere(config: Config, service: str, url: str) -> Config:
-    return replace(config, blob_url=url) if service == "blob" else replace(config, lineage_url=url)
+    return replace(config, **{"url" if service == "metadata" else f"{service}_url": url})
+
+
+def _limits(connection: Connection, service: str) -> object:
+    ask = {"metadata": connection.metadata_limits, "blob": connection.limits, "lineage": connection.lineage_limits}
+    return ask[service]()
 
 
 @pytest.mark.parametrize("service", ["blob", "lineage"])
@@ -151,6 +169,27 @@ def test_a_stream_fails_with_the_class_of_its_error(wire: Wire, connection: Conn
     with pytest.raises(errors.VersionDeleted) as caught:
         list(connection.metadata.StreamEntries(pb.StreamEntriesRequest()))
     assert caught.value.metadata == {"actor": "somebody"}
+
+
+@pytest.mark.parametrize(
+    ("service", "setting"),
+    [("metadata", "MODELKEEP_URL"), ("blob", "MODELKEEP_BLOB_URL"), ("lineage", "MODELKEEP_LINEAGE_URL")],
+)
+def test_what_no_server_there_serves_is_told_with_its_address_and_a_way_out(
+    service: str, setting: str, wire: Wire, bare: str
+) -> None:
+    connection = Connection(_elsewhere(Config(wire.url, "mk_key"), service, bare))
+    with pytest.raises(errors.Unimplemented, match=f"{bare} does not serve .* of the {service} service.*{setting}") as caught:
+        _limits(connection, service)
+    connection.close_channels()
+    method = "ExchangeApiKey" if service == "metadata" else "GetCapabilities"
+    assert caught.value.metadata == {"url": bare, "service": service, "method": method}
+
+
+def test_a_server_that_says_itself_what_it_cannot_is_heard(wire: Wire, connection: Connection) -> None:
+    wire.calls.errors["GetTeam"] = [errors.Unimplemented("this store cannot do that")]
+    with pytest.raises(errors.Unimplemented, match="this store cannot do that"):
+        connection.metadata.GetTeam(TEAM)
 
 
 def test_a_method_that_does_not_exist_is_no_call(connection: Connection) -> None:
