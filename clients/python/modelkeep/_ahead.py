@@ -85,7 +85,7 @@ class Ahead:
             response: pb.AddEntriesResponse = self._connection.attempt("metadata", "AddEntries", stream, seconds, request_id)
             return response
 
-        taken = retrying(self._connection, attempt, SECONDS).entry_count
+        taken = retrying(self._connection, "metadata", attempt, SECONDS).entry_count
         self._useless = self._useless or taken != count - self._count
         self._position, self._count = end, count
 

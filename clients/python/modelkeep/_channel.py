@@ -155,7 +155,8 @@ class Connection:
         self.metadata = cast("rpc.MetadataServiceStub", _Door(self, "metadata", pb.DESCRIPTOR, "MetadataService"))
         self.blob = cast("blob_rpc.BlobServiceStub", _Door(self, "blob", blob_pb.DESCRIPTOR, "BlobService"))
         self.lineage = cast("lineage_rpc.LineageServiceStub", _Door(self, "lineage", lineage_pb.DESCRIPTOR, "LineageService"))
-        self._reached = False
+        self._reached: set[str] = set()
+        """The addresses that answered."""
         self._api_key = config.api_key
         self.forget()
         gate.members.add(self)
@@ -214,10 +215,9 @@ class Connection:
             self._lineage_limits = self.lineage.GetCapabilities(lineage_pb.GetCapabilitiesRequest())
         return self._lineage_limits
 
-    @property
-    def patience_seconds(self) -> float:
-        """How long to try to reach the server: not for long as long as it never answered."""
-        return math.inf if self._reached else FIRST_CONTACT_SECONDS
+    def patience_seconds(self, service: str) -> float:
+        """How long to try to reach a service: not for long as long as nobody ever answered at its address."""
+        return math.inf if self.config.url_of(service) in self._reached else FIRST_CONTACT_SECONDS
 
     def attempt(self, service: str, method: str, request: Any, timeout_seconds: float, request_id: str) -> Any:
         """One try of one call, until its response is here. Raises ModelkeepError."""
@@ -228,7 +228,7 @@ class Connection:
                 response = stub(request, timeout=timeout_seconds, metadata=_headers(token, request_id))
             except grpc.RpcError as failed:
                 raise self._failure(failed, service, method, token, request_id) from None
-        self._reached = True
+        self._reached.add(self.config.url_of(service))
         return response
 
     def stream(
@@ -280,7 +280,8 @@ class Connection:
         trailers = cast("Any", failed).trailing_metadata() or ()
         keys = {key for key, _ in trailers}
         answered = not keys.isdisjoint({DETAILS_HEADER, REQUEST_ID_HEADER})
-        self._reached = self._reached or answered
+        if answered:
+            self._reached.add(url)
         if isinstance(error, AccessTokenInvalid):
             self._token.discard(token)
         elif isinstance(error, ServiceUnavailable) and not answered:
@@ -333,7 +334,7 @@ class _Door:
         if "request_id" in request.DESCRIPTOR.fields_by_name and not cast("Any", request).request_id:
             cast("Any", request).request_id = str(uuid4())  # the same for each try: whatever came through counts once
         attempt = partial(self._connection.attempt, self._service, method, request)
-        return retrying(self._connection, attempt, timeout or self._connection.config.timeout_seconds)
+        return retrying(self._connection, self._service, attempt, timeout or self._connection.config.timeout_seconds)
 
     def _sent(self, method: str, requests: Iterator[Message], *, timeout: float = STREAM_SECONDS) -> Any:
         """A stream of requests, tried once: who made the stream knows whether and from where to repeat it."""
@@ -344,7 +345,7 @@ class _Door:
         return self._connection.stream(self._service, method, request, timeout, uuid4().hex)
 
 
-def retrying(connection: Connection, attempt: Callable[[float, str], T], timeout_seconds: float) -> T:
+def retrying(connection: Connection, service: str, attempt: Callable[[float, str], T], timeout_seconds: float) -> T:
     """Repeat `attempt(seconds left, request id)` until it succeeds or no further try may help. Raises ModelkeepError.
 
     Only for what is harmless to repeat. A token that was refused is renewed once.
@@ -359,7 +360,7 @@ def retrying(connection: Connection, attempt: Callable[[float, str], T], timeout
                 raise
             renewed = True
         except ModelkeepError as error:
-            retry.pause(error, connection.patience_seconds)
+            retry.pause(error, connection.patience_seconds(service))
 
 
 _connections: WeakValueDictionary[Config, Connection] = WeakValueDictionary()

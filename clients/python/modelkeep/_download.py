@@ -77,7 +77,7 @@ def manifest_of(
             raise
         return listing
 
-    listing = retrying(connection, attempt, MANIFEST_SECONDS)
+    listing = retrying(connection, "metadata", attempt, MANIFEST_SECONDS)
     if cache is not None and not prefix:
         listing.keep(cache, name)
     return listing

@@ -158,7 +158,7 @@ def answer(connection: Connection, method: str, request: Request) -> list[Any]:
     def attempt(seconds: float, request_id: str) -> list[Any]:
         return list(connection.stream("lineage", method, request, seconds, request_id))
 
-    return retrying(connection, attempt, STREAM_SECONDS)
+    return retrying(connection, "lineage", attempt, STREAM_SECONDS)
 
 
 def answers(connection: Connection, method: str, request: Request) -> Iterator[Any]:

@@ -201,7 +201,7 @@ def add_entries(connection: Connection, draft: str, upload: Upload, *, overwrite
         response: pb.AddEntriesResponse = connection.attempt("metadata", "AddEntries", stream, seconds, request_id)
         return response
 
-    taken, sent = retrying(connection, attempt, ENTRIES_SECONDS).entry_count, upload.entries.entry_count
+    taken, sent = retrying(connection, "metadata", attempt, ENTRIES_SECONDS).entry_count, upload.entries.entry_count
     if taken != sent:
         message = f"the server took {taken} of {sent} entries, so nothing was committed; log it again"
         raise InternalError(message, taken=taken, sent=sent)

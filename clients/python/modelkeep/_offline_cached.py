@@ -91,8 +91,6 @@ def _fits(address: Address, record: Record) -> bool:
 class CachedConnection:
     """Stands where a connection would while a cached version is fetched: all that it may need is in the cache, or missing."""
 
-    patience_seconds = 0.0
-
     def __init__(self, config: Config, team: str) -> None:
         self.config = config
         self.team = team
@@ -106,6 +104,10 @@ class CachedConnection:
     def limits(self) -> blob_pb.Capabilities:
         """As long as nothing is asked, any will do."""
         return blob_pb.Capabilities(max_batch_chunks=1)
+
+    def patience_seconds(self, _service: str) -> float:
+        """Nobody is waited for."""
+        return 0.0
 
     def stream(self, _service: str, method: str, *_: object, **__: object) -> Iterator[Any]:
         """What would be asked is not in the cache."""
