@@ -51,7 +51,7 @@ def to_status(error: ModelkeepError) -> Status:
     """The Status that carries `error`. A long message or long metadata is cut, so that it always fits into a trailer."""
     status = Status(code=int(error.code), message=_cut(error.message, MAX_MESSAGE_BYTES))
     metadata = _fitting(error.metadata)
-    info = ErrorInfo(reason=getattr(error, "reason", ""), domain=DOMAIN, metadata=metadata)
+    info = ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)
     status.details.add().Pack(info)
     seconds = _seconds(error.metadata.get(RETRY_AFTER, ""))
     if seconds is not None:

@@ -228,7 +228,7 @@ def _failed(step: str, record: Record, outcome: Outcome, error: Exception) -> Sy
         rest += f", or begin it under another id: modelkeep sync {shlex.quote(outcome.folder)} --run-id NEW"
     message = f"{_where(record, outcome)} cannot be replayed: {error} (step {step!r}); {rest}"
     about: dict[str, Any] = dict(error.metadata) if isinstance(error, ModelkeepError) else {}
-    reason = getattr(error, "reason", type(error).__name__)
+    reason = getattr(error, "reason", "") or type(error).__name__
     about |= {"step": step, "record": record.number, "run": outcome.run, "folder": outcome.folder, "why": reason}
     return SyncFailed(message, **about)
 

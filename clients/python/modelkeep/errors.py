@@ -124,7 +124,8 @@ class ModelkeepError(Exception):
     """
 
     code: ClassVar[Code]
-    reason: ClassVar[str]
+    reason: str = ""
+    """That of the class; or what a newer server says, of which this version knows no class."""
 
     def __init__(self, message: str, /, **metadata: str | int) -> None:
         super().__init__(message)
@@ -140,15 +141,20 @@ class ModelkeepError(Exception):
         return f"{self.message}{between}(request {self.request_id})"
 
     def __reduce__(self) -> tuple[object, tuple[object, ...]]:
-        return rebuild, (self.code, getattr(self, "reason", ""), self.message, self.metadata, self.request_id)
+        return rebuild, (self.code, self.reason, self.message, self.metadata, self.request_id)
 
 
 def rebuild(code: int, reason: str, message: str, metadata: dict[str, str], request_id: str = "") -> ModelkeepError:
-    """The error that a status from the wire stands for: by its reason, or by its code when the reason is unknown."""
+    """The error that a status from the wire stands for: by its reason, or by its code when the reason is unknown.
+
+    A reason that is unknown stays on the error.
+    """
     cls = BY_REASON.get(reason) or _BY_CODE.get(code, InternalError)
     error = cls(message)
     error.metadata = dict(metadata)
     error.request_id = request_id
+    if reason:
+        error.reason = reason
     return error
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from modelkeep._printable import printable
 from modelkeep.cli.key import parse_duration
 from modelkeep.cli.output import ROWS_AT_ONCE, Output, size, when
-from modelkeep.errors import AliasNotFound, InvalidArgument
+from modelkeep.errors import AliasNotFound, InvalidArgument, rebuild
 
 COLUMNS = {"NAME": lambda row: row[0], "N": lambda row: str(row[1])}
 
@@ -95,6 +95,12 @@ def test_json_holds_what_was_written_and_steers_no_terminal(capsys):
     assert json.loads(shown.err)["error"]["message"] == HOSTILE
     assert (shown.out + shown.err).replace("\n", "").isprintable()
     assert "模型" in shown.out
+
+
+@pytest.mark.parametrize(("reason", "told"), [("REASON_OF_TOMORROW", "REASON_OF_TOMORROW"), ("", "FAILED_PRECONDITION")])
+def test_an_error_of_a_newer_server_keeps_its_reason(capsys, reason, told):
+    Output(as_json=True).error(rebuild(9, reason, "not yet", {}))
+    assert json.loads(capsys.readouterr().err)["error"]["reason"] == told
 
 
 def test_an_error_is_one_line_or_one_object(capsys):

@@ -37,6 +37,13 @@ def test_a_reason_from_a_newer_server_is_still_an_error_of_its_code(code):
     assert isinstance(error, ModelkeepError)
     assert error.code == code
     assert (error.metadata, error.request_id) == ({"a": "b"}, "r")
+    for twin in (error, pickle.loads(pickle.dumps(error)), errors.rebuild(int(code), error.reason, "m", {})):
+        assert twin.reason == "REASON_OF_TOMORROW"
+
+
+def test_an_error_without_a_reason_has_an_empty_one():
+    assert errors.NotFound("gone").reason == errors.rebuild(int(Code.NOT_FOUND), "", "m", {}).reason == ""
+    assert errors.rebuild(int(Code.INVALID_ARGUMENT), "", "m", {}).reason == "INVALID_ARGUMENT"
 
 
 @pytest.mark.parametrize("code", [0, 2, 17, -1])

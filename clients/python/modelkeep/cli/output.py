@@ -78,7 +78,7 @@ class Output:
         """What went wrong, on stderr: one JSON object, or one line."""
         if self.as_json:
             code = error.code.name
-            about = {"code": code, "reason": getattr(error, "reason", code), "message": error.message}
+            about = {"code": code, "reason": error.reason or code, "message": error.message}
             data = {"error": {**about, "metadata": error.metadata, "request_id": error.request_id}}
             sys.stderr.write(_json(data) + "\n")
         else:
