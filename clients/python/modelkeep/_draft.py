@@ -11,7 +11,7 @@ from modelkeep._log import COMMIT_SECONDS, COMMIT_TIMES, Words, add_entries, com
 from modelkeep._resolve import get_version
 from modelkeep._upload import Upload
 from modelkeep._version import Version
-from modelkeep._wire import last, moment, pages
+from modelkeep._wire import label, last, moment, pages
 from modelkeep.api.metadata.v1 import draft_pb2
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
 from modelkeep.errors import (
@@ -65,7 +65,7 @@ class Draft:
         self.id = last(message.name)
         self.collection = last(message.collection)
         self.type = message.type
-        self.state = draft_pb2.DraftState.Name(message.state).removeprefix("DRAFT_STATE_")
+        self.state = label(draft_pb2.DraftState, message.state, "DRAFT_STATE_")
         """`OPEN`, `COMMITTED`, `ABORTED` or `EXPIRED`, when it was last asked for."""
         self.create_time = moment(message.create_time)
         self.expire_time = moment(message.expire_time)

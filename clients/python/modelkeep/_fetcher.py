@@ -13,6 +13,7 @@ from modelkeep._direct import Round, StoreFailed
 from modelkeep._direct_get import Gets
 from modelkeep._pace import MOST, Pace
 from modelkeep._retry import Retry, may_help
+from modelkeep._wire import unknown_plan
 from modelkeep.api.blob.v1 import blob_service_pb2 as pb
 from modelkeep.digest import Digest
 from modelkeep.errors import ChunkCorrupt, ChunkNotFound, ModelkeepError, ServiceUnavailable
@@ -89,7 +90,7 @@ class Fetcher:
         self._gets.close()
 
     def fetch(self, wants: Iterable[Want]) -> None:
-        """Fetch all. Raises ChunkNotFound, ChunkCorrupt, what the wants raise, and what calls raise."""
+        """Fetch all. Raises ChunkNotFound, ChunkCorrupt, Unimplemented, what the wants raise, and what calls raise."""
         left, corrupt, empty = dict.fromkeys(wants), 0, 0
         retry = Retry(BATCH_SECONDS)
         while left and not self.stopped:
@@ -120,8 +121,10 @@ class Fetcher:
                     urls[want] = plan.url.url, plan.size_bytes
                 case "stream":
                     streams[want] = plan.size_bytes
-                case _:
+                case "missing":
                     raise lost(want.sha256)
+                case _:
+                    raise unknown_plan("download a chunk")
         error = self._get(urls, wants) if urls else None
         return (self._read(streams, wants) if streams else None) or error
 

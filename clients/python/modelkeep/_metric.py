@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from modelkeep._wire import pages
+from modelkeep._wire import label, pages
 from modelkeep.api.lineage.v1 import lineage_service_pb2 as pb
 from modelkeep.api.lineage.v1 import run_pb2
 
@@ -49,7 +49,7 @@ class Metric:
         """Read a message."""
         return cls(
             message.key,
-            run_pb2.MetricSummary.Name(message.summary).removeprefix("METRIC_SUMMARY_").lower(),
+            label(run_pb2.MetricSummary, message.summary, "METRIC_SUMMARY_").lower(),
             message.point_count,
             message.last_value,
             message.last_step,

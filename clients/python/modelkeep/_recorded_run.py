@@ -13,7 +13,7 @@ from modelkeep._node import Link
 from modelkeep._redact import Redactor
 from modelkeep._resolve import get_version
 from modelkeep._summary import GOALS
-from modelkeep._wire import last, moment, moment_if_set, pages
+from modelkeep._wire import label, last, moment, moment_if_set, pages
 from modelkeep.api.lineage.v1 import lineage_service_pb2 as pb
 from modelkeep.api.lineage.v1 import run_pb2
 from modelkeep.errors import (
@@ -131,7 +131,7 @@ class RecordedRun:
             id=name.run,
             resource_name=message.name,
             name=message.display_name,
-            state=run_pb2.RunState.Name(message.state).removeprefix("RUN_STATE_"),
+            state=label(run_pb2.RunState, message.state, "RUN_STATE_"),
             job_type=message.job_type,
             group=message.group,
             tags=tuple(message.tags),

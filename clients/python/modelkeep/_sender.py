@@ -15,6 +15,7 @@ from modelkeep._direct_put import Puts
 from modelkeep._pace import MOST, Pace
 from modelkeep._retry import Retry
 from modelkeep._staging import Staging
+from modelkeep._wire import unknown_plan
 from modelkeep.api.blob.v1 import blob_service_pb2 as pb
 from modelkeep.errors import (
     DigestMismatch,
@@ -153,8 +154,10 @@ class Sender:
                     streams.append((piece, offset if offset < piece.size_bytes else 0))
                 case "staged":
                     files.append((piece, plan.staged.path))
-                case _:
+                case "url":
                     urls.append((piece, plan.url.url))
+                case _:
+                    raise unknown_plan("upload a chunk")
         self.mostly_present = 8 * (len(streams) + len(urls) + len(files)) < len(pieces)
         missing: list[Piece] = []
         error: ModelkeepError | None = None

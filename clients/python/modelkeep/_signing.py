@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from modelkeep import _signature
-from modelkeep._wire import last, moment, pages, require_text
+from modelkeep._wire import label, last, moment, pages, require_text
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
 from modelkeep.api.metadata.v1 import signature_pb2
 from modelkeep.errors import SignatureMissing
@@ -41,7 +41,7 @@ class Signature:
     @classmethod
     def from_pb(cls, message: signature_pb2.Signature) -> Signature:
         """Read a message."""
-        algorithm = signature_pb2.SignatureAlgorithm.Name(message.algorithm).removeprefix("SIGNATURE_ALGORITHM_")
+        algorithm = label(signature_pb2.SignatureAlgorithm, message.algorithm, "SIGNATURE_ALGORITHM_")
         key, value, comment = message.public_key, message.value, message.comment
         return cls(last(message.name), algorithm, key, value, comment, moment(message.create_time), message.creator)
 

@@ -15,7 +15,7 @@ from modelkeep._file import contents, file_of
 from modelkeep._folder import Clearance, require_equal
 from modelkeep._records import Resolved, remember
 from modelkeep._target import Target
-from modelkeep._wire import moment, moment_if_set, pages, require_text
+from modelkeep._wire import label, moment, moment_if_set, pages, require_text
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
 from modelkeep.api.metadata.v1 import version_pb2
 from modelkeep.errors import EntryNotFound
@@ -123,7 +123,7 @@ class Version:
             resource_name=message.name,
             uid=message.uid,
             type=message.type,
-            state=version_pb2.VersionState.Name(message.state).removeprefix("VERSION_STATE_"),
+            state=label(version_pb2.VersionState, message.state, "VERSION_STATE_"),
             digest=message.digest,
             aliases=tuple(message.aliases),
             tags=tuple(message.tags),

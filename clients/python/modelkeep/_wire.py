@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from modelkeep.errors import InvalidArgument
+from modelkeep.errors import InvalidArgument, Unimplemented
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
     from google.protobuf.message import Message
     from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -32,6 +33,17 @@ def moment(timestamp: Timestamp) -> datetime:
 def moment_if_set(message: Message, field: str) -> datetime | None:
     """The time in a field; None when it is unset."""
     return moment(getattr(message, field)) if message.HasField(field) else None
+
+
+def label(kind: EnumTypeWrapper, value: int, prefix: str) -> str:
+    """The name of a value of an enum, without its prefix; `UNKNOWN_77` for one that only a newer server knows."""
+    known = kind.DESCRIPTOR.values_by_number.get(value)
+    return known.name.removeprefix(prefix) if known is not None else f"UNKNOWN_{value}"
+
+
+def unknown_plan(what: str) -> Unimplemented:
+    """A server answers in a way that this client never heard of."""
+    return Unimplemented(f"the server is newer than this client, which does not know its way to {what}; update modelkeep")
 
 
 def require_text(**given: str | None) -> None:

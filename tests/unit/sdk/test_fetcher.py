@@ -9,7 +9,7 @@ import pytest
 from modelkeep._channel import Connection
 from modelkeep._fetcher import Fetcher
 from modelkeep._pack import Block, Use
-from modelkeep.errors import DiskFull
+from modelkeep.errors import DiskFull, Unimplemented
 from modelkeep.names import TeamName
 
 from tests.unit.sdk.store import Store
@@ -66,3 +66,11 @@ def test_a_batch_that_fails_waits_for_what_is_being_written(wire: Wire, connecti
     fetching.join(10)
     store.close()
     assert written_at_the_end == [True]
+
+
+def test_a_way_to_download_that_only_a_newer_client_knows(wire: Wire, connection: Connection) -> None:
+    """It says nothing of the version, which is as good as ever."""
+    wire.blob.newer = True
+    newer = pytest.raises(Unimplemented, match=r"the server is newer than this client.*update modelkeep")
+    with Fetcher(connection, TeamName("t")) as fetcher, newer:
+        fetcher.fetch([Block(hashlib.sha256(b"x").digest(), check=True)])

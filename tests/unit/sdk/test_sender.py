@@ -14,7 +14,7 @@ from modelkeep._direct_put import Puts
 from modelkeep._pace import FIRST
 from modelkeep._sender import BUSY_ROUNDS
 from modelkeep._upload import Upload
-from modelkeep.errors import FileChanged, FileUnreadable
+from modelkeep.errors import FileChanged, FileUnreadable, Unimplemented
 from modelkeep.names import TeamName
 
 from tests.unit.sdk.store import Store
@@ -118,3 +118,9 @@ def test_a_file_that_is_cut_off_or_goes_before_it_is_sent_is_told_by_name(
     with pytest.raises(FileUnreadable, match="weights"):
         log(connection, path)
     assert wire.blob.chunks == {}
+
+
+def test_a_way_to_upload_that_only_a_newer_client_knows(wire: Wire, connection: Connection, path: Path) -> None:
+    wire.blob.newer = True
+    with pytest.raises(Unimplemented, match=r"the server is newer than this client.*update modelkeep"):
+        log(connection, path)

@@ -139,6 +139,8 @@ class Blob(blob_rpc.BlobServiceServicer):
         self.sent = 0
         """Bytes that Read gave."""
         self.partial: dict[bytes, bytes] = {}
+        self.newer = False
+        """Whether its plans are of a kind that nobody here knows."""
 
     def GetCapabilities(self, request: Any, context: grpc.ServicerContext) -> blob_pb.Capabilities:
         self.calls.enter("GetCapabilities", request, context)
@@ -163,6 +165,8 @@ class Blob(blob_rpc.BlobServiceServicer):
         answer.lease.name = lease
         for chunk in request.chunks:
             sha256, plan = chunk.digest.sha256, answer.plans.add()
+            if self.newer:
+                continue
             if sha256 in self.chunks:
                 plan.present.SetInParent()
             elif self.upload_url is not None and not request.stream_only:
@@ -224,6 +228,8 @@ class Blob(blob_rpc.BlobServiceServicer):
         for digest in request.digests:
             data = self.chunks.get(digest.sha256)
             plan = answer.plans.add(size_bytes=len(data or b""))
+            if self.newer:
+                continue
             if data is None:
                 plan.missing.SetInParent()
             elif self.download_url is not None and not request.stream_only:
