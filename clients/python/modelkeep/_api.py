@@ -21,7 +21,7 @@ from modelkeep.address import Address
 from modelkeep.api.metadata.v1 import alias_pb2, version_pb2
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
 from modelkeep.errors import InternalError, InvalidAddress
-from modelkeep.names import ANY, ApiKeyName, CollectionName, ProjectName, TeamName, parse_alias, parse_identifier
+from modelkeep.names import ANY, ApiKeyName, CollectionName, ProjectName, TeamName, parse_alias, parse_identifier, parse_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -195,6 +195,7 @@ class Api(RunsApi, LineageApi):
         one `distributed_id` get one draft. Raises VersionNotFound, VersionDeleted, CollectionNotFound (say what type it is),
         CollectionTypeMismatch, DraftNotOpen (the draft of that id has ended, or another base).
         """
+        parse_text(address, "address")
         base = self.artifact(address) if set(":@") & set(address.rpartition("/")[2]) else None
         place = collection or (address if base is None else f"{base.team}/{base.project}/{base.collection}")
         return open_draft(self._connection, self._collection(place), type, base=base, distributed_id=distributed_id)

@@ -6,18 +6,20 @@ import logging
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 from weakref import finalize
 
 from modelkeep import metadata as json_metadata
 from modelkeep._walk import check_file, check_folder, files_under
-from modelkeep.errors import InvalidArgument, InvalidPath, PathConflict
+from modelkeep._wire import require_text
+from modelkeep.errors import InvalidArgument, InvalidMetadata, InvalidPath, PathConflict
 from modelkeep.manifest import parse_path
-from modelkeep.names import parse_identifier
+from modelkeep.names import parse_identifier, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 _log: Final = logging.getLogger("modelkeep")
 
@@ -66,12 +68,16 @@ class Artifact:
     ) -> None:
         """`name` is the collection, `type` what kind of thing it is: model, dataset, code, …
 
-        Raises InvalidName, InvalidMetadata.
+        Raises InvalidName, InvalidMetadata; InvalidArgument for words that are no text.
         """
         self.name = parse_identifier(name, "collection name")
         self.type = parse_identifier(type, "type")
+        require_text(description=description, notes=notes)
         self.description = description
         self.notes = notes
+        if not isinstance(metadata, Mapping | None):
+            message = f"the metadata is {shown(metadata)}; expected a mapping, such as a dict"
+            raise InvalidMetadata(message, field="metadata")
         self.metadata: dict[str, Any] = dict(metadata or {})
         self.metadata_json()
         # A million files cost little this way: one string each, and a small number that says which call added it.
@@ -101,9 +107,9 @@ class Artifact:
     def add_file(self, path: str | os.PathLike[str], name: str | None = None) -> None:
         """Add one file, under its own name or under `name`. A symbolic link stands for the file that it leads to.
 
-        Raises FileUnreadable, InvalidPath, PathConflict (the name is taken).
+        Raises FileUnreadable, InvalidPath, PathConflict (the name is taken); InvalidArgument when `path` is none.
         """
-        local = os.path.abspath(os.fspath(path))
+        local = local_path(path)
         check_file(local)
         self._add(parse_path(os.path.basename(local) if name is None else name), self._origin(name=None, root=local))
 
@@ -111,9 +117,9 @@ class Artifact:
         """Add all files under a folder, at the root of the version or under the folder `name`.
 
         Symbolic links are followed inside the folder; empty folders are left out, with a note in the log.
-        Raises FileUnreadable (naming the file), InvalidPath, PathConflict.
+        Raises FileUnreadable (naming the file), InvalidPath, PathConflict; InvalidArgument when `path` is none.
         """
-        local = os.path.abspath(os.fspath(path))
+        local = local_path(path)
         check_folder(local)
         prefix = "" if name is None else parse_path(name) + "/"
         origin = self._origin(name=prefix, root=local.rstrip("/") + "/")
@@ -190,3 +196,17 @@ class Artifact:
         while folder and folder not in self._folders:
             self._folders.add(folder)
             folder = folder.rpartition("/")[0]
+
+
+def local_path(path: object, what: str = "path", expected: str = "the path of a file or folder") -> str:
+    """Where something is on disk, from the root. Raises InvalidArgument, which names the argument, for what is no path."""
+    plain = os.fspath(path) if isinstance(path, str | os.PathLike) else None
+    if not isinstance(plain, str) or "\0" in plain:
+        raise InvalidArgument(f"the {what} is {shown(path)}; expected {expected}", field=what)
+    return os.path.abspath(plain)
+
+
+def require_artifact(given: object) -> None:
+    """Raise InvalidArgument for what is no artifact."""
+    if not isinstance(given, Artifact):
+        raise InvalidArgument(f"the artifact is {shown(given)}; expected a modelkeep.Artifact", field="artifact")

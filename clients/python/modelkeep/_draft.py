@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Self
 
 from modelkeep import _progress
-from modelkeep._artifact import Artifact
+from modelkeep._artifact import Artifact, require_artifact
 from modelkeep._log import COMMIT_SECONDS, COMMIT_TIMES, Words, add_entries, commit_request, committed, draft_request
 from modelkeep._resolve import get_version
 from modelkeep._upload import Upload
@@ -93,6 +93,7 @@ class Draft:
 
     def add(self, artifact: Artifact, *, overwrite: bool = False) -> None:
         """Add the files of an artifact, and send them now. Raises as `flush` does."""
+        require_artifact(artifact)
         self.flush()
         self._send(artifact, overwrite=overwrite)
 

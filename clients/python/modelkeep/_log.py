@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from modelkeep import _progress
 from modelkeep._ahead import Ahead
+from modelkeep._artifact import require_artifact
 from modelkeep._channel import retrying
 from modelkeep._entries import requests
 from modelkeep._rule import Comparison, condition
@@ -75,6 +76,7 @@ class Words:
         only_if_better: tuple[str, str] | None = None,
     ) -> Words:
         """Take them as they are now. Raises InvalidAlias, InvalidTag, InvalidMetadata, InvalidArgument."""
+        require_artifact(artifact)
         condition(only_if_better)
         require_text(description=artifact.description, notes=artifact.notes)
         return cls(

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from modelkeep.errors import InvalidArgument
+from modelkeep.names import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -107,4 +108,4 @@ def as_mapping(value: Any, what: str) -> dict[str, Any]:
             return dict(value.items())
         if hasattr(value, "__dict__"):
             return dict(vars(value))
-    raise InvalidArgument(f"the {what} is a {type(value).__name__}; expected a mapping, such as a dict", field=what)
+    raise InvalidArgument(f"the {what} is {kind_of(value)}; expected a mapping, such as a dict", field=what)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from modelkeep._plain_json import is_scalar_array
 from modelkeep.errors import InvalidArgument
+from modelkeep.names import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,7 +42,7 @@ def flatten(metrics: Mapping[str, Any]) -> dict[str, float]:
 
 def _add(flat: dict[str, float], prefix: str, key: Any, value: Any, depth: int) -> None:
     if not isinstance(key, str):
-        raise InvalidArgument(f"the key {key!r:.100} of a metric is a {type(key).__name__}; expected text", field="metrics")
+        raise InvalidArgument(f"the key {key!r:.100} of a metric is {kind_of(key)}; expected text", field="metrics")
     name = prefix + key
     if hasattr(value, "items"):
         if depth >= MAX_DEPTH:
@@ -59,7 +60,7 @@ def _add(flat: dict[str, float], prefix: str, key: Any, value: Any, depth: int) 
 def check_key(key: str) -> None:
     """Raise InvalidArgument unless a metric may have this key."""
     if not isinstance(key, str):
-        raise InvalidArgument(f"the key of a metric is a {type(key).__name__}; expected text", field="metrics")
+        raise InvalidArgument(f"the key of a metric is {kind_of(key)}; expected text", field="metrics")
     if key in _good:
         return
     if not 1 <= len(key) <= MAX_KEY_CHARACTERS or _BAD.search(key):

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, overload
 
 from modelkeep import _run_end
-from modelkeep._artifact import Artifact
+from modelkeep._artifact import Artifact, local_path, require_artifact
 from modelkeep._chunks import stamps_of
 from modelkeep._draft import find_shared, open_draft
 from modelkeep._ledger import parse_state
@@ -204,6 +204,7 @@ class Run(RunRecord):
         digests), DraftNotOpen (that version is finished, and named, or its draft was aborted or expired), as `log_artifact`.
         """
         self._require_open()
+        require_artifact(artifact)
         artifact.seal()
         collection = CollectionName(self.team, self.project, artifact.name)
         draft = open_draft(self._connection, collection, artifact.type, distributed_id=_shared_id(distributed_id))
@@ -321,11 +322,12 @@ def _as_artifact(
         if name is not None or type is not None:
             raise InvalidArgument("an Artifact has its name and type already; give them only with a path", field="name")
         return artifact
+    local = local_path(artifact, "artifact", "an Artifact, or the path of a file or folder")
     if name is None or type is None:
         message = f"say what {os.fspath(artifact)!r} is: a name for its versions, and a type such as 'model' or 'dataset'"
         raise InvalidArgument(message, field="name" if name is None else "type")
     made = Artifact(name, type)
-    (made.add_dir if os.path.isdir(artifact) else made.add_file)(artifact)
+    (made.add_dir if os.path.isdir(local) else made.add_file)(local)
     return made
 
 

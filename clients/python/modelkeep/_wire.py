@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from modelkeep.errors import InvalidArgument, Unimplemented
+from modelkeep.names import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -47,8 +48,10 @@ def unknown_plan(what: str) -> Unimplemented:
 
 
 def require_text(**given: str | None) -> None:
-    """Raise InvalidArgument, which names it, for what cannot be said in UTF-8: a message would not take it."""
+    """Raise InvalidArgument, which names it, for what is no text, or cannot be said in UTF-8: no message would take it."""
     for field, value in given.items():
+        if value is not None and not isinstance(value, str):
+            raise InvalidArgument(f"the {field} is {shown(value)}; expected text", field=field)
         try:
             (value or "").encode()
         except UnicodeEncodeError as error:

@@ -29,6 +29,8 @@ class Address:
     @classmethod
     def parse(cls, text: str, team: str, project: str) -> Address:
         """Read an address; `team` and `project` stand for what it leaves out. Raises InvalidArgument."""
+        if not isinstance(text, str):
+            raise InvalidAddress(f"the address is {shown(text)}; expected text: [[team/]project/]name[:ref][@pin]")
         folder, slash, last = text.rpartition("/")
         parents = folder.split("/") if slash else []
         if len(parents) > 2 or "" in parents or any(c in part for part in parents for c in ":@"):

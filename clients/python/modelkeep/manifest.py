@@ -27,6 +27,7 @@ from urllib.parse import unquote, urlsplit
 
 from modelkeep.digest import EMPTY, Digest
 from modelkeep.errors import InvalidEntry, InvalidPath, InvalidReference
+from modelkeep.names import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -55,12 +56,13 @@ def parse_path(text: str) -> str:
     The rule is an allow-list on the parsed parts; nothing is repaired and nothing is decoded. What a careless reader
     could decode into a way out (`%2e%2e`) is refused too.
     """
+    if not isinstance(text, str):
+        raise InvalidPath(f"the path of an entry is {shown(text)}; expected text")
     if len(text) <= MAX_PATH_BYTES and _PLAIN.fullmatch(text):
         return text
     why = _fault(text)
     if why:
-        shown = repr(text if len(text) <= 80 else text[:77] + "…")
-        raise InvalidPath(f"{shown} is not a path for an entry: {why}", path=text[:200].encode(errors="replace").decode())
+        raise InvalidPath(f"{shown(text)} is not a path for an entry: {why}", path=text[:200].encode(errors="replace").decode())
     return text
 
 

@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 from modelkeep.errors import InvalidMetadata
+from modelkeep.names import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,4 +90,4 @@ def _clean(value: Any, where: str, depth: int) -> Any:
             return {_clean(key, where, depth): _clean(item, f"{where}.{key}", depth + 1) for key, item in value.items()}
         case list() | tuple():
             return [_clean(item, f"{where}[{i}]", depth + 1) for i, item in enumerate(value)]
-    raise InvalidMetadata(f"{where} is a {type(value).__name__}, which JSON cannot hold", field=where)
+    raise InvalidMetadata(f"{where} is {kind_of(value)}, which JSON cannot hold", field=where)

@@ -29,10 +29,16 @@ MAX_TAG_CHARACTERS: Final = 128
 MAX_TYPE_CHARACTERS: Final = 128
 
 
+def kind_of(value: object) -> str:
+    """What a value is, with its article: `an int`."""
+    name = type(value).__name__
+    return f"{'an' if name[:1].lower() in {*'aeiou'} else 'a'} {name}"
+
+
 def shown(value: object) -> str:
     """A value as an error message quotes it: short, and with nothing that a terminal would obey."""
     if not isinstance(value, str):
-        return f"a {type(value).__name__}"
+        return kind_of(value)
     return repr(value if len(value) <= 80 else value[:77] + "…")
 
 

@@ -127,3 +127,9 @@ def test_a_loop_is_refused():
     loop["a"] = loop
     with pytest.raises(InvalidMetadata, match="levels deep"):
         metadata.encode(loop)
+
+
+def test_what_json_cannot_hold_is_told_with_its_article():
+    for value, told in ((object(), "an object"), (b"x", "a bytes")):
+        with pytest.raises(InvalidMetadata, match=f"metadata.a is {told}, which JSON cannot hold"):
+            metadata.encode({"a": value})

@@ -84,7 +84,7 @@ def test_a_key_that_is_none(key: str) -> None:
 def test_what_is_no_mapping_of_texts() -> None:
     with pytest.raises(modelkeep.InvalidArgument, match="not a float"):
         flatten(0.3)  # type: ignore[arg-type]
-    with pytest.raises(modelkeep.InvalidArgument, match="the key 3 of a metric is a int"):
+    with pytest.raises(modelkeep.InvalidArgument, match="the key 3 of a metric is an int"):
         flatten({3: 0.3})  # type: ignore[dict-item]
     with pytest.raises(modelkeep.InvalidArgument, match=r"'a\.b' is there twice"):
         flatten({"a": {"b": 1}, "a.b": 2})

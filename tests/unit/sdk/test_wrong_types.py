@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import modelkeep
 import pytest
 from modelkeep._plain_json import MAX_DEPTH
 from modelkeep._rule import condition
-from modelkeep.errors import InvalidArgument, InvalidName, InvalidTag
+from modelkeep.errors import InvalidAddress, InvalidArgument, InvalidMetadata, InvalidName, InvalidPath, InvalidTag
 
 from tests.unit.sdk.lineage import Lineage
 
@@ -25,14 +26,14 @@ def run(lineage: Lineage) -> Iterator[modelkeep.Run]:
 
 @pytest.mark.parametrize("given", [{"id": 5}, {"project": 5}, {"team": 5}, {"job_type": 5}])
 def test_a_name_that_is_no_text(lineage: Lineage, given: dict[str, Any]) -> None:
-    with pytest.raises(InvalidName, match="a int is not a"):
+    with pytest.raises(InvalidName, match="an int is not a"):
         modelkeep.init(**({"project": "vision"} | given))
     assert lineage.runs == {}
 
 
 @pytest.mark.parametrize("what", ["name", "group", "notes"])
 def test_words_that_are_no_text(run: modelkeep.Run, what: str) -> None:
-    for wrong, says in ((5, f"the {what} is a int; expected text"), ("\ud800", "UTF-8")):
+    for wrong, says in ((5, f"the {what} is an int; expected text"), ("\ud800", "UTF-8")):
         with pytest.raises(InvalidArgument, match=says):
             modelkeep.init("vision", **{what: wrong})  # type: ignore[arg-type]
         with pytest.raises(InvalidArgument, match=says):
@@ -46,19 +47,19 @@ def edit(**what: Any) -> Callable[[modelkeep.Run], object]:
 @pytest.mark.parametrize(
     ("do", "error", "says"),
     [
-        (lambda _: modelkeep.init("vision", tags=5), InvalidArgument, "a int is given for several texts"),
-        (lambda _: modelkeep.init("vision", tags=[5]), InvalidTag, "a int is not a tag"),
+        (lambda _: modelkeep.init("vision", tags=5), InvalidArgument, "an int is given for several texts"),
+        (lambda _: modelkeep.init("vision", tags=[5]), InvalidTag, "an int is not a tag"),
         (lambda _: modelkeep.init("vision", config={"x": HUGE}), InvalidArgument, "config.x is an integer of 16,610 bits"),
-        (lambda run: run.define_metric(5), InvalidArgument, "the key of a metric is a int"),
-        (lambda run: run.add_tags(5), InvalidTag, "a int is not a tag"),
+        (lambda run: run.define_metric(5), InvalidArgument, "the key of a metric is an int"),
+        (lambda run: run.add_tags(5), InvalidTag, "an int is not a tag"),
         (lambda run: run.log({"x": 1}, step=HUGE), InvalidArgument, "the step has 16,610 bits"),
         (lambda run: run.summary.update(x=[HUGE]), InvalidArgument, r"summary.x\[0\] is an integer"),
-        (edit(config=5), InvalidArgument, "the config is a int; expected a mapping"),
-        (edit(name=5), InvalidArgument, "the display_name is a int"),
-        (lambda _: modelkeep.Api().run(5), InvalidArgument, "the run is a int; expected text"),
-        (lambda _: modelkeep.Api().best_run(5), InvalidArgument, "the metric is a int; expected text"),
-        (lambda _: modelkeep.Api().best_run("acc", goal=5), InvalidArgument, "a int is no goal"),
-        (lambda _: modelkeep.Api().lineage(5), InvalidArgument, "a int has no place in the graph; expected a version, a run"),
+        (edit(config=5), InvalidArgument, "the config is an int; expected a mapping"),
+        (edit(name=5), InvalidArgument, "the display_name is an int"),
+        (lambda _: modelkeep.Api().run(5), InvalidArgument, "the run is an int; expected text"),
+        (lambda _: modelkeep.Api().best_run(5), InvalidArgument, "the metric is an int; expected text"),
+        (lambda _: modelkeep.Api().best_run("acc", goal=5), InvalidArgument, "an int is no goal"),
+        (lambda _: modelkeep.Api().lineage(5), InvalidArgument, "an int has no place in the graph; expected a version, a run"),
         (lambda _: condition((5, "max")), InvalidArgument, r"only_if_better is \(5, 'max'\)"),
         (lambda _: condition(5), InvalidArgument, "only_if_better is 5"),
     ],
@@ -66,6 +67,56 @@ def edit(**what: Any) -> Callable[[modelkeep.Run], object]:
 def test_what_is_of_another_type(run: modelkeep.Run, do: Any, error: type[Exception], says: str) -> None:
     with pytest.raises(error, match=says):
         do(run)
+
+
+EMPTY = modelkeep.Artifact("m", "model")
+
+
+@pytest.mark.parametrize(
+    ("do", "error", "says"),
+    [
+        *(
+            (
+                lambda _, wrong=wrong: modelkeep.Artifact("m", "model", metadata=wrong),
+                InvalidMetadata,
+                f"the metadata is {shown}; .* mapping",
+            )
+            for wrong, shown in ((5, "an int"), ("x", "'x'"), ([], "a list"))
+        ),
+        (
+            lambda _: modelkeep.Artifact("m", "model", description=5),
+            InvalidArgument,
+            "the description is an int; expected text",
+        ),
+        (lambda _: modelkeep.Artifact("m", "model", notes=b"x"), InvalidArgument, "the notes is a bytes; expected text"),
+        (lambda _: EMPTY.add_file(None), InvalidArgument, "the path is a NoneType; expected the path"),
+        (lambda _: EMPTY.add_file("a\0b"), InvalidArgument, "expected the path of a file or folder"),
+        (lambda _: EMPTY.add_dir(b"folder"), InvalidArgument, "the path is a bytes; expected the path"),
+        (lambda _: EMPTY.add_file(__file__, name=5), InvalidPath, "the path of an entry is an int; expected text"),
+        (lambda _: EMPTY.add_dir(Path(__file__).parent, name=b"a"), InvalidPath, "the path of an entry is a bytes"),
+        (lambda run: run.log_artifact(None), InvalidArgument, "the artifact is a NoneType; expected an Artifact, or the path"),
+        (lambda run: run.log_artifact(5, "m", "model"), InvalidArgument, "the artifact is an int; expected an Artifact"),
+        (
+            lambda run: run.upsert_artifact(5, distributed_id="d"),
+            InvalidArgument,
+            "the artifact is an int; expected a modelkeep",
+        ),
+        (lambda _: modelkeep.Api().log_artifact(None), InvalidArgument, "the artifact is a NoneType; expected a modelkeep"),
+        (lambda run: run.use_artifact(5), InvalidAddress, "the address is an int; expected text"),
+        (lambda _: modelkeep.Api().artifact(None), InvalidAddress, "the address is a NoneType; expected text"),
+        (lambda _: modelkeep.Api().draft(5), InvalidArgument, "the address is an int; expected text"),
+        (lambda _: modelkeep.Api().search(5), InvalidArgument, "the filter is an int; expected text"),
+    ],
+)
+def test_an_artifact_or_an_address_of_another_type(run: modelkeep.Run, do: Any, error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=says):
+        do(run)
+    assert len(EMPTY) == 0
+
+
+def test_metadata_may_be_any_mapping(run: modelkeep.Run) -> None:
+    run.config["lr"] = 0.1
+    assert modelkeep.Artifact("m", "model", metadata=run.config).metadata == {"lr": 0.1}
 
 
 @pytest.mark.parametrize("where", ["summary", "config"])
