@@ -38,6 +38,7 @@ class Assembly:
         """`proven`: the digests of its chunks prove the whole file. `hashing` runs a job in a thread; `refetch` fetches."""
         self._target = target
         self._entry = entry
+        self.path = entry.path
         self._size = entry.size_bytes or 0
         self._proven = proven
         self._durable = durable
@@ -157,7 +158,7 @@ class Assembly:
             sha256 = bytes(self._chunks[32 * number : 32 * number + 32])
             at, offset, length = self._places[3 * number : 3 * number + 3]
             if sha256_of(self._file.descriptor, at, at + length) != sha256:
-                block = Block(sha256, check=True)
+                block = Block(sha256, check=True, path=self.path)
                 block.uses.append(Use(patch, at, offset, length))
                 yield block
 

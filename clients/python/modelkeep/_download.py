@@ -20,12 +20,13 @@ from modelkeep._cached import CachedFiles
 from modelkeep._channel import retrying
 from modelkeep._copy import sha256_of
 from modelkeep._entries import EntryCheck, entry_of
-from modelkeep._fetcher import Fetcher, Want
+from modelkeep._fetcher import Fetcher
 from modelkeep._listing import Listing, compare
 from modelkeep._pack import Block, Pack
 from modelkeep._writer import Writer
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
-from modelkeep.errors import TargetUnusable
+from modelkeep.digest import Digest
+from modelkeep.errors import ChunkCorrupt, ChunkNotFound, TargetUnusable, rebuild
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -201,7 +202,7 @@ class Download:
         sha256 = segment.chunk.sha256
         block = self._blocks.get(sha256)
         if block is None:
-            block = self._blocks[sha256] = Block(sha256, check=self._trusted)
+            block = self._blocks[sha256] = Block(sha256, check=self._trusted, path=assembly.path)
         block.uses.append(assembly.expect(sha256, at, segment.offset, segment.length))
         self._block_bytes += segment.length
         if self._block_bytes >= BATCH_BYTES or len(self._blocks) >= BATCH_CHUNKS:
@@ -216,12 +217,24 @@ class Download:
         blocks, self._blocks, self._block_bytes = self._blocks, {}, 0
         self._send(list(blocks.values()))
 
-    def _send(self, wants: Sequence[Want]) -> None:
+    def _send(self, wants: Sequence[Pack] | Sequence[Block]) -> None:
         if wants:
-            self._under_way.append(self._fetching.submit(self._fetcher.fetch, wants))
+            self._under_way.append(self._fetching.submit(self._fetch, wants))
             if len(self._under_way) > 2 * BATCHES:
                 self._under_way.popleft().result()
         self._raise_failures()
+
+    def _fetch(self, wants: Iterable[Pack] | Iterable[Block]) -> None:
+        """Fetch; an error about a chunk names a file that it is part of."""
+        try:
+            self._fetcher.fetch(wants)
+        except (ChunkCorrupt, ChunkNotFound) as error:
+            digest = error.metadata.get("digest")
+            path = next((want.path for want in wants if str(Digest(want.sha256)) == digest), "")
+            if not path:
+                raise
+            message = f"{path!r} cannot be downloaded: {error.message}"
+            raise rebuild(error.code, error.reason, message, error.metadata | {"path": path}, error.request_id) from None
 
     def _begin(self, message: entry_pb2.Entry) -> Assembly | None:
         """What takes the bytes of a file of several chunks; None when it needs none."""
@@ -240,7 +253,7 @@ class Download:
             proven=self._trusted,
             durable=self._durable,
             hashing=self._submit_check,
-            refetch=self._fetcher.fetch,
+            refetch=self._fetch,
         )
         self._open.add(assembly)
         assembly.keeping = self._cached.keep_file

@@ -38,6 +38,11 @@ class Pack:
         self._trusted = trusted
         self._keep = keep
 
+    @property
+    def path(self) -> str:
+        """One of the files that are not written yet."""
+        return f"{self.files[0][0]}/{self.files[0][1]}".lstrip("/") if self.files else ""
+
     def ranges(self, size_bytes: int) -> list[tuple[int, int]]:
         """What to fetch of the chunk."""
         return whole_or_parts([(file[3], file[4]) for file in self.files], size_bytes, check=self.check)
@@ -105,10 +110,12 @@ class Use(NamedTuple):
 class Block:
     """A chunk that is a part of files."""
 
-    __slots__ = ("check", "sha256", "uses")
+    __slots__ = ("check", "path", "sha256", "uses")
 
-    def __init__(self, sha256: bytes, *, check: bool) -> None:
+    def __init__(self, sha256: bytes, *, check: bool, path: str = "") -> None:
+        """`path` is of the first of the files, for errors."""
         self.sha256 = sha256
+        self.path = path
         self.check = check
         self.uses: list[Use] = []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,9 @@ from modelkeep._direct_get import Gets
 from modelkeep._entries import Spool
 from modelkeep._fetcher import Fetcher
 from modelkeep._pace import FIRST
-from modelkeep.errors import ChunkCorrupt
+from modelkeep.errors import ChunkCorrupt, ChunkNotFound
 
-from tests.unit.sdk.downloads import TEAM, Rig, add, content, download, large, sha256
+from tests.unit.sdk.downloads import TEAM, Rig, add, content, download, large, pack, sha256
 from tests.unit.sdk.store import Store
 from tests.unit.sdk.wire import Wire
 
@@ -124,9 +125,26 @@ def test_one_damaged_chunk_of_many_is_fetched_again_and_named(rig: Rig) -> None:
     assert content(tmp_path / "1") == expected
     assert store.requests == 21
     store.damage = lambda data: b"y" + data[1:] if sha256(data) == bad else data
-    with pytest.raises(ChunkCorrupt, match=bad.hex()):
+    with pytest.raises(ChunkCorrupt, match=f"^'f' cannot be downloaded: .*{bad.hex()}") as caught:
         download(connection, entries, tmp_path / "2")
+    assert caught.value.metadata == {"digest": f"sha256:{bad.hex()}", "path": "f"}
     assert content(tmp_path / "2") == {}
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+@pytest.mark.parametrize("kind", [pack, large])
+def test_a_file_whose_chunk_rotted_or_is_lost_is_named(rig: Rig, kind: Callable[..., object], trusted: bool) -> None:
+    """What the server says of it names only the chunk."""
+    sizes = (3, 40, "folder") if kind is pack else ("folder/0000", [1000] * 3)
+    kind(rig.wire, rig.entries, *sizes)
+    sha256, chunk = rig.wire.blob.chunks.popitem()
+    name = "'folder/0000' cannot be downloaded: .*"
+    with pytest.raises(ChunkNotFound, match=name + sha256.hex()) as lost:
+        download(rig.connection, rig.entries, rig.tmp_path / "out", trusted=trusted)
+    rig.wire.blob.chunks[sha256] = b"?" * len(chunk)
+    with pytest.raises(ChunkCorrupt, match=name + sha256.hex()) as rotten:
+        download(rig.connection, rig.entries, rig.tmp_path / "out", trusted=trusted)
+    assert lost.value.metadata["path"] == rotten.value.metadata["path"] == "folder/0000"
 
 
 @pytest.mark.parametrize("trusted", [False, True])
