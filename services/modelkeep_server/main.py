@@ -140,10 +140,7 @@ def config_reference() -> None:
 def signing_key_init(config: ConfigFlag = None, data: DataFlag = None, setting: SetFlag = None) -> None:
     """Make the key pair: a private key for metadata alone, a public key for every service."""
     private, public = _key_files(_load(config, data, setting))
-    try:
-        signing_keys.create(private, public)
-    except FileExistsError:
-        raise CannotStart(f"{private} exists; `modelkeep-server signing-key rotate` replaces it") from None
+    signing_keys.create(private, public)
     typer.echo(f"private key, for metadata only: {private}\npublic key, for every service:  {public}")
 
 
@@ -151,10 +148,7 @@ def signing_key_init(config: ConfigFlag = None, data: DataFlag = None, setting: 
 def signing_key_rotate(config: ConfigFlag = None, data: DataFlag = None, setting: SetFlag = None) -> None:
     """Make a new pair and keep the public key before it valid too. docs/operations.md says in which order to hand them out."""
     private, public = _key_files(_load(config, data, setting))
-    try:
-        signing_keys.rotate(private, public)
-    except FileNotFoundError:
-        raise CannotStart(f"there is no {private} to rotate; `modelkeep-server signing-key init` makes the first") from None
+    signing_keys.rotate(private, public)
     typer.echo(f"1. Give {public} to every service and restart them: it holds the new public key and the one before.")
     typer.echo(f"2. Then give {private} to metadata and restart it: from now on it signs with the new key.")
 
@@ -264,3 +258,6 @@ def main() -> None:
     except DBAPIError as error:
         words = logs.Hiding()(str(error.orig))
         sys.exit(f"modelkeep-server: the database answers with an error: {words}; did `modelkeep-server migrate` run?")
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        sys.exit(f"modelkeep-server: {where}{error.strerror or error}")

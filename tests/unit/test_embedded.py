@@ -207,6 +207,8 @@ def test_one_service_needs_its_keys_and_tables_first(run):
         (["fsck", "--config", "gone.toml"], "gone.toml"),
         (["api-key", "create", "--team", "a/b"], "a/b"),
         (["signing-key", "rotate"], "signing-key init"),
+        (["signing-key", "init", "--data", "/dev/null"], "/dev/null/signing-key.pem: "),
+        (["migrate", "--data", "/dev/null"], "the folder /dev/null of the database: "),
         (["fsck"], "modelkeep-server migrate"),
         (["migrate", "--set", "blob.database_url=postgresql://u:pw@127.0.0.1:1/d"], "blob at postgresql://u:***@127.0.0.1:1/d"),
     ],

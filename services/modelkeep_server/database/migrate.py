@@ -31,8 +31,8 @@ class MigrationError(Exception):
 async def upgrade(url: str, folder: Path, *, revision: str = "head") -> None:
     """Run what is missing up to `revision` of the tree in `folder`, in one transaction.
 
-    Makes the folder of a SQLite file. Raises MigrationError when the database is at a revision that the tree does not know,
-    ServiceUnavailable when the database cannot be reached.
+    Makes the folder of a SQLite file. Raises MigrationError when that fails, or the database is at a revision that the tree
+    does not know; ServiceUnavailable when the database cannot be reached.
     """
     if revision == "head" and (head := _head(folder)) and await _at(url) == [head]:
         return

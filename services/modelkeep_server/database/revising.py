@@ -82,9 +82,9 @@ def _locked(url: str, work: Callable[[Connection], T]) -> T:
 
 async def _in_transaction(url: str, work: Callable[[Connection], T]) -> T:
     database = Database(url, pool_size=1)
-    if database.is_sqlite and database.url.database:
-        Path(database.url.database).parent.mkdir(parents=True, exist_ok=True)
     try:
+        if database.is_sqlite and database.url.database:
+            _make_folder(Path(database.url.database).parent)
         async with database.engine.connect() as connection:
             await _begin(connection, database)
             result = await connection.run_sync(work)
@@ -96,6 +96,17 @@ async def _in_transaction(url: str, work: Callable[[Connection], T]) -> T:
         raise fault.error from error
     finally:
         await database.close()
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = (
+            f"cannot make the folder {folder} of the database: {error.strerror}; "
+            "choose another one with --data, or with database_url"
+        )
+        raise MigrationError(message) from error
 
 
 async def _begin(connection: AsyncConnection, database: Database) -> None:

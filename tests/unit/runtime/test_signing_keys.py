@@ -35,7 +35,7 @@ def test_the_private_key_is_private_and_the_public_one_verifies(private, public)
 def test_a_pair_that_exists_is_never_overwritten(private, public):
     signing_keys.create(private, public)
     before = private.read_bytes()
-    with pytest.raises(FileExistsError):
+    with pytest.raises(CannotStart, match="exists; `modelkeep-server signing-key rotate` replaces it"):
         signing_keys.create(private, public)
     signing_keys.ensure(private, public)
     assert private.read_bytes() == before
@@ -71,13 +71,13 @@ def test_an_interrupted_rotation_leaves_a_pair_that_works(private, public, monke
         write(path, *args, **kwargs)
 
     monkeypatch.setattr(signing_keys.files, "write", until_the_private_key)
-    with pytest.raises(OSError, match="killed"):
+    with pytest.raises(CannotStart, match="killed"):
         signing_keys.rotate(private, public)
     assert signing_keys.verifier([public]).verify(token(private)) == CLAIMS
 
 
 def test_what_is_missing_or_wrong_says_what_to_do(private, public, tmp_path):
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(CannotStart, match="signing-key init"):
         signing_keys.rotate(private, public)
     with pytest.raises(CannotStart, match="signing-key init"):
         signing_keys.signer(private, lifetime_seconds=60)
@@ -90,6 +90,12 @@ def test_what_is_missing_or_wrong_says_what_to_do(private, public, tmp_path):
         signing_keys.verifier([empty])
     with pytest.raises(CannotStart, match="not an Ed25519"):
         signing_keys.signer(empty, lifetime_seconds=60)
+    with pytest.raises(CannotStart, match="not an Ed25519"):
+        signing_keys.rotate(empty, public)
+    with pytest.raises(CannotStart, match="not an Ed25519"):
+        signing_keys.ensure(empty, public)
+    with pytest.raises(CannotStart, match=r"empty\.pem.*: (File exists|Not a directory); .*--data"):
+        signing_keys.create(empty / "signing-key.pem", public)
 
 
 def test_a_private_key_that_others_may_read_is_refused(private, public):
