@@ -163,7 +163,7 @@ def api_key_create(
     *,
     team: Annotated[str, typer.Option(help="The team; it is made when it is missing.")] = "",
     service: Annotated[str, typer.Option(help="Make a service's own key instead of a team's.")] = "",
-    role: Annotated[RoleName, typer.Option(help="What the key may do in its team.")] = RoleName.ADMIN,
+    role: Annotated[RoleName | None, typer.Option(help="What the key may do in its team; else admin.")] = None,
     readable_team: Annotated[list[str] | None, typer.Option(help="Another team whose content it may read.")] = None,
     expires: Annotated[str, typer.Option(help="When it ends, from now: 30m, 12h, 90d. Else never.")] = "",
     name: Annotated[str, typer.Option(help="What people call it.")] = "",
@@ -174,6 +174,9 @@ def api_key_create(
     """Make an API key and print its secret, which is shown this once and stored only as a hash."""
     if bool(team) == bool(service):
         raise typer.BadParameter("say either --team or --service")
+    if service:
+        _refuse_of_a_service(role=role, readable_team=readable_team, expires=expires, name=name)
+    lifetime = _lifetime(expires)
     settings = _load(config, data, setting).settings.metadata
     if service:
         making = metadata.create_service_key(settings, service)
@@ -181,12 +184,20 @@ def api_key_create(
         making = metadata.create_key(
             settings,
             team,
-            role=Role[role.name],
+            role=Role[(role or RoleName.ADMIN).name],
             readable_teams=readable_team or [],
-            lifetime=_lifetime(expires),
+            lifetime=lifetime,
             display_name=name,
         )
     typer.echo(asyncio.run(making))
+
+
+def _refuse_of_a_service(**options: object) -> None:
+    """Nobody shall believe that a service's key ends, or reads less, because an option was taken without a word."""
+    for option, value in options.items():
+        if value:
+            flag = f"--{option.replace('_', '-')}"
+            raise typer.BadParameter(f"{flag} is for the keys of teams; leave it out, or say --team instead of --service")
 
 
 def _lifetime(text: str) -> timedelta | None:
@@ -194,7 +205,11 @@ def _lifetime(text: str) -> timedelta | None:
         return None
     if (match := _EXPIRY.fullmatch(text)) is None:
         raise typer.BadParameter(f"--expires is {text!r}; write a number and s, m, h or d, as in 90d")
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    if not (lifetime := timedelta(**{_UNITS[match[2]]: int(match[1])})):
+        raise typer.BadParameter(
+            f"--expires is {text!r}: the key would have ended already; leave it out for one that never ends"
+        )
+    return lifetime
 
 
 @app.command()

@@ -19,7 +19,7 @@ from modelkeep_server.metadata import module as metadata
 from modelkeep_server.runtime import signing_keys
 from modelkeep_server.runtime.channels import Channels, TokenSource, connect, exchanged_tokens, signed_tokens
 from modelkeep_server.runtime.lifecycle import CannotStart, FolderLock, refuse_network_file_system
-from modelkeep_server.runtime.listening import Address, peer_credentials
+from modelkeep_server.runtime.listening import Address, peer_credentials, refuse_exposure, server_credentials
 from modelkeep_server.runtime.metrics import Metrics, MetricsServer
 from modelkeep_server.runtime.server import Server, Service
 from modelkeep_server.runtime.settings import RuntimeSettings
@@ -67,6 +67,8 @@ async def serving(settings: Settings, names: Sequence[str]) -> AsyncIterator[str
     """
     runtime = settings.runtime
     is_whole = set(names) == set(PARTS)
+    refuse_exposure(runtime)  # before anything is made
+    server_credentials(runtime)
     async with AsyncExitStack() as stack:
         for name in names:
             _refuse_network_file_system(settings, name)

@@ -183,6 +183,24 @@ def test_a_port_that_is_taken_is_one_clear_line(run, tmp_path: Path):
     assert "--port" in err
 
 
+def test_a_server_that_may_not_listen_makes_nothing(run, tmp_path: Path):
+    tls = ("--set", "runtime.tls_certificate_file=gone.pem", "--set", "runtime.tls_key_file=gone.pem")
+    for options in ((), tls):
+        assert run("serve", "all", "--listen", "0.0.0.0:0", *options)[0] == 1
+        assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("option", ["--expires=1d", "--role=admin", "--readable-team=q", "--name=foo"])
+def test_a_key_of_a_service_takes_no_option_of_the_keys_of_teams(run, option: str):
+    code, out, err = run("api-key", "create", "--service", "lineage", option)
+    assert (code, out, option.partition("=")[0] in err) == (2, "", True)
+
+
+def test_a_key_that_would_have_ended_already_is_refused(run):
+    code, out, err = run("api-key", "create", "--team", "vision", "--expires", "0s")
+    assert (code, out, "'0s'" in err) == (2, "", True)
+
+
 def test_one_service_needs_its_keys_and_tables_first(run):
     code, _out, err = run("serve", "metadata", "--port", "0")
     assert (code, "signing-key init" in err) == (1, True)
