@@ -201,8 +201,9 @@ async def test_a_missing_alias_names_what_exists_and_what_is_nearest(rig: Rig) -
     await move(rig, AliasMove("best", None))
     with pytest.raises(AliasNotFound):
         await rig.aliases.get_alias(CALLER, BEST)
-    with pytest.raises(AliasNotFound, match="to delete"):
-        await move(rig, AliasMove("best", None))
+    with pytest.raises(AliasNotFound, match=r"did you mean 'production'\? There are: production") as raised:
+        await move(rig, AliasMove("prodution", None))
+    assert raised.value.metadata["nearest"] == "production"
     with pytest.raises(AliasNotFound):
         await history(rig, "never")
     assert len(await history(rig, "best")) == 2  # history is kept for ever

@@ -74,7 +74,7 @@ class AliasApp:
 async def apply_moves(work: Work, locked: Locked, moves: Sequence[AliasMove], actor: str, reason: str) -> tuple[Alias, ...]:
     """Make checked moves of different aliases in a collection that this transaction locked.
 
-    At most four statements, however many moves. Answers the aliases after them, in the order of `moves`. Raises AliasRuled,
+    At most four statements, however many moves, when all can be made. Answers the aliases after them, in the order of `moves`. Raises AliasRuled,
     AliasChanged, AliasNotFound, VersionNotFound, VersionDeleted, LimitExceeded.
     """
     if not moves:
@@ -83,7 +83,12 @@ async def apply_moves(work: Work, locked: Locked, moves: Sequence[AliasMove], ac
     if ruled := next((move.alias for move in moves if move.alias in rules), None):
         raise rules[ruled].refusal(locked.name)
     current = await work.aliases.current(locked.name, tuple(move.alias for move in moves))
-    wishes = {move.alias: Wish(move.version, reason) for move in moves if move.changes(current.get(move.alias))}
+    wishes = {}
+    for move in moves:
+        if move.changes(current.get(move.alias)):
+            wishes[move.alias] = Wish(move.version, reason)
+        elif move.version is None:
+            await work.aliases.get(locked.name.alias(move.alias))  # it is not there; this says which are
     changes = await point(work, locked, wishes, current, actor)
     aliases = {**current, **{change.alias.alias: change.result for change in changes}}
     return tuple(aliases[move.alias] for move in moves)

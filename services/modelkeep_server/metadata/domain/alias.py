@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from modelkeep.errors import AliasChanged, AliasNotFound, InvalidAlias, InvalidArgument
+from modelkeep.errors import AliasChanged, InvalidAlias, InvalidArgument
 from modelkeep.names import LATEST, AliasName, CollectionName, VersionName, parse_alias
 
 MAX_ON_ONE_VERSION: Final = 1000
@@ -90,7 +90,7 @@ class AliasMove:
     def changes(self, current: Alias | None) -> bool:
         """Whether the wish changes anything: a set to where the alias points already does not, and leaves no history.
 
-        Raises AliasChanged when the expectation is stale, AliasNotFound for a delete of what is not there.
+        A delete of what is not there changes nothing either. Raises AliasChanged when the expectation is stale.
         """
         points_to = current.version if current else None
         if self.must_not_exist and points_to is not None:
@@ -98,8 +98,6 @@ class AliasMove:
         if self.expected_version is not None and points_to != self.expected_version:
             now = f"points to {points_to.short}" if points_to else "does not exist"
             raise self._stale(f"it was expected at {self.expected_version.short}, but {now}", points_to)
-        if self.version is None and points_to is None:
-            raise AliasNotFound(f"there is no alias {self.alias!r} to delete", alias=self.alias)
         return points_to != self.version
 
     def _stale(self, why: str, current: VersionName | None) -> AliasChanged:
