@@ -171,6 +171,8 @@ async def test_latest_falls_when_the_newest_is_deleted_and_rises_when_it_is_back
         await delete(rig, number)
     with pytest.raises(VersionNotFound, match="all of them are deleted"):
         await resolve(rig, "digits")
+    with pytest.raises(VersionNotFound, match="no v5 of 'digits'; none was logged yet, or all of them are deleted"):
+        await resolve(rig, "digits:v5")
 
 
 async def test_an_alias_as_of_a_moment(rig: Rig) -> None:
@@ -187,8 +189,11 @@ async def test_an_alias_as_of_a_moment(rig: Rig) -> None:
     assert (await resolve(rig, f"digits:best@{second}")).name.number == 1
     assert (await resolve(rig, "digits:best@2999-12-31")).name.number == 0
     for moment in (before, gone, "1970-01-01", "2001-02-03"):
-        with pytest.raises(AliasNotFound, match="as of"):
+        with pytest.raises(AliasNotFound, match=r"as of \S+; it was first set at \S+$") as raised:
             await resolve(rig, f"digits:best@{moment}")
+        assert raised.value.metadata["nearest"] == ""
+    with pytest.raises(AliasNotFound, match=r"as of \S+; did you mean 'best'\?"):
+        await resolve(rig, "digits:bst@2001-02-03")
 
 
 async def test_a_stamp_is_the_first_moment_of_a_change(rig: Rig) -> None:
@@ -297,7 +302,7 @@ async def test_what_is_missing_is_said_with_what_exists(rig: Rig) -> None:
     await rig.log(aliases=("production", "best"))
     await rig.log()
     expected: list[tuple[str, type[ModelkeepError], str]] = [
-        ("digits:v9", VersionNotFound, "there is no v9 of 'digits'; the newest is v1"),
+        ("digits:v9", VersionNotFound, "there is no v9 of 'digits'; the newest are v1, v0"),
         ("digits:producton", AliasNotFound, r"did you mean 'production'\? There are: best, production"),
         ("digits:lastest", AliasNotFound, "did you mean 'latest'"),
         ("digits@sha256:00000000", VersionNotFound, "begins with sha256:00000000"),

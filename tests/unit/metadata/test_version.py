@@ -57,6 +57,10 @@ async def test_what_does_not_exist(rig: Rig) -> None:
     with pytest.raises(VersionNotFound, match="the newest is v0") as raised:
         await get(rig, 9)
     assert raised.value.metadata["newest"] == "v0"
+    for _ in range(5):
+        await rig.log()
+    with pytest.raises(VersionNotFound, match=r"the newest are v5, v4, v3, v2, v1$"):
+        await get(rig, 9)
     with pytest.raises(CollectionNotFound, match="'digits'"):
         await rig.versions.get_version(CALLER, VersionName("acme", "vision", "digit", 0), show_deleted=False)
     with pytest.raises(CollectionNotFound):

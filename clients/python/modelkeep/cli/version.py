@@ -11,7 +11,7 @@ import typer
 from modelkeep.cli import values
 from modelkeep.cli.call import Call, command
 from modelkeep.cli.output import files, size
-from modelkeep.errors import InvalidArgument, NotFound, VerificationFailed
+from modelkeep.errors import FileUnreadable, InvalidArgument, VerificationFailed
 
 if TYPE_CHECKING:
     from modelkeep import Version
@@ -218,18 +218,20 @@ def read_condition(text: str) -> tuple[str, str] | None:
 
 
 def read_metadata(text: str) -> dict[str, Any]:
-    """The object that `--metadata` gives: JSON, or the file after an @. Raises InvalidMetadata, NotFound."""
+    """The object that `--metadata` gives: JSON, or the file after an @. Raises InvalidMetadata, FileUnreadable."""
     from modelkeep import metadata  # noqa: PLC0415 - only a command that needs it
 
     return metadata.decode(given_text(text, "metadata"))
 
 
 def given_text(text: str, what: str) -> str:
-    """What an option gives: the text itself, or that of the file after an @. Raises NotFound."""
+    """What an option gives: the text itself, or that of the file after an @. Raises FileUnreadable."""
     if not text.startswith("@"):
         return text
     source = text[1:]
     try:
         return sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise NotFound(f"{source!r} cannot be read as {what}: {error}", path=source) from None
+    except OSError as error:
+        raise FileUnreadable(f"{source!r} cannot be read as {what}: {error.strerror or error}", path=source) from None
+    except UnicodeDecodeError:
+        raise FileUnreadable(f"{source!r} cannot be read as {what}: it is no text in UTF-8", path=source) from None

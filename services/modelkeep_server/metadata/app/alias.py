@@ -74,7 +74,7 @@ class AliasApp:
 async def apply_moves(work: Work, locked: Locked, moves: Sequence[AliasMove], actor: str, reason: str) -> tuple[Alias, ...]:
     """Make checked moves of different aliases in a collection that this transaction locked.
 
-    At most four statements, however many moves, when all can be made. Answers the aliases after them, in the order of `moves`. Raises AliasRuled,
+    At most four statements, however many moves. Answers the aliases after them, in the order of `moves`. Raises AliasRuled,
     AliasChanged, AliasNotFound, VersionNotFound, VersionDeleted, LimitExceeded.
     """
     if not moves:

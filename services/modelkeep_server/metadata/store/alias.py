@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from modelkeep.address import format_moment
 from modelkeep.errors import AliasNotFound, LimitExceeded, NotFound
 from modelkeep.names import LATEST, AliasName, CollectionName, VersionName, nearest
 from sqlalchemy import Row, Select, and_, func, select, tuple_
@@ -131,18 +132,28 @@ class AliasRepository:
         return rows[0].collection_id, rows[0].now, {None: None, **{version: row.id for version, row in found.items()}}
 
 
-async def alias_not_found(session: AsyncSession, name: AliasName, when: str = "") -> NotFound:
-    """The error to raise when an alias is missing, or its collection is."""
+async def alias_not_found(session: AsyncSession, name: AliasName, moment: datetime | None = None) -> NotFound:
+    """The error to raise when an alias is missing, now or as of a moment, or its collection is."""
     collection = name.parent
     if not await _exists(session, collection):
         return await collection_not_found(session, collection)
+    message = f"{collection.collection} has no alias {name.alias!r}"
+    if moment is not None:
+        message = f"{collection.collection} had no alias {name.alias!r} as of {format_moment(moment)}"
+        if first := await _first_set(session, name):  # who asks for it by its name needs no other name
+            return AliasNotFound(f"{message}; it was first set at {format_moment(first)}", alias=str(name), nearest="")
     statement = _aliases(collection).with_only_columns(col(AliasRow.alias))
     statement = statement.where(col(AliasRow.version_id).is_not(None)).order_by(col(AliasRow.alias))
     existing = (await session.scalars(statement.limit(SEARCHED))).all()
     near = nearest(name.alias, [*existing, LATEST])
-    message = f"{collection.collection} had no alias {name.alias!r} {when}" if when else ""
-    message = message or f"{collection.collection} has no alias {name.alias!r}"
     return AliasNotFound(f"{message}; {suggest(existing, near)}", alias=str(name), nearest=near)
+
+
+async def _first_set(session: AsyncSession, name: AliasName) -> datetime | None:
+    """Since when an alias has a history; None when it never was."""
+    statement = _history(name.parent).where(col(AliasChangeRow.alias) == name.alias).order_by(col(AliasChangeRow.seq)).limit(1)
+    row = (await session.execute(statement)).one_or_none()
+    return row.change_time if row else None
 
 
 async def _exists(session: AsyncSession, collection: CollectionName) -> bool:

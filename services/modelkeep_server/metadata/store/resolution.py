@@ -131,15 +131,14 @@ class ResolutionRepository:
         """The error to raise when the collection exists, and nothing in it is meant."""
         collection = address.collection
         if address.number is not None:
-            return version_not_found(collection.version(address.number), latest)
+            return await version_not_found(self._session, collection.version(address.number))
         if address.digest_prefix:
             return await self._no_digest(address)
-        then = "" if address.moment is None else f"as of {format_moment(address.moment)}"
         if address.alias != LATEST:
-            return await alias_not_found(self._session, collection.alias(address.alias), then)
+            return await alias_not_found(self._session, collection.alias(address.alias), address.moment)
         message = (
-            f"{collection.collection!r} had no version {then}"
-            if then
+            f"{collection.collection!r} had no version as of {format_moment(address.moment)}"
+            if address.moment is not None
             else f"{collection.collection!r} has no version: none was logged yet, or all of them are deleted"
         )
         return VersionNotFound(message, collection=str(collection), newest="" if latest is None else f"v{latest}")

@@ -64,5 +64,5 @@ class UseRepository:
         row = (await self._session.execute(statement)).one_or_none()
         if row is None or row.state != VersionState.COMMITTED.value:
             await VersionRepository(self._session, self._clock).get(version)  # says what is wrong
-            raise version_not_found(version, None)
+            raise await version_not_found(self._session, version)
         return row.id, row.uid

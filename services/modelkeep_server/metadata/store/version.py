@@ -29,6 +29,8 @@ from modelkeep_server.metadata.store.version_listing import judged, list_version
 from modelkeep_server.metadata.store.version_view import place, to_version, view
 
 _LIVE: Final = col(VersionRow.state) == VersionState.COMMITTED.value
+_NAMED: Final = 5
+"""How many of the newest versions an error names."""
 _BY_NUMBER: Final = view(col(VersionRow.number) == bindparam("number"))
 
 
@@ -47,7 +49,7 @@ class VersionRepository:
             raise await collection_not_found(self._session, name.parent)
         version = to_version(row)
         if version is None:
-            raise version_not_found(name, row.latest_number)
+            raise await version_not_found(self._session, name)
         if version.tombstone and not show_deleted:
             raise version.tombstone.error(name)
         return (await judged(self._session, self._clock, [version]))[0]
@@ -202,8 +204,12 @@ class VersionRepository:
         )
 
 
-def version_not_found(name: VersionName, latest: int | None) -> NotFound:
-    """The error to raise when a collection, whose highest live version is `latest`, has no version of that number."""
-    exists = "it has none yet" if latest is None else f"the newest is v{latest}"
+async def version_not_found(session: AsyncSession, name: VersionName) -> NotFound:
+    """The error to raise when a collection has no version of that number; it names the newest that live."""
+    statement = select(col(VersionRow.number)).where(col(VersionRow.collection_id) == collection_id(name.parent), _LIVE)
+    numbers = (await session.scalars(statement.order_by(col(VersionRow.number).desc()).limit(_NAMED))).all()
+    newest = [f"v{number}" for number in numbers]
+    verb = "is" if len(newest) == 1 else "are"
+    exists = f"the newest {verb} {', '.join(newest)}" if newest else "none was logged yet, or all of them are deleted"
     message = f"there is no {name.version} of {name.collection!r}; {exists}"
-    return VersionNotFound(message, version=str(name), newest="" if latest is None else f"v{latest}")
+    return VersionNotFound(message, version=str(name), newest=newest[0] if newest else "")
