@@ -70,6 +70,7 @@ async def build(settings: LineageSettings, wiring: Wiring) -> Service:
         access=ACCESS,
         check=check,
         close=close,
+        hush=tail.drain,
         gauges=pool_gauges(database),
     )
 

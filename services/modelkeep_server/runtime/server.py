@@ -52,7 +52,7 @@ class Service:
     watches: frozenset[str] = frozenset()
     """The RPCs, by full path, that mostly wait and are many: they do not count as calls that the server works on."""
     hush: Callable[[], None] = lambda: None
-    """Ends those; called at the beginning of a drain, which would wait for them in vain."""
+    """A drain begins: ends those, for which it would wait in vain. That a peer goes too is not worth a warning from now on."""
     gauges: Mapping[str, Callable[[], float]] = field(default_factory=dict)
     """Readings for the metrics, by name: `database_connections_in_use` becomes `modelkeep_blob_database_connections_in_use`."""
 

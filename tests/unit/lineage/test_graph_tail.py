@@ -8,8 +8,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from modelkeep.errors import ServiceUnavailable
 from modelkeep_server.database.clock import Clock
 from modelkeep_server.database.engine import Database
+from modelkeep_server.lineage.app.graph_tail import Tail
 from modelkeep_server.lineage.domain.graph_delta import Delta
 from modelkeep_server.lineage.store import graph_log
 from modelkeep_server.lineage.store.graph_log import SqlGraphLog
@@ -109,3 +111,22 @@ async def test_a_log_that_is_to_be_read_again_is(graph: GraphRig, monkeypatch: p
     assert await graph.log.apply(epoch, PROJECT, 1, await graph.logs.events(PROJECT, 1, 1))
     await forgetting[0]
     assert await graph.log.cursors() == {PROJECT: 0}
+
+
+class Gone:
+    """Metadata, when its listener is closed."""
+
+    async def heads(self, _token: str = "") -> object:
+        raise ServiceUnavailable("Connection refused")
+
+
+@pytest.mark.parametrize("drains", [False, True])
+async def test_that_metadata_is_gone_is_no_news_while_the_process_ends(graph: GraphRig, drains: bool) -> None:
+    tail = Tail(Gone(), SqlGraphLog(graph.database, Clock()), 0.01)  # type: ignore[arg-type]
+    if drains:
+        tail.drain()
+    with capture_logs() as logs:
+        tail.start()
+        await asyncio.sleep(0.2)
+        await tail.close()
+    assert {line["event"] for line in logs} == (set() if drains else {"cannot read the events"})

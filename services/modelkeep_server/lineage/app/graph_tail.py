@@ -50,6 +50,7 @@ class Tail:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._stuck: dict[ProjectName, _Stuck] = {}
+        self._drains = False
         self.moved = asyncio.Event()
         """Set, and replaced, each time that this process has read something."""
 
@@ -60,6 +61,10 @@ class Tail:
     def wake(self) -> None:
         """There is something to read."""
         self._wake.set()
+
+    def drain(self) -> None:
+        """The process ends. Questions under way may need what is read until then; that metadata goes too is no news."""
+        self._drains = True
 
     @property
     def stuck(self) -> AbstractSet[ProjectName]:
@@ -151,6 +156,8 @@ class Tail:
                 busy = await self.round()
                 failures = 0
             except ModelkeepError as error:
+                if self._drains:
+                    return
                 failures += 1
                 log.warning("cannot read the events", error=f"{type(error).__name__}: {error.message}")
             except Exception:
