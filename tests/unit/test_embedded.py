@@ -236,3 +236,11 @@ def test_what_is_wrong_is_one_clear_line(run, arguments: list[str], words: str):
     assert code == 1
     assert words in err
     assert err.startswith("modelkeep-server: ")
+
+
+def test_what_the_system_refuses_is_one_line_too(run, monkeypatch: pytest.MonkeyPatch):
+    def full() -> None:
+        raise OSError(28, "No space left on device", "/data/x")
+
+    monkeypatch.setattr("modelkeep_server.main.app", full)
+    assert run("fsck") == (1, "", "modelkeep-server: /data/x: No space left on device\n")
