@@ -23,11 +23,12 @@ if TYPE_CHECKING:
         Signature,
         Version,
     )
+    from modelkeep._version import Tombstone
 
 
 def version_json(version: Version) -> dict[str, Any]:
     """A version."""
-    tombstone, uses = version.tombstone, version.uses
+    uses = version.uses
     return {
         "name": version.name,
         "resource_name": version.resource_name,
@@ -59,13 +60,16 @@ def version_json(version: Version) -> dict[str, Any]:
             "first_use_time": when(uses.first_use_time),
             "last_use_time": when(uses.last_use_time),
         },
-        "tombstone": tombstone
-        and {
-            "actor": tombstone.actor,
-            "reason": tombstone.reason,
-            "delete_time": when(tombstone.delete_time),
-            "purge_time": when(tombstone.purge_time),
-        },
+        "tombstone": version.tombstone and _tombstone_json(version.tombstone),
+    }
+
+
+def _tombstone_json(tombstone: Tombstone) -> dict[str, Any]:
+    return {
+        "actor": tombstone.actor,
+        "reason": tombstone.reason,
+        "delete_time": when(tombstone.delete_time),
+        "purge_time": when(tombstone.purge_time),
     }
 
 
