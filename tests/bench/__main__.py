@@ -33,15 +33,15 @@ def main() -> None:
         default="",
         help="comma-separated: p1,p2,p4,p5,p6,p7,p10,p11,log,p13,p15; p2 brings P3 and P8, p7 P9",
     )
-    parser.add_argument("--size-mib", type=int, default=0, help="size of the checkpoint (default 4,096; quick 128)")
+    parser.add_argument("--size-mib", type=int, default=0, help="size of the checkpoint (default 4,096; quick 64)")
     parser.add_argument("--rounds", type=int, default=0, help="rounds of A B (default 5; quick 1)")
     parser.add_argument("--json", type=Path, help="write the run here")
     options = parser.parse_args()
     quick = options.quick
-    size = (options.size_mib or (128 if quick else 4096)) * MIB
+    size = (options.size_mib or (64 if quick else 4096)) * MIB
     rounds = options.rounds or (1 if quick else 5)
     seconds = 1.0 if quick else 10.0
-    files, entries, nodes = (2_000, 50_000, 20_000) if quick else (100_000, 1_000_000, 1_000_000)
+    files, entries, nodes = (1_000, 20_000, 20_000) if quick else (100_000, 1_000_000, 1_000_000)
     os.environ["MODELKEEP_PROGRESS"] = "0"
     os.environ.pop(
         "PYTHONDONTWRITEBYTECODE", None
