@@ -126,6 +126,14 @@ class Connections:
         self._tls: ssl.SSLContext | None = None
         self._idle: dict[tuple[str, str, int], list[socket.socket]] = {}
         self._lock = threading.Lock()
+        self._round = Round()
+
+    def round(self) -> Round:
+        """The requests of now: of all batches that are under way, as they ask the same store."""
+        with self._lock:
+            if self._round.is_over:
+                self._round = Round()
+            return self._round
 
     def close(self) -> None:
         """Give up the connections."""

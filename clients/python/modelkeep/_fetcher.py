@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from modelkeep._channel import stream_seconds
-from modelkeep._direct import Round, StoreFailed
+from modelkeep._direct import StoreFailed
 from modelkeep._direct_get import Gets
 from modelkeep._pace import MOST, Pace
 from modelkeep._retry import Retry, may_help
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from modelkeep._channel import Connection
+    from modelkeep._direct import Round
     from modelkeep.names import TeamName
 
 BATCH_SECONDS: Final = 300.0
@@ -69,7 +70,6 @@ class Fetcher:
         self._free: list[memoryview] = []
         self._gets = Gets(connection.config)
         self._pace = Pace()
-        self._round = Round()
         self._stream_only = False
         self._slowing = threading.Lock()
         self._slowed = 0
@@ -144,9 +144,7 @@ class Fetcher:
         """Get chunks from their URLs, many at once."""
         if self._threads is None:
             self._threads = ThreadPoolExecutor(MOST, "modelkeep-get")
-        if self._round.is_over:
-            self._round = Round()
-        this = self._round  # of all batches that are under way: they ask the same store
+        this = self._gets.round()
         futures = [self._threads.submit(self._get_one, want, *where, this) for want, where in urls.items()]
         failure: _FromStoreError | None = None
         corrupt: ChunkCorrupt | None = None

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from modelkeep._channel import stream_seconds
-from modelkeep._direct import Round, StoreFailed
+from modelkeep._direct import StoreFailed
 from modelkeep._direct_put import Puts
 from modelkeep._pace import MOST, Pace
 from modelkeep._retry import Retry
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from modelkeep._channel import Connection
+    from modelkeep._direct import Round
     from modelkeep._lease import KeptLease
     from modelkeep._pieces import Piece
     from modelkeep.names import TeamName
@@ -67,7 +68,6 @@ class Sender:
         self._put_threads = ThreadPoolExecutor(MOST, "modelkeep-put")
         self._puts = Puts(connection.config)
         self._pace = Pace()
-        self._round = Round()
         self._staging = Staging.find(connection.config, connection.limits().staging_folder)
         self._staged = self._staging is not None
         self._waiting: list[Future[None]] = []
@@ -226,9 +226,7 @@ class Sender:
 
     def _put(self, lease: str, urls: list[tuple[Piece, str]]) -> tuple[list[Piece], ModelkeepError | None]:
         """Send chunks to their URLs and publish them; answers which are still missing, and why."""
-        if self._round.is_over:
-            self._round = Round()
-        this = self._round  # of all batches that are under way: they ask the same store
+        this = self._puts.round()
         futures = {self._put_threads.submit(self._put_one, url, piece, this): piece for piece, url in urls}
         arrived: list[Piece] = []
         lost: list[Piece] = []

@@ -35,7 +35,7 @@ def test_names_of_other_things(name: str) -> None:
 
 
 def test_where_a_shell_is_is_no_secret() -> None:
-    environment = {"PWD": "/gone/work/a1", "OLDPWD": "/gone/work", "DB_PWD": CANARY}
+    environment = {"PWD": "/runs/first/a1", "OLDPWD": "/runs/first", "DB_PWD": CANARY}
     assert list(secrets_in(environment)) == [CANARY]
     assert Redactor().text("docker run -v $PWD:/work x\n", is_code=False) == "docker run -v $PWD:/work x\n"
 
