@@ -27,4 +27,4 @@ class EventApp:
     async def list_event_heads(self, caller: Caller, page: Page) -> Listing[EventHead]:
         """The last sequence of every project, for services."""
         caller.require("")
-        return await self._transactions.read(lambda work: work.events.heads(page))
+        return await self._transactions.look(lambda work: work.events.heads(page))
