@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Final, Self
 
 from modelkeep._cached import MOST_PACK_BYTES
 from modelkeep._entries import entry_of
-from modelkeep._fetcher import Fetcher
+from modelkeep._fetcher import Fetcher, of_file
 from modelkeep._pack import Block, Use
-from modelkeep.errors import DigestMismatch, EntryNotFound
+from modelkeep.errors import ChunkCorrupt, ChunkNotFound, DigestMismatch, EntryNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -163,7 +163,13 @@ class Content:
         left = [number for number in numbers if not self._from_cache(number, sink)]
         if left:
             compared = sink if self._file is None else _Comparing(sink, self._file, self._drop)
-            self._fetcher.fetch([self.layout.block(number, compared, check=True) for number in left])
+            self._fetch([self.layout.block(number, compared, check=True) for number in left])
+
+    def _fetch(self, blocks: Sequence[Block]) -> None:
+        try:
+            self._fetcher.fetch(blocks)
+        except (ChunkCorrupt, ChunkNotFound) as error:
+            raise of_file(error, self.layout.entry.path, "read") from None
 
     def _load_whole(self) -> bytes:
         entry = self.layout.entry
@@ -174,7 +180,7 @@ class Content:
                     continue
             else:
                 blocks = [self.layout.block(number, _Memory(memory), check=check) for number in range(len(self.layout))]
-                self._fetcher.fetch(blocks)
+                self._fetch(blocks)
             if hashlib.sha256(memory).digest() == entry.digest.sha256:
                 return bytes(memory)
             if check is None:

@@ -20,13 +20,13 @@ from modelkeep._cached import CachedFiles
 from modelkeep._channel import retrying
 from modelkeep._copy import sha256_of
 from modelkeep._entries import EntryCheck, entry_of
-from modelkeep._fetcher import Fetcher
+from modelkeep._fetcher import Fetcher, of_file
 from modelkeep._listing import Listing, compare
 from modelkeep._pack import Block, Pack
 from modelkeep._writer import Writer
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
 from modelkeep.digest import Digest
-from modelkeep.errors import ChunkCorrupt, ChunkNotFound, TargetUnusable, rebuild
+from modelkeep.errors import ChunkCorrupt, ChunkNotFound, TargetUnusable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -233,8 +233,7 @@ class Download:
             path = next((want.path for want in wants if str(Digest(want.sha256)) == digest), "")
             if not path:
                 raise
-            message = f"{path!r} cannot be downloaded: {error.message}"
-            raise rebuild(error.code, error.reason, message, error.metadata | {"path": path}, error.request_id) from None
+            raise of_file(error, path, "downloaded") from None
 
     def _begin(self, message: entry_pb2.Entry) -> Assembly | None:
         """What takes the bytes of a file of several chunks; None when it needs none."""

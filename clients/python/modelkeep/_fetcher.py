@@ -16,7 +16,7 @@ from modelkeep._retry import Retry, may_help
 from modelkeep._wire import unknown_plan
 from modelkeep.api.blob.v1 import blob_service_pb2 as pb
 from modelkeep.digest import Digest
-from modelkeep.errors import ChunkCorrupt, ChunkNotFound, ModelkeepError, ServiceUnavailable
+from modelkeep.errors import ChunkCorrupt, ChunkNotFound, ModelkeepError, ServiceUnavailable, rebuild
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -261,6 +261,12 @@ def corrupt_chunk(sha256: bytes, why: str) -> ChunkCorrupt:
     """A chunk that came, and not as it should."""
     digest = str(Digest(sha256))
     return ChunkCorrupt(f"the chunk {digest} did not arrive as it was stored: {why}", digest=digest)
+
+
+def of_file(error: ModelkeepError, path: str, what: str) -> ModelkeepError:
+    """An error about a chunk, told of a file that it is part of; `what` cannot be done, such as "read"."""
+    message = f"{path!r} cannot be {what}: {error.message}"
+    return rebuild(error.code, error.reason, message, error.metadata | {"path": path}, error.request_id)
 
 
 def lost(sha256: bytes) -> ChunkNotFound:

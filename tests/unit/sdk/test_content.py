@@ -15,7 +15,7 @@ from modelkeep._entries import entry_messages
 from modelkeep._open import open_content
 from modelkeep._pieces import SEGMENT
 from modelkeep._tensors import load
-from modelkeep.errors import InvalidSafetensors
+from modelkeep.errors import ChunkCorrupt, ChunkNotFound, InvalidSafetensors
 from modelkeep.names import TeamName
 
 from tests.unit.sdk.wire import Wire
@@ -58,6 +58,23 @@ def test_what_the_disk_of_the_cache_cannot_read_is_fetched(content: Content, tmp
     content._file = os.open(tmp_path, os.O_RDONLY)  # a folder: every read of it fails
     assert not content._from_cache(0, _Memory(bytearray(CHUNK_BYTES)))
     assert not content._whole_from_cache(bytearray(10))
+    content.close()
+
+
+@pytest.mark.parametrize("count", [4 * KEPT, 2])
+def test_a_file_whose_chunk_rotted_or_is_lost_is_named(made: Callable[[bytes], Content], wire: Wire, count: int) -> None:
+    """What the server says of it names only the chunk. Two chunks are read as a whole, many one by one."""
+    content = made(DATA[: count * CHUNK_BYTES])
+    chunk = DATA[:CHUNK_BYTES]
+    sha256 = hashlib.sha256(chunk).digest()
+    wire.blob.chunks[sha256] = b"?" * CHUNK_BYTES
+    message = f"^'f' cannot be read: .*{sha256.hex()}"
+    with pytest.raises(ChunkCorrupt, match=message) as rotten:
+        content.read(0, memoryview(bytearray(10)))
+    del wire.blob.chunks[sha256]
+    with pytest.raises(ChunkNotFound, match=message) as lost:
+        content.read(0, memoryview(bytearray(10)))
+    assert lost.value.metadata["path"] == rotten.value.metadata["path"] == "f"
     content.close()
 
 
