@@ -140,7 +140,7 @@ class _Telling:
         for far, nears in edges.items():
             if far < stopped_at:
                 continue
-            if self._is_enough(replace(place, node=far)):
+            if self._is_enough(place, far):
                 return
             self._parts.node(far, batch.depth)
             self._told += 1
@@ -149,7 +149,7 @@ class _Telling:
                 self._parts.edge(*batch.ends((far, near)))
                 yield
         for told, (near, label) in enumerate(batch.fans[groups_told:], groups_told):
-            if self._is_enough(replace(place, node=ALL, group=told)):
+            if self._is_enough(place, ALL, told):
                 return
             self._parts.fan(Fan(near, batch.direction, label), batch.depth)
             self._told += 1
@@ -166,11 +166,11 @@ class _Telling:
         rows = rows.where(np.lexsort((rows.near, rows.far)))
         return list(zip(rows.far.tolist(), rows.near.tolist(), strict=True))
 
-    def _is_enough(self, following: Cut) -> bool:
-        """Whether the answer ends here; then the next one begins with what follows."""
+    def _is_enough(self, place: Cut, node: int, group: int = 0) -> bool:
+        """Whether the answer ends here; then the next one begins with what follows in the batch."""
         if self._told < self._most:
             return False
         reason = f"{self._most:,} nodes and groups were told, which is the limit; go on with the continuation"
-        place = [self._moment.as_of, *astuple(following)]
-        self._end = Truncation(reason, token(place, *self._ask.query()))
+        following = [self._moment.as_of, *astuple(replace(place, node=node, group=group))]
+        self._end = Truncation(reason, token(following, *self._ask.query()))
         return True

@@ -89,17 +89,21 @@ class View:
         The words of an edge that touches a hidden node are not told.
         """
         nodes, edges = await gather(self.nodes(depths, moment), self._graph.edges(ends))
-        labels = await self.labels({id_ for edge in edges.values() for id_ in (edge.source_label_id, edge.target_label_id)})
-        return nodes, [self._told(edges[pair], labels) for pair in ends]
+        return nodes, await self._told([edges[pair] for pair in ends])
 
-    def _told(self, edge: Edge, labels: Mapping[int, Label]) -> Edge:
-        ends = (labels[edge.source_label_id], labels[edge.target_label_id])
-        return edge if all(map(self.may_see, ends)) else replace(edge, alias_text="")
+    async def _told(self, edges: Sequence[Edge]) -> list[Edge]:
+        """Edges as the caller may see them."""
+        labels = await self.labels({id_ for edge in edges for id_ in (edge.source_label_id, edge.target_label_id)})
+        seen = {id_ for id_, label in labels.items() if self.may_see(label)}
+        return [
+            edge if edge.source_label_id in seen and edge.target_label_id in seen else replace(edge, alias_text="")
+            for edge in edges
+        ]
 
     async def link(self, node: Node, edge: Edge, depth: int, moment: Moment) -> Link:
         """A neighbour."""
-        labels = await self.labels({edge.source_label_id, edge.target_label_id})
-        return Link(self.shown(node, depth, moment), self._told(edge, labels))
+        [told] = await self._told([edge])
+        return Link(self.shown(node, depth, moment), told)
 
     async def groups(self, fans: Mapping[Fan, int], moment: Moment) -> list[Group]:
         """Fans by their depths, each told as a group. One that is empty by now is left out: its nodes got another label."""
