@@ -11,6 +11,8 @@ import fcntl
 import hashlib
 import json
 import os
+import threading
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -45,7 +47,27 @@ class Journal:
         self._known = (0, 0)
 
     def append(self, kind: str, **values: Any) -> Record:
-        """Write a record, durably. Raises InvalidArgument, DiskFull, TargetUnusable; then nothing of it is left."""
+        """Write a record, durably. Raises InvalidArgument, DiskFull, TargetUnusable; then nothing of it is left.
+
+        What the main thread writes is written by a thread of its own: a signal handler that interrupts it may then append too.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            return self._append(kind, values)
+        done: Future[Record] = Future()
+
+        def work() -> None:
+            try:
+                done.set_result(self._append(kind, values))
+            except BaseException as error:  # noqa: BLE001 - it is raised where one waits
+                done.set_exception(error)
+
+        try:
+            threading.Thread(target=work, name="modelkeep-journal").start()
+        except RuntimeError:  # Python ends, and starts no more threads
+            work()
+        return done.result()
+
+    def _append(self, kind: str, values: dict[str, Any]) -> Record:
         try:
             # A descriptor of its own: locks of flock are shared by threads and forked children that share one.
             descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)

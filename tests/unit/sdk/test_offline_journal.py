@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -57,6 +58,40 @@ def test_zeros_that_a_power_loss_left_are_a_torn_line(path: Path) -> None:
         file.write(bytes(4096))
     assert values(journal) == ["first"]
     assert journal.torn
+
+
+def test_a_signal_handler_that_comes_into_the_middle_of_a_record_writes_the_next(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal, came, write = Journal(str(path)), threading.Event(), Journal._write
+
+    def interrupted(journal: Journal, descriptor: int, line: bytes) -> None:
+        if not came.is_set():
+            os.kill(os.getpid(), signal.SIGUSR1)
+            assert came.wait(10)
+        write(journal, descriptor, line)
+
+    def handler(*_: object) -> None:
+        came.set()
+        assert journal.append("thing", value="of the handler").number == 1
+
+    monkeypatch.setattr(Journal, "_write", interrupted)
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        assert journal.append("thing", value="of the script").number == 0
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert values(journal) == ["of the script", "of the handler"]
+
+
+def test_a_record_of_the_end_of_python_needs_no_thread(path: Path) -> None:
+    program = f"""
+        import atexit
+        from modelkeep._offline_journal import Journal
+        atexit.register(lambda: Journal({str(path)!r}).append("thing", value="last"))
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=True, timeout=60)
+    assert values(Journal(str(path))) == ["last"]
 
 
 @pytest.mark.parametrize("line", [0, 1])
