@@ -274,7 +274,7 @@ class CollectionNotFound(NotFound):
 
 
 class VersionNotFound(NotFound):
-    """No such version; the message says which exist."""
+    """No such version; the message names the newest five that exist."""
 
     reason = "VERSION_NOT_FOUND"
 
