@@ -93,6 +93,40 @@ def test_what_was_recorded_offline_is_compared_when_it_is_synced(tmp_path: Path)
     ]
 
 
+@pytest.mark.parametrize("clean", [False, True])
+def test_a_use_of_what_was_not_better_is_left_out_of_a_sync(clean: bool, tmp_path: Path) -> None:
+    """By the run that logged it, and by another: both arrive to their ends, whether the folder of the first is still there."""
+    modelkeep.Api().log_artifact(made(tmp_path, acc=0.9))
+    with modelkeep.init(mode="offline", id="first") as run:
+        worse = run.log_artifact(made(tmp_path, acc=0.5), aliases=["mine"], only_if_better=("acc", "max"))
+        run.use_artifact(worse)
+    with modelkeep.init(mode="offline", id="second") as run:
+        run.use_artifact("digits:mine")
+        run.summary["arrived"] = True
+    outcomes = list(sync(connect(config.load()), runs_in(str(tmp_path / "offline")), clean=clean))
+    assert [outcome.error for outcome in outcomes] == [None, None]
+    uses = [
+        step for outcome in outcomes for step in outcome.steps if step.kind == "use" and not step.version.startswith("code-")
+    ]
+    assert [(step.version, step.not_better) for step in uses] == [
+        ("", f"no version has digits@{worse.digest}, which was not better")
+    ] * 2
+    second = modelkeep.Api().run("second")
+    assert (second.state, second.summary) == ("FINISHED", {"arrived": True})
+
+
+def test_a_use_of_what_is_still_to_be_compared_waits_for_that(tmp_path: Path) -> None:
+    with modelkeep.init(mode="offline", id="first") as run:
+        run.log_artifact(made(tmp_path, acc=0.5), aliases=["mine"], only_if_better=("acc", "max"))
+    with modelkeep.init(mode="offline", id="second") as run:
+        run.use_artifact("digits:mine")
+    first, second = sorted(runs_in(str(tmp_path / "offline")), key=lambda folder: "-second-" in folder)
+    (refused,) = sync(connect(config.load()), [second])
+    assert refused.error is not None
+    assert [outcome.error for outcome in sync(connect(config.load()), [first, second])] == [None, None]
+    assert [link.node.name for link in modelkeep.Api().run("second").used(type="model")] == ["digits:v0"]
+
+
 def test_a_rule_keeps_an_alias_on_the_best_version(tmp_path: Path) -> None:
     """Through logging, editing, deleting and restoring; the history names the rule, and nobody else moves it."""
     api = modelkeep.Api()

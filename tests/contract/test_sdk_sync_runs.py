@@ -178,3 +178,15 @@ def test_what_a_child_recorded_behind_the_end_arrives(between: bool, tmp_path: P
         assert replay(folder).error is None
     assert points("r1", "acc") == [0, 7, 8]
     assert told("r1").state == run_pb2.RUN_STATE_FINISHED
+
+
+@pytest.mark.one_topology
+def test_a_run_did_not_produce_its_code_or_what_it_logged_to_use_it(tmp_path: Path) -> None:
+    """As online: else each would be made from all that the run used."""
+    with offline(tmp_path / "offline", id="r1", capture="script") as run:
+        run.use_artifact(artifact(tmp_path / "in", {"x": b"1"}))
+        run.log_artifact(artifact(tmp_path / "out", {"x": b"2"}, name="made"))
+    assert replay(tmp_path / "offline").error is None
+    run_there = modelkeep.Api().run("r1")
+    assert [link.node.name for link in run_there.produced()] == ["made:v0"]
+    assert "digits:v0" in [link.node.name for link in run_there.used()]

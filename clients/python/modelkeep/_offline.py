@@ -163,6 +163,7 @@ class OfflineRun(Run):
                 notes=words.notes,
                 metadata=json.loads(words.metadata_json),
                 only_if_better=words.only_if_better,
+                produced=words.run is not None,
             )
         return OfflineVersion.of(self.folder, self._head, record)
 
@@ -197,6 +198,9 @@ class OfflineRun(Run):
         return known_version(parsed, address, recorded)
 
     def _note_use(self, version: Version, alias_text: str) -> None:
+        place = None
+        if isinstance(version, OfflineVersion) and version.is_conditional:
+            place = os.path.basename(version.folder), version.record
         self._journal.append(
             "use",
             time=_now(),
@@ -206,6 +210,7 @@ class OfflineRun(Run):
             number=version.number,
             digest=version.digest,
             alias_text=alias_text,
+            conditional=place,
         )
 
 

@@ -80,8 +80,10 @@ def needs_server(what: str) -> ModelkeepError:
 class OfflineVersion(Version):
     """A version as it was recorded. Its `digest` is the one that it will have; `number` and `version` are None."""
 
-    __slots__ = ("_place", "_snapshots")
+    __slots__ = ("_place", "_snapshots", "is_conditional")
     _place: tuple[str, int]
+    is_conditional: bool
+    """Whether it was logged only if it is better, so that a sync may make nothing of it."""
     _snapshots: Snapshots
 
     @classmethod
@@ -98,6 +100,7 @@ class OfflineVersion(Version):
             "state": "OFFLINE",
             "_place": (folder, record.number),
             "_snapshots": Snapshots(folder),
+            "is_conditional": bool(record.values.get("only_if_better")),
         }.items():
             object.__setattr__(made, name, value)
         return made

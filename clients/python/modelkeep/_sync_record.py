@@ -18,7 +18,7 @@ from modelkeep._sync_run import KINDS, RunReplay
 from modelkeep.api.metadata.v1 import draft_pb2
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
 from modelkeep.digest import Digest
-from modelkeep.errors import DigestMismatch, DraftNotFound, NotFound, SyncFailed, VersionDeleted, VersionPurged
+from modelkeep.errors import DigestMismatch, DraftNotFound, NotFound, SyncFailed, VersionDeleted, VersionNotFound, VersionPurged
 from modelkeep.names import CollectionName, ProjectName, RunName, VersionName
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from modelkeep._channel import Connection
     from modelkeep._entries import Spool
     from modelkeep._offline_journal import Record
+    from modelkeep.api.metadata.v1 import version_pb2
 
 NOTES: Final = "sync.jsonl"
 
@@ -44,7 +45,8 @@ class Step(NamedTuple):
     """What the version that was there already did not take over."""
     sent_bytes: int = 0
     not_better: str = ""
-    """What was compared, of a record that was to be better and was not: nothing was made, `version` is the best one."""
+    """What was compared, of a record that was to be better and was not: nothing was made, `version` is the best one. Of a use
+    of that, which is left out, that nothing was made; `version` is empty."""
 
 
 @dataclass
@@ -248,17 +250,19 @@ class Replay:
         metadata = json_metadata.encode(values["metadata"])
         about = (values["description"], notes, metadata)
         better = values.get("only_if_better")  # an older release wrote none
-        return Words((), tuple(values["tags"]), *about, self._run, self._display_name, tuple(better) if better else None)
+        run = self._run if values.get("produced", True) else None  # an older release did not say whether the run made it
+        return Words((), tuple(values["tags"]), *about, run, self._display_name, tuple(better) if better else None)
 
     def _use(self, record: Record) -> Step:
         self.step = "use"
         values = record.values
-        collection = CollectionName(values["team"] or self._project.team, values["project"], values["collection"])
-        if values["number"] is None:
-            address = f"{collection.team}/{collection.project}/{collection.collection}@{values['digest']}"
-            found = self._connection.metadata.Resolve(pb.ResolveRequest(parent=str(collection.parent), address=address))
-        else:
-            found = self._connection.metadata.GetVersion(pb.GetVersionRequest(name=str(collection.version(values["number"]))))
+        try:
+            found = self._find(values)
+        except VersionNotFound:
+            if not self._made_nothing(values.get("conditional")):
+                raise
+            why = f"no version has {values['collection']}@{values['digest']}, which was not better"
+            return Step(record.number, record.kind, "", not_better=why)
         name = VersionName.parse(found.name)
         if found.digest != values["digest"]:
             message = f"{name.short} is not what was used: it has the digest {found.digest}, and {values['digest']} was used"
@@ -267,6 +271,23 @@ class Replay:
         request.alias_text, request.request_id = values["alias_text"], self._id(record, "use")
         self._connection.metadata.RecordUse(request)
         return Step(record.number, record.kind, name.short)
+
+    def _find(self, values: dict[str, Any]) -> version_pb2.Version:
+        """The version that a record used."""
+        collection = CollectionName(values["team"] or self._project.team, values["project"], values["collection"])
+        if values["number"] is None:
+            address = f"{collection.team}/{collection.project}/{collection.collection}@{values['digest']}"
+            return self._connection.metadata.Resolve(pb.ResolveRequest(parent=str(collection.parent), address=address))
+        return self._connection.metadata.GetVersion(pb.GetVersionRequest(name=str(collection.version(values["number"]))))
+
+    def _made_nothing(self, place: tuple[str, int] | None) -> bool:
+        """Whether nothing was made of what was to be better: by which record of this run, or of one beside it."""
+        if place is None:
+            return False
+        folder = os.path.join(os.path.dirname(os.path.abspath(self._notes.folder)), place[0])
+        if not os.path.exists(folder):  # it was synced to its end, and removed
+            return True
+        return bool(Notes(folder).logged.get(place[1], {}).get("compared"))
 
     def _id(self, record: Record, step: str) -> str:
         """The request id of a step: the same in every process, and of no other step of any run."""

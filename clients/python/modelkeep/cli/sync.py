@@ -103,7 +103,9 @@ def _tell(call: Call, outcome: Outcome) -> None:
     for step in outcome.steps:
         if step.ignored_fields:
             call.out.note(f"{step.version} had this content already; not applied to it: {', '.join(step.ignored_fields)}")
-        if step.not_better:
+        if step.not_better and not step.version:
+            call.out.note(f"record {step.record} is left out: {step.not_better}")
+        elif step.not_better:
             call.out.note(f"record {step.record} made nothing, {step.version} stays the best: {step.not_better}")
 
 
