@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
 from modelkeep import _plain_json, _run_end
 from modelkeep._batch import Definition, Limits, Points, Set
@@ -66,6 +66,13 @@ class RunRecord:
         self._ending = threading.RLock()
         self._reporter.forget()
         _run_end.ended(self)
+
+    def __reduce__(self) -> NoReturn:
+        message = (
+            "a run cannot be copied, or sent to another process: send its id, and go on with it there by"
+            f" modelkeep.init(id={self.id!r}, resume='allow'); a process that was forked can use it as it is"
+        )
+        raise InvalidArgument(message, field="run")
 
     def close_channels(self) -> bool:
         """There are none here; they are the connection's."""

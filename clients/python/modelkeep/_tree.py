@@ -50,8 +50,11 @@ class Tree(MutableMapping[str, Any]):
     def __repr__(self) -> str:
         return repr(self._values)
 
+    def __reduce__(self) -> tuple[object, tuple[dict[str, Any]]]:
+        return dict, (self.as_dict(),)  # a copy, also one in another process, tells nobody of its changes
+
     def as_dict(self) -> dict[str, Any]:
-        """A copy, as a dict."""
+        """A copy, as a dict with dicts in it."""
         return {key: _copied(value) for key, value in self._values.items()}
 
 
