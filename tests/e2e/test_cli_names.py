@@ -41,6 +41,10 @@ def test_a_rule_keeps_an_alias_and_what_is_not_better_is_not_logged(cli: Cli):
     assert (better["name"], better["comparison"]["best_value"], better["comparison"]["is_better"]) == ("m:v1", 0.5, True)
     worse = cli.put("m", "--metadata", '{"acc": 0.7}', "--only-if-better", "acc:max", f="three")
     assert (worse["name"], worse["comparison"]["best_version"], worse["comparison"]["is_better"]) == ("m:v1", "v1", False)
+    told = cli(
+        "put", "put/m", "--name", "m", "--type", "model", "--metadata", '{"acc": 0.7}', "--only-if-better", "acc:max"
+    ).out
+    assert told == "nothing was logged, m:v1 stays the best: acc 0.7 is not better than the 0.9 of v1 (max)\n"
     refused = cli("alias", "set", "m:v0", "best", "--json")
     assert (refused.code, refused.error["reason"]) == (1, "ALIAS_RULED")
     (rule,) = cli("alias", "rule", "ls", "m", "--json").json

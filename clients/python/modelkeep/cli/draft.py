@@ -115,7 +115,7 @@ def commit(
     opened, words = call.api.open_draft(draft), read_metadata(metadata)
     better = read_condition(only_if_better)
     version = opened.commit(aliases=alias or [], tags=tag or [], metadata=words, description=description, only_if_better=better)
-    call.out.answer(values.logged_json(version), f"{values.logged_words(version, 'committed')}  {version.digest}")
+    call.out.answer(values.logged_json(version), values.logged_words(version, "committed", f"  {version.digest}"))
 
 
 def abort(call: Call, draft: Draft) -> None:

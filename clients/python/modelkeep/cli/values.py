@@ -112,11 +112,11 @@ def logged_json(logged: Version) -> dict[str, Any]:
     }
 
 
-def logged_words(logged: Version, verb: str) -> str:
-    """What became of a version that was to be logged: one that is worse than the best one was not."""
+def logged_words(logged: Version, verb: str, about: str) -> str:
+    """What became of a version that was to be logged, and more `about` it: one that is worse than the best one was not."""
     if logged.comparison and not logged.comparison.is_better:
         return f"nothing was {verb}, {logged.name} stays the best: {logged.comparison}"
-    return f"{logged.name} {'was there already' if logged.deduplicated else verb}"
+    return f"{logged.name} {'was there already' if logged.deduplicated else verb}{about}"
 
 
 def collection_json(collection: Collection) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def put(
     better = read_condition(only_if_better)
     logged = call.api.log_artifact(artifact, aliases=alias or [], tags=tag or [], only_if_better=better)
     content = f"{files(logged.entry_count)}, {size(logged.stored_bytes)}"
-    call.out.answer(values.logged_json(logged), f"{values.logged_words(logged, 'logged')}: {content}")
+    call.out.answer(values.logged_json(logged), values.logged_words(logged, "logged", f": {content}"))
 
 
 def copy(
