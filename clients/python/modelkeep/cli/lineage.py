@@ -316,7 +316,7 @@ def _impact(call: Call, subject: str, impact: Impact) -> None:
     lines = [
         f"{subject}: {least}{counted(impact.version_count, 'version')} and {counted(impact.run_count, 'run')} come from it"
     ]
-    lines += (f"  {_group(group)}" for group in impact.groups)
+    lines += (f"  {group_words(group)}" for group in impact.groups)
     if impact.alias_count:
         unread = impact.alias_count - len(impact.aliases)
         names = [_alias(name) for name in impact.aliases] + ([f"{unread:,} more"] if unread else [])
@@ -330,9 +330,10 @@ def _impact(call: Call, subject: str, impact: Impact) -> None:
         call.out.note("the newest events are not read yet; ask again")
 
 
-def _group(group: Group) -> str:
+def group_words(group: Group) -> str:
+    """What is told as one, in an impact."""
     if group.hidden:
-        return f"{counted(group.node_count, 'node')} of a team that you may not read"
+        return f"{counted(group.node_count, group.kind or 'node')} of a team that you may not read"
     of = f" of {CollectionName.parse(group.collection).collection}" if group.collection else ""
     return f"{counted(group.node_count, group.kind)}{of}" + (f"  ({group.type})" if group.type else "")
 
