@@ -25,11 +25,11 @@ def recorded(config: Any = None, summary: Any = None, seconds: int = 75, **more:
     return RecordedRun.from_pb(message, None)  # type: ignore[arg-type]
 
 
-def link(name: str, alias_text: str = "", type_: str = "dataset") -> Link:
+def link(name: str, alias_text: str = "", type_: str = "dataset", place: str = "x") -> Link:
     message = run_pb2.Run()
     message.start_time.FromSeconds(0)
     time = recorded().start_time
-    node = Node(1, "version", name, f"x/{name}", type_, time, None, 1, False, False, "", "", _connection=None)  # type: ignore[arg-type]
+    node = Node(1, "version", name, f"{place}/{name}", type_, time, None, 1, False, False, "", "", _connection=None)  # type: ignore[arg-type]
     return Link(node, Edge(1, 2, "used", time, alias_text, deduplicated=False))
 
 
@@ -112,6 +112,17 @@ def test_a_run_shows_what_it_used_and_made_and_says_when_there_is_more():
     assert made[-1].startswith("… and more")
     assert details["code"] == "abc of main, with changes that no commit had"
     assert json.loads(details["config"]) == {"lr": 0.1}
+
+
+def test_a_version_of_another_project_is_told_with_it():
+    """Else its name would lead to another version, or to none; and versions of two projects would be compared as one."""
+    here, there, afar = ("teams/t/projects/vision", "teams/t/projects/data", "teams/u/projects/data")
+    used = [link("clean:v0", place=place) for place in (here, there, afar)]
+    details = run_details(recorded(), used, used[:1])
+    assert details["used"].splitlines() == [f"{name}  (dataset)" for name in ("clean:v0", "data/clean:v0", "u/data/clean:v0")]
+    assert details["produced"] == "clean:v0  (dataset)"
+    differing = [row.key for row in rows([recorded(), recorded()], [used[:1], used[1:2]]) if not row.equal]
+    assert differing == ["used.clean", "used.data/clean"]
 
 
 def test_runs_beside_each_other():

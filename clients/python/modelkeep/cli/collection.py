@@ -83,7 +83,9 @@ def files_(
 def mv(
     call: Call,
     name: Annotated[str, typer.Argument(help="[[team/]project/]name", show_default=False)],
-    destination: Annotated[str, typer.Argument(help="The new name; with project/ in another project.", show_default=False)],
+    destination: Annotated[
+        str, typer.Argument(help="[project/]name, in the default project when it names none.", show_default=False)
+    ],
 ) -> None:
     """Give a collection another name, or take it to another project. Versions, aliases and history go with it."""
     moved = call.api.move(name, destination)

@@ -125,7 +125,8 @@ def best(
         {"name": link.node.name, "resource_name": link.node.resource_name, "type": link.node.type} for link in run.best_produced
     ]
     data = values.run_json(run) | {"value": values.plain(run.best_value), "produced": produced}
-    names = "\n".join(f"{one['name']}  ({one['type']})" for one in produced if one["name"])
+    told = [(values.placed(link.node, run), link.node.type) for link in run.best_produced]
+    names = "\n".join(f"{name}  ({type_})" for name, type_ in told if name)
     call.out.details(data, {metric: values.shown(run.best_value), "run": f"{run.name}  ({run.id})", "produced": names})
 
 

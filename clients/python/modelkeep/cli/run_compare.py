@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from modelkeep.cli.run_values import flat, plain, shown
+from modelkeep.cli.run_values import flat, placed, plain, shown
 from modelkeep.cli.values import short_version
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Row:
 
 def rows(runs: Sequence[RecordedRun], used: Sequence[Iterable[Link]]) -> list[Row]:
     """What can be compared: words, config, summary, code, environment and the versions that were used, in this order."""
-    columns = [dict(_facts(run, links)) for run, links in zip(runs, used, strict=True)]
+    columns = [dict(_facts(run, links, runs[0])) for run, links in zip(runs, used, strict=True)]
     keys = dict.fromkeys(key for column in columns for key in column)
     order = {section: number for number, section in enumerate(_SECTIONS)}
     ordered = sorted(keys, key=lambda key: order.get(key.partition(".")[0], -1))
@@ -79,12 +79,12 @@ def headings(runs: Sequence[RecordedRun]) -> list[str]:
 _SECTIONS: Final = ("config", "summary", "used", "code", "environment", "package")
 
 
-def _facts(run: RecordedRun, used: Iterable[Link]) -> Iterator[tuple[str, Any]]:
+def _facts(run: RecordedRun, used: Iterable[Link], home: RecordedRun) -> Iterator[tuple[str, Any]]:
     source, environment = run.source, run.environment
     yield from (("state", run.state.lower()), ("job_type", run.job_type), ("group", run.group), ("tags", ", ".join(run.tags)))
     yield from flat(run.config, "config.")
     yield from flat(run.summary, "summary.")
-    yield from _used(used)
+    yield from _used(used, home)
     yield from (("code.commit", source.commit), ("code.branch", source.branch), ("code.is_dirty", source.is_dirty))
     yield from (
         ("code.version", short_version(source.code_version)),
@@ -98,10 +98,10 @@ def _facts(run: RecordedRun, used: Iterable[Link]) -> Iterator[tuple[str, Any]]:
         yield f"package.{name}", version
 
 
-def _used(links: Iterable[Link]) -> Iterator[tuple[str, str]]:
+def _used(links: Iterable[Link], home: RecordedRun) -> Iterator[tuple[str, str]]:
     versions: dict[str, list[str]] = defaultdict(list)
     for link in islice(links, USES_COMPARED):
-        collection, _, version = link.node.name.partition(":")
+        collection, _, version = placed(link.node, home).partition(":")
         versions[collection or "(no access)"].append(version or str(link.node.id))
     for collection, names in versions.items():
         yield f"used.{collection}", ", ".join(sorted(names))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from modelkeep import Metric, Point, RecordedRun
-    from modelkeep._node import Link
+    from modelkeep._node import Link, Node
 
 LINKS_SHOWN: Final = 10
 """So many of what a run used and produced are shown with it."""
@@ -106,17 +106,26 @@ def run_details(run: RecordedRun, used: Iterable[Link], produced: Iterable[Link]
         "code": f"{source.commit}{f' of {source.branch}' if source.branch else ''}{dirty}" if source.commit else "",
         "repository": source.repository_url,
         "kept code": short_version(source.code_version),
-        "used": _links(used, "--up"),
-        "produced": _links(produced, "--down"),
+        "used": _links(run, used, "--up"),
+        "produced": _links(run, produced, "--down"),
         "config": _object(plain(run.config)),
         "summary": _object(plain(run.summary)),
         "notes": run.notes,
     }
 
 
-def _links(links: Iterable[Link], way: str) -> str:
+def placed(node: Node, home: RecordedRun) -> str:
+    """The name of a node, with its project, and its team, where they are not those of a run. Empty for a hidden one."""
+    team, project = node.place
+    if (team, project) in {(home.team, home.project), ("", "")}:
+        return node.name
+    return f"{project}/{node.name}" if team == home.team else f"{team}/{project}/{node.name}"
+
+
+def _links(run: RecordedRun, links: Iterable[Link], way: str) -> str:
     found = list(islice(links, LINKS_SHOWN + 1))
-    lines = [f"{link.node.name or 'something of a team that you may not read'}{_about(link)}" for link in found[:LINKS_SHOWN]]
+    hidden = "something of a team that you may not read"
+    lines = [f"{placed(link.node, run) or hidden}{_about(link)}" for link in found[:LINKS_SHOWN]]
     if len(found) > LINKS_SHOWN:
         lines.append(f"… and more: `modelkeep lineage RUN {way} --list` has all")
     return "\n".join(lines)
