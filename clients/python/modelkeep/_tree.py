@@ -42,20 +42,20 @@ class Tree(MutableMapping[str, Any]):
             raise
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
+        return iter(list(self._values))  # another thread may log meanwhile
 
     def __len__(self) -> int:
         return len(self._values)
 
     def __repr__(self) -> str:
-        return repr(self._values)
+        return repr(self._values.copy())
 
     def __reduce__(self) -> tuple[object, tuple[dict[str, Any]]]:
         return dict, (self.as_dict(),)  # a copy, also one in another process, tells nobody of its changes
 
     def as_dict(self) -> dict[str, Any]:
         """A copy, as a dict with dicts in it."""
-        return {key: _copied(value) for key, value in self._values.items()}
+        return {key: _copied(value) for key, value in self._values.copy().items()}
 
 
 def _copied(value: Any, depth: int = 0) -> Any:
@@ -64,4 +64,4 @@ def _copied(value: Any, depth: int = 0) -> Any:
         return value.as_dict()
     if not isinstance(value, dict) or depth > MAX_DEPTH:
         return value
-    return {key: _copied(item, depth + 1) for key, item in value.items()}
+    return {key: _copied(item, depth + 1) for key, item in value.copy().items()}

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import gc
-import json
 import math
-import pickle
 import subprocess
 import sys
 import textwrap
@@ -271,27 +268,6 @@ def test_config_and_words_change_while_it_runs(run: modelkeep.Run, lineage: Line
     assert run.config["hf_token"] == "hunter2canary", "the script has what it gave"
     with pytest.raises(modelkeep.InvalidTag):
         run.add_tags("no/slash")
-
-
-def test_copies_of_a_config_are_dicts_that_tell_nobody(run: modelkeep.Run) -> None:
-    run.config.update({"lr": 1, "model": {"depth": [2], "width": {"of": 3}}})
-    wanted = {"lr": 1, "model": {"depth": [2], "width": {"of": 3}}}
-    for copied in (
-        copy.deepcopy(run.config),
-        pickle.loads(pickle.dumps(run.config)),
-        run.config.as_dict(),
-        copy.copy(run.config),
-    ):
-        assert json.loads(json.dumps(copied)) == wanted
-        copied["model"]["width"]["of"] = 4
-    assert run.config == wanted
-    assert pickle.loads(pickle.dumps(run.config["model"])) == wanted["model"]
-
-
-@pytest.mark.parametrize("send", [pickle.dumps, copy.copy, copy.deepcopy])
-def test_a_run_that_is_sent_to_another_process_says_what_to_send(run: modelkeep.Run, send: Any) -> None:
-    with pytest.raises(modelkeep.InvalidArgument, match=rf"modelkeep.init\(id='{run.id}', resume='allow'\)"):
-        send(run)
 
 
 def test_it_says_that_it_lives_as_often_as_it_is_asked_to(lineage: Lineage, monkeypatch: pytest.MonkeyPatch) -> None:
