@@ -68,6 +68,11 @@ def test_a_tree_in_the_terminal(told: Cli):
     assert len(tree(told("lineage", "net:best", "--up", "--depth", "1").out)) == 2
     assert tree(told("lineage", "train-0", "--down").out) == ["train-0  (train)", "└─ made net:v0  (model)"]
     assert tree(told("lineage", "net:best", "--up", "--type", "dataset").out)[1:] == ["└─ 2 steps up: data:v0  (dataset)"]
+    mistyped = told("lineage", "net:best", "--type", "datset", "--in", "nowhere")
+    assert (tree(mistyped.out), mistyped.err) == (
+        ["net:v1  (model)  as net:best"],
+        "nothing else of net:best is what --in and --type asked for\n",
+    )
     coloured = told("lineage", "net:best", FORCE_COLOR="1", TERM="xterm-256color").out
     assert "\x1b[" in coloured
     assert tree(re.sub(r"\x1b\[[0-9;]*m", "", coloured)) == tree(done.out)

@@ -169,6 +169,9 @@ class Question:
             max_nodes=self.limit,
         )
         _show(self.call, graph, self.limit, dot=self.dot)
+        chose = chosen.given() - {"--depth", "--expand"} | ({"--type"} if chosen.types else set())
+        if chose and len(graph.nodes) + len(graph.groups) == 1 and not graph.truncation:
+            self.call.out.note(f"nothing else of {self.subject} is what {' and '.join(sorted(chose))} asked for")
 
     def ways(self, other: str) -> None:
         """All ways to another one."""
