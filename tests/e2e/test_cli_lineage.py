@@ -89,7 +89,7 @@ def test_json_and_graphviz(told: Cli):
     cut = told("lineage", "net:best", "--json", "--limit", "2")
     assert len(cut.json["nodes"]) == 2
     assert cut.json["truncation"]["reason"]
-    assert cut.err.startswith("there is more: ")
+    assert cut.err.startswith("this is not all: ")
     assert "there is more" in told("lineage", "net:best", "--limit", "2").out
 
 

@@ -6,6 +6,7 @@ import math
 import re
 from collections import Counter
 from enum import IntEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ class Naming(IntEnum):
     SECRET = 2
 
 
+@lru_cache(4096)  # a diff says the same few names over and over
 def naming(name: str) -> Naming:
     """What a name says: of a variable, an option, a key, however it joins its words."""
     words = [word.lower() for word in _WORD.findall(name)]

@@ -232,7 +232,7 @@ def _show(call: Call, graph: Graph, limit: int, *, dot: bool) -> None:
     else:
         _print_tree(graph)
     if graph.truncation:
-        call.out.note(f"there is more: {graph.truncation}; --limit 0 shows all that can be told, --depth goes less far")
+        call.out.note("this is not all: --limit 0 shows all that can be told, --depth goes less far")
     if graph.lagging and (dot or call.out.as_json):
         call.out.note("the newest events are not read yet; ask again")
     if graph.groups and not dot and not call.out.as_json:

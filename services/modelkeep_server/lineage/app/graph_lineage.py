@@ -170,7 +170,7 @@ class _Telling:
         """Whether the answer ends here; then the next one begins with what follows in the batch."""
         if self._told < self._most:
             return False
-        reason = f"{self._most:,} nodes and groups were told, which is the limit; go on with the continuation"
+        reason = f"{self._most:,} nodes and groups were told, which is the limit"
         following = [self._moment.as_of, *astuple(replace(place, node=node, group=group))]
         self._end = Truncation(reason, token(following, *self._ask.query()))
         return True

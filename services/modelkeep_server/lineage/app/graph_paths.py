@@ -86,7 +86,7 @@ class _Finding:
             if (depth, node) < begin:
                 continue
             if len(told) >= self._most and not told.is_last(node):
-                reason = f"{self._most:,} nodes were told, which is the limit; go on with the continuation"
+                reason = f"{self._most:,} nodes were told, which is the limit"
                 return Truncation(reason, token([self._moment.as_of, depth, node], *self._ask.query()))
             told.add(depth, node, edge)
         return None
