@@ -17,10 +17,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.house.repository import rpcs
 from tests.servers import START_SECONDS, free_port, postgres_url, seaweedfs, wait_until
+from tests.warm import Warm
 
 BIN = Path(sys.executable).parent
 SERVER = str(BIN / "modelkeep-server")
 TEAM = "default"
+_server = Warm("modelkeep-server")
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,7 @@ class Suite:
         options += ["--expires", expires] if expires else []
         kind = tuple(options)
         if kind not in self._keys:
-            command = [SERVER, "api-key", "create", *options]
-            done = subprocess.run(
-                command, env=dict(self.operator), capture_output=True, text=True, check=False, timeout=START_SECONDS
-            )
-            assert done.returncode == 0, done.stderr
-            self._keys[kind] = done.stdout.strip().splitlines()[-1]
+            self._keys[kind] = operate(self.operator, "api-key", "create", *options).splitlines()[-1]
         return self._keys[kind]
 
     def client(self, project: str, api_key: str = "", **more: str) -> dict[str, str]:
@@ -120,12 +117,12 @@ def _split(folder: Path) -> Iterator[Suite]:
         MODELKEEP_BLOB__S3_SECRET_KEY=store.secret_key,
     )
     for command in (["signing-key", "init"], ["migrate"]):
-        subprocess.run([SERVER, *command], env=common, check=True, capture_output=True, timeout=START_SECONDS)
+        operate(common, *command)
     with contextlib.ExitStack() as stack:
         waits = []
         for name, port in ports.items():
             env = common | {"MODELKEEP_RUNTIME__DATA_DIR": str(folder / name)}
-            env |= {"MODELKEEP_RUNTIME__SERVICE_KEY": _service_key("lineage", common)} if name == "lineage" else {}
+            env |= {"MODELKEEP_RUNTIME__SERVICE_KEY": service_key("lineage", common)} if name == "lineage" else {}
             command = ["serve", name, "--port", str(port)]
             started = _process(command, env, folder / f"{name}.log", lambda port=port: _serves(port))
             waits.append(stack.enter_context(started))
@@ -136,10 +133,16 @@ def _split(folder: Path) -> Iterator[Suite]:
         yield suite
 
 
-def _service_key(service: str, env: Mapping[str, str]) -> str:
-    command = [SERVER, "api-key", "create", "--service", service]
-    done = subprocess.run(command, env=dict(env), check=True, capture_output=True, text=True, timeout=START_SECONDS)
-    return done.stdout.strip()
+def service_key(service: str, env: Mapping[str, str]) -> str:
+    """A key of a service."""
+    return operate(env, "api-key", "create", "--service", service)
+
+
+def operate(env: Mapping[str, str], *arguments: str) -> str:
+    """What a command of `modelkeep-server` prints."""
+    code, out, err = _server.run(arguments, env, Path.cwd(), "", START_SECONDS)
+    assert code == 0, err
+    return out.strip()
 
 
 def unlisted_errors(folder: Path) -> set[str]:

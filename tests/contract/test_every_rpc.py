@@ -6,10 +6,10 @@ this table by itself, and one whose request cannot be made up here fails until `
 
 from __future__ import annotations
 
-import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from time import monotonic
 from typing import Any
 from uuid import uuid4
 
@@ -26,7 +26,7 @@ from modelkeep.api.metadata.v1 import metadata_maintenance_service_pb2, metadata
 from modelkeep.errors import AccessTokenInvalid, PermissionDenied
 
 from tests.house.repository import Rpc, rpcs
-from tests.suites import SERVER, Suite
+from tests.suites import Suite, service_key
 
 LOADED = (
     blob_service_pb2,
@@ -122,19 +122,27 @@ def keys(suite: Suite) -> dict[str, str]:
     """The key of each kind of caller."""
     own = {f"own {role}": suite.key(OWN, role) for role in ("read", "write", "admin")}
     others = {"other": suite.key(OTHER), "other that may read": suite.key(OTHER, readable_teams=(OWN,))}
-    return own | others | {"service": service_key(suite)}
+    assert suite.operator is not None
+    return own | others | {"service": service_key(f"s-{uuid4().hex[:8]}", suite.operator)}
 
 
-@pytest.fixture
-def callers(keys: dict[str, str], channel_of: Callable[[Rpc], grpc.Channel]) -> dict[str, Metadata]:
-    """What each kind of caller sends along: tokens that are good for a minute."""
+@pytest.fixture(scope="module")
+def tokens(keys: dict[str, str], channel_of: Callable[[Rpc], grpc.Channel]) -> Callable[[int], dict[str, Metadata]]:
+    """What each kind of caller sends along in the n-th ten seconds: tokens that are good for a minute."""
     exchange = next(rpc for rpc in rpcs() if rpc.name == "ExchangeApiKey")
 
     def token(secret: str) -> Metadata:
         answer = call(channel_of(exchange), exchange, {"secret": secret}, ())
         return (("authorization", f"Bearer {answer.access_token}"),)
 
-    return {"nobody": (), "garbage": (("authorization", "Bearer x.y.z"),)} | {who: token(key) for who, key in keys.items()}
+    strangers: dict[str, Metadata] = {"nobody": (), "garbage": (("authorization", "Bearer x.y.z"),)}
+    return cache(lambda _round: strangers | {who: token(key) for who, key in keys.items()})
+
+
+@pytest.fixture
+def callers(tokens: Callable[[int], dict[str, Metadata]]) -> dict[str, Metadata]:
+    """What each kind of caller sends along, for as long as a test takes."""
+    return tokens(int(monotonic() / 10))
 
 
 @pytest.fixture(scope="module")
@@ -158,12 +166,6 @@ def given(channel_of: Callable[[Rpc], grpc.Channel], keys: dict[str, str]) -> Ca
         return ask("StreamLineage", name=version).groups[0].token
 
     return lambda rpc: request_of(rpc) | ({"group": group()} if rpc.name == "ListGroupNodes" else {})
-
-
-def service_key(suite: Suite) -> str:
-    assert suite.operator is not None
-    command = [SERVER, "api-key", "create", "--service", f"s-{uuid4().hex[:8]}"]
-    return subprocess.run(command, env=dict(suite.operator), capture_output=True, text=True, check=True).stdout.strip()
 
 
 def request_of(rpc: Rpc) -> dict[str, Any]:

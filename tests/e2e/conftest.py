@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.warm import Warm, fits
 from tests.suites import BIN
+from tests.warm import Warm, fits
 
 PROGRAM = str(BIN / "modelkeep")
 SECONDS = 300
