@@ -12,8 +12,9 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 p
 BIN := .venv/bin
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
 PYTEST := $(BIN)/pytest
-# Two workers, a file at a time: each worker starts its servers once.
-PARALLEL := --numprocesses 2 --dist loadfile
+# Two workers, a file at a time: each worker starts its servers once. In the order of their paths, which ends with many short
+# files; by itself it would end with those of a single test, which is a long one, and the other worker waits.
+PARALLEL := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 help:  ## Show this
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
