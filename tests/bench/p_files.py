@@ -8,6 +8,7 @@ import shutil
 import statistics
 import struct
 import tempfile
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
@@ -80,12 +81,12 @@ def p13(folder: Path, count: int, rounds: int) -> list[Result]:
     whole: list[float] = []
 
     def ours(_round: int) -> float:
-        with modelkeep_server(folder, databases=postgres_url) as server:
+        with modelkeep_server(folder, databases=partial(postgres_url, is_durable=True)) as server:
             cost = client("commit", str(count), env=server.env)
             whole.append(float(str(cost.output["all_seconds"])))
             return cost.seconds
 
-    rows, peer = folder / "rows.pgcopy", postgres_url()
+    rows, peer = folder / "rows.pgcopy", postgres_url(is_durable=True)
     _write_rows(rows, count)
     mine, theirs = interleave(rounds, ours, lambda _: asyncio.run(_copy(peer, rows)))
     rows.unlink()

@@ -207,6 +207,6 @@ async def _pages(sides: _Sides, material: Material) -> list[Result]:
 
 def p11(folder: Path, nodes: int, rounds: int) -> list[Result]:
     """Lineage on PostgreSQL."""
-    url = postgres_url()
+    url = postgres_url(is_durable=True)
     with modelkeep_server(folder, lineage_database=url) as server:
         return asyncio.run(_measure(server, url, nodes, rounds))

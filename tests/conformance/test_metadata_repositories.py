@@ -13,16 +13,23 @@ from modelkeep_server.metadata.store import tables
 from modelkeep_server.metadata.store.unit_of_work import SqlTransactions
 
 from tests.conformance.metadata_repositories import RepositorySuite
-from tests.servers import postgres_url
+from tests.databases import copied
 
 
-async def opened(url: str, clock: Clock) -> AsyncIterator[Transactions]:
-    """Transactions on a fresh database."""
+async def made(url: str) -> None:
+    """Make the tables."""
     database = Database(url)
     async with database.engine.begin() as connection:
         await connection.run_sync(tables.metadata.create_all)
-    yield SqlTransactions(database, clock)
     await database.close()
+
+
+async def opened(engine: str, folder: Path, clock: Clock) -> AsyncIterator[Transactions]:
+    """Transactions on a fresh database."""
+    async with copied(engine, folder, made) as url:
+        database = Database(url)
+        yield SqlTransactions(database, clock)
+        await database.close()
 
 
 class Engine(RepositorySuite):
@@ -34,12 +41,12 @@ class Engine(RepositorySuite):
 class TestSqlite(Engine):
     @pytest.fixture
     async def transactions(self, tmp_path: Path, clock: Clock) -> AsyncIterator[Transactions]:
-        async for transactions in opened(f"sqlite:///{tmp_path / 'metadata.db'}", clock):
+        async for transactions in opened("sqlite", tmp_path, clock):
             yield transactions
 
 
 class TestPostgresql(Engine):
     @pytest.fixture
-    async def transactions(self, clock: Clock) -> AsyncIterator[Transactions]:
-        async for transactions in opened(postgres_url(), clock):
+    async def transactions(self, tmp_path: Path, clock: Clock) -> AsyncIterator[Transactions]:
+        async for transactions in opened("postgresql", tmp_path, clock):
             yield transactions

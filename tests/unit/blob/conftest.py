@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 from modelkeep_server.blob.backends.filesystem import FilesystemBackend
 
-from tests.servers import postgres_url
-from tests.unit.blob.rig import Rig, rig, sqlite_url
+from tests.databases import copied
+from tests.unit.blob.rig import Rig, made, rig, sqlite_url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return sqlite_url(tmp_path) if request.param == "sqlite" else postgres_url()
+async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+    async with copied(request.param, tmp_path, made) as url:
+        yield url
 
 
 @pytest.fixture

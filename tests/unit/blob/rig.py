@@ -30,6 +30,8 @@ from modelkeep_server.database.clock import Clock
 from modelkeep_server.database.engine import Database
 from modelkeep_server.runtime.callers import Access, Caller, Role
 
+from tests.databases import prepared
+
 TEAM, OTHER = TeamName("red"), TeamName("blue")
 TERMS = Terms(lease=timedelta(hours=1), url=timedelta(minutes=15), idle=timedelta(seconds=30))
 
@@ -128,10 +130,15 @@ class Rig:
         return sum([len(batch) async for batch in self.backend.objects()])
 
 
+async def made(url: str) -> None:
+    """Make the tables, as the service does at its start."""
+    await migrate.upgrade(url, MIGRATIONS)
+
+
 @asynccontextmanager
 async def rig(url: str, backend: Backend | None = None, **options: object) -> AsyncIterator[Rig]:
     """A blob service on that database; checked with fsck in the end."""
-    await migrate.upgrade(url, MIGRATIONS)
+    await prepared(url, made)
     database, clock = Database(url), Clock()
     store = VerifyingBackend(backend or MemoryBackend())
     await store.open()

@@ -122,6 +122,13 @@ class Rig:
             event.remove(self.database.engine.sync_engine, "before_cursor_execute", note)
 
 
+async def made(url: str) -> None:
+    """Make what a rig starts from in an empty database."""
+    database = Database(url)
+    await Rig(database).start()
+    await database.close()
+
+
 def call(method: str, caller: Caller = CALLER, request_id: str = "", body: bytes = b"") -> Call:
     """A call that writes."""
     return Call(caller, method, request_id or str(uuid4()), Digest.of(body).sha256)

@@ -16,7 +16,9 @@ from modelkeep_server.lineage.domain.graph_delta import Delta
 from modelkeep_server.lineage.domain.graph_event import GraphEvent
 from structlog.testing import capture_logs
 
+from tests.databases import copied
 from tests.unit.lineage.graph_rig import PROJECT, TEAM, GraphRig, MemoryLogs, names, version
+from tests.unit.lineage.rig import made
 
 OTHER = ProjectName(TEAM, "other")
 
@@ -24,12 +26,13 @@ OTHER = ProjectName(TEAM, "other")
 @pytest.fixture
 async def graph(tmp_path: Path) -> AsyncIterator[GraphRig]:
     """With a tail that looks often, and is not begun."""
-    database = Database(f"sqlite:///{tmp_path / 'lineage.db'}")
-    rig = await GraphRig(database, fresh_seconds=1.5).start()
-    rig.tail._tick_seconds = 0.01
-    yield rig
-    await rig.tail.close()
-    await database.close()
+    async with copied("sqlite", tmp_path, made) as url:
+        database = Database(url)
+        rig = GraphRig(database, fresh_seconds=1.5)
+        rig.tail._tick_seconds = 0.01
+        yield rig
+        await rig.tail.close()
+        await database.close()
 
 
 @contextmanager

@@ -18,14 +18,17 @@ from modelkeep_server.lineage.domain.graph_ask import CommonAsk, LineageAsk, Pat
 from modelkeep_server.lineage.domain.limits import Limits
 from modelkeep_server.lineage.store.graph_read import SqlGraph
 
+from tests.databases import copied
 from tests.unit.lineage.graph_rig import CALLER, UP, GraphRig, layered, names, run, version
+from tests.unit.lineage.rig import made
 
 
 @pytest.fixture
 async def graph(tmp_path: Path) -> AsyncIterator[GraphRig]:
-    database = Database(f"sqlite:///{tmp_path / 'lineage.db'}")
-    yield await GraphRig(database).start()
-    await database.close()
+    async with copied("sqlite", tmp_path, made) as url:
+        database = Database(url)
+        yield GraphRig(database)
+        await database.close()
 
 
 async def test_a_walk_beyond_the_limit_says_so(graph: GraphRig) -> None:

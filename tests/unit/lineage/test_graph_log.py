@@ -19,6 +19,7 @@ from modelkeep_server.lineage.store.graph_log import SqlGraphLog
 from modelkeep_server.lineage.store.graph_node import delete_node_of_run, node_of_run, unsettle
 from sqlalchemy.exc import DBAPIError
 
+from tests.databases import copied
 from tests.servers import postgres_url
 from tests.unit.lineage.graph_rig import (
     BEGIN,
@@ -35,6 +36,7 @@ from tests.unit.lineage.graph_rig import (
     uid,
     version,
 )
+from tests.unit.lineage.rig import made
 
 OTHER = ProjectName(TEAM, "other")
 
@@ -50,9 +52,10 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 async def graph(engine: str, tmp_path: Path) -> AsyncIterator[GraphRig]:
-    database = Database(url_of(engine, tmp_path))
-    yield await GraphRig(database).start()
-    await database.close()
+    async with copied(engine, tmp_path, made) as url:
+        database = Database(url)
+        yield GraphRig(database)
+        await database.close()
 
 
 def everything(rig: GraphRig) -> None:

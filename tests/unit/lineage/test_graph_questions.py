@@ -21,7 +21,7 @@ from modelkeep_server.lineage.store import graph_step
 from modelkeep_server.lineage.store.graph_sql import LAST
 from sqlalchemy import text
 
-from tests.servers import postgres_url
+from tests.databases import copied
 from tests.unit.lineage.graph_rig import (
     CALLER,
     DOWN,
@@ -37,15 +37,17 @@ from tests.unit.lineage.graph_rig import (
     short,
     version,
 )
+from tests.unit.lineage.rig import made
 
 THEIRS = ProjectName("rivals", "secret")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def graph(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[GraphRig]:
-    database = Database(f"sqlite:///{tmp_path / 'lineage.db'}" if request.param == "sqlite" else postgres_url())
-    yield await GraphRig(database).start()
-    await database.close()
+    async with copied(request.param, tmp_path, made) as url:
+        database = Database(url)
+        yield GraphRig(database)
+        await database.close()
 
 
 async def opened(graph: GraphRig, group: Group, size: int) -> list[str]:

@@ -18,15 +18,17 @@ from modelkeep_server.lineage.store.graph_log import SqlGraphLog
 from sqlalchemy.ext.asyncio import AsyncSession
 from structlog.testing import capture_logs
 
-from tests.servers import postgres_url
+from tests.databases import copied
 from tests.unit.lineage.graph_rig import PROJECT, UP, GraphRig, names, version
+from tests.unit.lineage.rig import made
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def graph(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[GraphRig]:
-    database = Database(f"sqlite:///{tmp_path / 'lineage.db'}" if request.param == "sqlite" else postgres_url())
-    yield await GraphRig(database).start()
-    await database.close()
+    async with copied(request.param, tmp_path, made) as url:
+        database = Database(url)
+        yield GraphRig(database)
+        await database.close()
 
 
 def writes(said: list[str]) -> list[str]:
