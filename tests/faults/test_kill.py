@@ -32,7 +32,7 @@ def test_who_found_the_server_by_its_file_finds_it_again_after_a_restart(
     server.start()
     monkeypatch.setenv("MODELKEEP_CONFIG_HOME", str(tmp_path / "config"))
     found = modelkeep.Api(project="faults")
-    stated = modelkeep.Api(url=server.found["url"], api_key=server.found["api_key"], project="faults")
+    stated = found_by(server)
     for api in (found, stated):
         assert list(api.projects()) == []
     server.kill()
@@ -50,6 +50,12 @@ def refused(api: modelkeep.Api) -> bool:
     return False
 
 
+def found_by(server: Supervised) -> modelkeep.Api:
+    """A client of the server as it runs now."""
+    found = server.found
+    return modelkeep.Api(url=found["url"], api_key=found["api_key"], project="faults")
+
+
 def acknowledged(process: subprocess.Popen[str]) -> list[dict[str, str]]:
     """What a writer was told is committed, up to its end."""
     out, _ = process.communicate(timeout=120)
@@ -58,8 +64,7 @@ def acknowledged(process: subprocess.Popen[str]) -> list[dict[str, str]]:
 
 
 def assert_all_there(server: Supervised, versions: list[dict[str, str]], folder: Path) -> None:
-    found = server.found
-    api = modelkeep.Api(url=found["url"], api_key=found["api_key"], project="faults")
+    api = found_by(server)
     numbers = [version["name"] for version in versions]
     assert len(set(numbers)) == len(numbers), "a number was given twice (SEM-9)"
     for version in versions:
@@ -70,8 +75,7 @@ def assert_all_there(server: Supervised, versions: list[dict[str, str]], folder:
 
 def assert_graph_whole(server: Supervised, versions: list[dict[str, str]]) -> None:
     """Whoever kept the graph was killed between events, and in the midst of them: each is in it, and counts once."""
-    found = server.found
-    api = modelkeep.Api(url=found["url"], api_key=found["api_key"], project="faults")
+    api = found_by(server)
     for version in versions:
         makers = [link.node.resource_name for link in api.artifact(version["name"]).produced_by()]
         assert [maker.rpartition("/")[2] for maker in makers] == [version["run"]]
@@ -104,6 +108,21 @@ def cycles(server: Supervised, tmp_path: Path, count: int, *, check_each: int) -
     server.stop()
     checked = server.fsck(deep=True)
     assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_the_graph_is_read_on_at_once_after_a_kill(server: Supervised, tmp_path: Path) -> None:
+    """Who owned it had a lease for half a minute more, and nobody else can serve its file."""
+    (tmp_path / "a.bin").write_bytes(b"a")
+    api = found_by(server)
+    artifact = modelkeep.Artifact("things", type="model")
+    artifact.add_file(tmp_path / "a.bin")
+    api.log_artifact(artifact)
+    assert not api.lineage("things:v0").lagging
+    server.kill()
+    server.reread_events()
+    server.start()
+    api = found_by(server)
+    assert not api.lineage("things:v0").lagging
 
 
 def test_kill_9_loses_nothing_acknowledged(server: Supervised, tmp_path: Path) -> None:

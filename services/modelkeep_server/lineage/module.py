@@ -44,7 +44,10 @@ async def build(settings: LineageSettings, wiring: Wiring) -> Service:
     transactions = SqlTransactions(database, wiring.clock, limits.heartbeat_timeout)
     metadata = wiring.channels.to("metadata")
     logs, graph = MetadataLogs(metadata), SqlGraph(database)
-    tail = Tail(logs, SqlGraphLog(database, wiring.clock), settings.tail_seconds)
+    graph_log = SqlGraphLog(database, wiring.clock)
+    if database.is_sqlite:
+        await graph_log.evict()  # one process serves a file: who owned the graph was killed, and its lease would be waited for
+    tail = Tail(logs, graph_log, settings.tail_seconds)
     questions = GraphApp(Questions(graph, Freshness(logs, graph, tail, settings.fresh_seconds), limits))
     searches = Searches(limits.max_searches)
     apps = Apps(

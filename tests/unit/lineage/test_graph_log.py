@@ -140,6 +140,17 @@ async def test_a_late_owner_is_fenced(graph: GraphRig) -> None:
     assert await graph.log.own("first") == epoch + 1, "who lets go is followed at once"
 
 
+async def test_who_is_evicted_is_fenced_and_followed_at_once(graph: GraphRig) -> None:
+    graph.made("data:v0")
+    events = await graph.logs.events(PROJECT, 0, 10)
+    killed = await graph.log.own("killed")
+    assert killed is not None
+    await graph.log.evict()
+    with pytest.raises(OwnerChanged):
+        await graph.log.apply(killed, PROJECT, 0, events)
+    assert await graph.log.own("next") == killed + 1
+
+
 @pytest.mark.parametrize("fails_at", range(1, 4))
 async def test_a_crash_within_a_piece_loses_and_doubles_nothing(
     graph: GraphRig, engine: str, tmp_path: Path, fails_at: int, monkeypatch: pytest.MonkeyPatch

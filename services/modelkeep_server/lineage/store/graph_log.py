@@ -64,12 +64,17 @@ class SqlGraphLog:
 
     async def release(self, holder: str) -> None:
         """Give the ownership up, if one has it."""
+        await self._let_go(col(OwnerRow.holder) == holder)
 
-        async def let_go(session: AsyncSession) -> None:
-            mine = (col(OwnerRow.duty) == DUTY) & (col(OwnerRow.holder) == holder)
-            await session.execute(update(OwnerRow).where(mine).values(holder=""))
+    async def evict(self) -> None:
+        """Take the ownership from whoever has it; a process that lives and does not know it yet writes nothing more."""
+        await self._let_go(col(OwnerRow.holder) != "")
 
-        await self._database.write(let_go)
+    async def _let_go(self, which: ColumnElement[bool]) -> None:
+        async def work(session: AsyncSession) -> None:
+            await session.execute(update(OwnerRow).where(col(OwnerRow.duty) == DUTY, which).values(holder=""))
+
+        await self._database.write(work)
 
     async def apply(self, epoch: int, project: ProjectName, after: int, events: Sequence[GraphEvent]) -> bool:
         """Bring the graph from the event `after` of a project to the last of `events`, all or nothing.
