@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
+import modelkeep
 import pytest
 from modelkeep._cache import Cache
 from modelkeep._channel import Connection
@@ -64,3 +65,12 @@ def lineage(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lineage]:
         monkeypatch.setenv("MODELKEEP_LINEAGE_URL", url)
         monkeypatch.setenv("MODELKEEP_API_KEY", "mk_key")
         yield made
+
+
+@pytest.fixture
+def run(lineage: Lineage) -> Iterator[modelkeep.Run]:
+    """A run that is told to it."""
+    begun = modelkeep.init("vision", name="calm-otter-1")
+    yield begun
+    lineage.let_through.set()
+    begun.finish()

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import modelkeep
@@ -19,14 +18,6 @@ from modelkeep.errors import LimitExceeded, RunNotRunning, ServiceUnavailable
 from tests.servers import wait_until
 from tests.unit.sdk.lineage import Lineage
 from tests.unit.sdk.wire import Wire
-
-
-@pytest.fixture
-def run(lineage: Lineage) -> Iterator[modelkeep.Run]:
-    begun = modelkeep.init("vision", name="calm-otter-1")
-    yield begun
-    lineage.let_through.set()
-    begun.finish()
 
 
 def test_points_arrive_in_their_order(run: modelkeep.Run, lineage: Lineage) -> None:

@@ -6,21 +6,10 @@ import copy
 import json
 import pickle
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import modelkeep
 import pytest
-
-from tests.unit.sdk.lineage import Lineage
-
-
-@pytest.fixture
-def run(lineage: Lineage) -> Iterator[modelkeep.Run]:
-    begun = modelkeep.init("vision", name="calm-otter-1")
-    yield begun
-    lineage.let_through.set()
-    begun.finish()
 
 
 def test_copies_of_a_config_are_dicts_that_tell_nobody(run: modelkeep.Run) -> None:
