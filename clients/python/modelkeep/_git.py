@@ -9,8 +9,13 @@ import logging
 import os
 import subprocess
 import threading
+import time
 from dataclasses import dataclass
-from typing import IO, Final
+from itertools import chain
+from typing import IO, TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _log: Final = logging.getLogger("modelkeep")
 
@@ -22,6 +27,7 @@ MAX_DIFF_BYTES: Final = 4 << 20
 """How much of the changes is kept."""
 
 _OPTIONS: Final = ("-c", "core.fsmonitor=false", "-c", "core.quotePath=false", "-c", "core.pager=cat", "-c", "color.ui=false")
+_DIFF: Final = ("--no-ext-diff", "--no-textconv", "--no-color", "--submodule=short", "--ignore-submodules=dirty")
 _ENVIRONMENT: Final = {
     "GIT_OPTIONAL_LOCKS": "0",  # nothing is written, also not an index that is refreshed
     "GIT_TERMINAL_PROMPT": "0",
@@ -62,7 +68,7 @@ def find(folder: str) -> Repository | None:
     if not root:
         return None
     root = root.rstrip("\n")
-    status = _ask(root, "status", "--porcelain=v2", "--branch", "--untracked-files=no", "--ignore-submodules=dirty", "-z")
+    status = _ask(root, "status", "--porcelain=v2", "--branch", "--untracked-files=no", "--ignore-submodules=untracked", "-z")
     if status is None:  # it has so many files, or changes, that nobody waits for it
         _log.warning("git did not say what changed in %s within %g s, so it counts as changed", root, ASK_SECONDS)
         commit = (_ask(root, "rev-parse", "--verify", "--quiet", "HEAD") or "").strip()
@@ -89,15 +95,40 @@ def is_new(repository: Repository, path: str) -> bool:
 
 
 def diff(repository: Repository) -> Diff:
-    """What differs from the commit, in files that git tracks; of a submodule, its commit."""
+    """What differs from the commit, in files that git tracks: of a submodule its commit, and what differs from that."""
     base = "HEAD" if repository.commit else (_ask(repository.root, "hash-object", "-t", "tree", "/dev/null") or "").strip()
-    options = ("--no-ext-diff", "--no-textconv", "--no-color", "--submodule=short", "--ignore-submodules=dirty")
-    process = _start(repository.root, "diff", *options, base, "--")
-    if process is None:
-        return Diff("")
-    data, is_cut = _read(process, DIFF_SECONDS, MAX_DIFF_BYTES)
-    text = data.decode("utf-8", "replace")
+    changes, is_cut, end = b"", False, time.monotonic() + DIFF_SECONDS
+    for path, against in chain([("", base)], ((f"{path}/", "HEAD") for path in _changed_submodules(repository.root))):
+        process = _start(
+            os.path.join(repository.root, path),
+            "diff",
+            *_DIFF,
+            f"--src-prefix=a/{path}",
+            f"--dst-prefix=b/{path}",
+            against,
+            "--",
+        )
+        if process is None:
+            break
+        data, is_cut = _read(process, max(0, end - time.monotonic()), MAX_DIFF_BYTES - len(changes))
+        changes += data
+        if is_cut:
+            break
+    text = changes.decode("utf-8", "replace")
     return Diff(text[: text.rfind("\n") + 1], is_cut=True) if is_cut else Diff(text)
+
+
+def _changed_submodules(root: str, above: str = "") -> Iterator[str]:
+    """The paths of submodules, and of those in them, with changes that no commit of theirs has."""
+    status = _ask(
+        os.path.join(root, above), "status", "--porcelain=v2", "--untracked-files=no", "--ignore-submodules=untracked", "-z"
+    )
+    for line in (status or "").split("\0"):
+        fields = line.split(" ", 8)  # "1 XY sub modes and hashes path", where sub is "S.M." of one with changes
+        if len(fields) == 9 and fields[0] == "1" and fields[2][:1] == "S" and fields[2][2:3] == "M":
+            path = os.path.join(above, fields[8])
+            yield path
+            yield from _changed_submodules(root, path)
 
 
 def _ask(folder: str, *arguments: str) -> str | None:

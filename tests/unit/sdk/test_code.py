@@ -95,7 +95,7 @@ def test_a_detached_head(repository: Path) -> None:
 
 
 def test_a_submodule(repository: Path, tmp_path: Path) -> None:
-    """Of what lies in it, its commit counts; a script in it has it for its repository."""
+    """Its commit counts, and what changed in it; a script in it has it for its repository."""
     library = tmp_path / "library"
     library.mkdir()
     git(library, "init", "-q", "-b", "main")
@@ -104,10 +104,22 @@ def test_a_submodule(repository: Path, tmp_path: Path) -> None:
     git(library, "commit", "-qm", "lib")
     git(repository, "submodule", "add", "-q", str(library), "vendor")
     git(repository, "commit", "-qam", "submodule")
-    (repository / "vendor" / "lib.py").write_text("a = 2\n")
+    vendor = repository / "vendor"
+    (vendor / "notes.txt").write_text("git does not know me\n")
     assert not found(repository / "src" / "train.py").source.is_dirty
-    git(repository / "vendor", "commit", "-qam", "second")
-    assert "Subproject commit" in found(repository / "src" / "train.py").files["changes.patch"]
+    (vendor / "lib.py").write_text("a = 2\n")
+    changed = found(repository / "src" / "train.py")
+    assert changed.source.is_dirty
+    patch = changed.files["changes.patch"]
+    assert "+++ b/vendor/lib.py" in patch
+    assert "+a = 2" in patch
+    git(vendor, "checkout", "-q", "lib.py")
+    subprocess.run(["git", "apply"], cwd=repository, input=patch, text=True, check=True)
+    assert (vendor / "lib.py").read_text() == "a = 2\n"
+    git(vendor, "commit", "-qam", "second")
+    patch = found(repository / "src" / "train.py").files["changes.patch"]
+    assert "Subproject commit" in patch
+    assert "+a = 2" not in patch, "a commit has it"
     inside = found(repository / "vendor" / "lib.py").source
     assert (inside.entry_point, inside.commit) == ("lib.py", git(repository / "vendor", "rev-parse", "HEAD"))
 
