@@ -120,9 +120,10 @@ def diff(repository: Repository) -> Diff:
 
 def _changed_submodules(root: str, above: str = "") -> Iterator[str]:
     """The paths of submodules, and of those in them, with changes that no commit of theirs has."""
-    status = _ask(
-        os.path.join(root, above), "status", "--porcelain=v2", "--untracked-files=no", "--ignore-submodules=untracked", "-z"
-    )
+    folder = os.path.join(root, above)
+    if not os.path.exists(os.path.join(folder, ".gitmodules")):
+        return  # most repositories have none, and are not asked a second time
+    status = _ask(folder, "status", "--porcelain=v2", "--untracked-files=no", "--ignore-submodules=untracked", "-z")
     for line in (status or "").split("\0"):
         fields = line.split(" ", 8)  # "1 XY sub modes and hashes path", where sub is "S.M." of one with changes
         if len(fields) == 9 and fields[0] == "1" and fields[2][:1] == "S" and fields[2][2:3] == "M":
