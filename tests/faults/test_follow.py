@@ -40,6 +40,11 @@ def log(server: Supervised, tmp_path: Path, *aliases: str) -> dict[str, bytes]:
     return content
 
 
+def left(node: Path) -> set[str]:
+    """Which versions have anything in the folder of a node."""
+    return {path.name.partition("-")[0] for path in (node / "versions").iterdir()}
+
+
 def test_kill_9_leaves_current_whole(server: Supervised, tmp_path: Path) -> None:
     """Whenever the node dies, `current` leads to one version, with all of its files."""
     contents = [log(server, tmp_path, "production") for _ in range(3)]
@@ -69,10 +74,10 @@ def test_kill_9_leaves_current_whole(server: Supervised, tmp_path: Path) -> None
     api.promote("m:v1", "production")
     with Following(server.client_env, tmp_path, "--keep", "1") as node:
         node.until(lambda status: status["loaded"] and status["loaded"]["version"] == "v1" and not status["behind"], "rest")
+        node.until(lambda _: left(tmp_path / "node") == {"v1"}, "what the killed ones left behind to go")
         assert read(tmp_path / "node" / "current") == contents[1]
         assert node.end() == 0, node.said
-    left = {path.name.partition("-")[0] for path in (tmp_path / "node" / "versions").iterdir()}
-    assert left == {"v1"}, "what the killed ones left behind is gone"
+    assert {path.name for path in (tmp_path / "node").iterdir()} == {".follow.lock", "current", "follow.json", "versions"}
 
 
 def test_a_node_serves_while_the_server_is_away(server: Supervised, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import threading
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -30,7 +29,7 @@ class ReadyFile:
 
         It is tried in both cases: a probe that can never pass is told at once, and not when the model is there.
         """
-        temporary = self.path.with_name(f".{self.path.name}-{secrets.token_hex(4)}")
+        temporary = self.path.with_name(f".writing-{self.path.name}")
         try:
             try:
                 temporary.write_text(json.dumps(status["loaded"]) + "\n", encoding="utf-8")

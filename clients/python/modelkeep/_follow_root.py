@@ -37,6 +37,7 @@ LOCK: Final = ".follow.lock"
 VERSIONS: Final = "versions"
 _INCOMING: Final = ".incoming-"
 _REMOVED: Final = ".removed-"
+_WRITING: Final = ".writing-"
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -171,7 +172,12 @@ class FollowRoot:
         known = [(found.since, found.folder) for path in self._folders() if (found := self.described(path.name))]
         others = sorted((one for one in known if one[1] != current), reverse=True)
         gone = [folder for _, folder in others[max(keep - 1, 0) :] if self._remove(folder)]
-        for path in [*self._leftovers(_REMOVED), *self._leftovers(_INCOMING), *self.path.glob(f".{CURRENT}-*")]:
+        left = [
+            *self._leftovers(_REMOVED, _INCOMING, _WRITING),
+            *self.path.glob(f".{CURRENT}-*"),
+            *self._descriptions_of_none(),
+        ]
+        for path in left:
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
         return gone
 
@@ -200,11 +206,14 @@ class FollowRoot:
         self.write(self.path / STATE, state)
 
     def write(self, path: Path, content: dict[str, Any]) -> None:
-        """Write a file in one durable step. Raises TargetUnusable, DiskFull."""
-        temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
+        """Write a file in one durable step. Raises TargetUnusable, DiskFull.
+
+        One thread writes a file at a time. The name meanwhile is always the same, so the killed leave no more than one behind.
+        """
+        temporary = path.with_name(_WRITING + path.name)
         with self._guarded():
             try:
-                with temporary.open("x", encoding="utf-8") as file:
+                with temporary.open("w", encoding="utf-8") as file:
                     json.dump(content, file, indent=2)  # of ASCII: a path need not be text
                     file.write("\n")
                     file.flush()
@@ -218,8 +227,12 @@ class FollowRoot:
     def _folders(self) -> list[Path]:
         return [path for path in (self.path / VERSIONS).iterdir() if path.is_dir() and not path.name.startswith(".")]
 
-    def _leftovers(self, prefix: str) -> list[Path]:
-        return [path for path in (self.path / VERSIONS).iterdir() if path.name.startswith(prefix)]
+    def _leftovers(self, *prefixes: str) -> list[Path]:
+        return [path for path in (self.path / VERSIONS).iterdir() if path.name.startswith(prefixes)]
+
+    def _descriptions_of_none(self) -> list[Path]:
+        """What is described and never came, or has gone."""
+        return [path for path in (self.path / VERSIONS).glob("[!.]*.json") if not self.folder(path.stem).is_dir()]
 
     def _description(self, folder: str) -> Path:
         return self.path / VERSIONS / f"{folder}.json"

@@ -91,6 +91,23 @@ def test_the_last_versions_are_kept_and_nothing_else(root: FollowRoot) -> None:
     assert (root.path / "current" / "f").read_text() == "2"
 
 
+@pytest.mark.parametrize("at", ["open", "replace", "rename"])
+def test_of_a_write_that_was_cut_off_nothing_is_left(root: FollowRoot, at: str) -> None:
+    """As a kill in the middle of `keep` leaves it: a file half written, one that has no name yet, or one of no version."""
+    load(root, 1)
+    versions = root.path / "versions"
+    if at == "rename":
+        (versions / "v2-abcd.json").write_text("{}")
+    else:
+        (versions / ".writing-v2-abcd.json").write_text("" if at == "open" else "{}")
+        (root.path / ".writing-follow.json").write_text('{"se')
+    assert root.prune(1) == []
+    assert folders(root) == ["v1-abcd", "v1-abcd.json"]
+    assert [path.name for path in versions.iterdir() if path.name.startswith(".")] == []
+    root.remember({"seen": 1})
+    assert sorted(path.name for path in root.path.iterdir()) == [".follow.lock", "current", "follow.json", "versions"]
+
+
 def test_what_somebody_reads_stays(root: FollowRoot) -> None:
     """By the lock that `reading` takes, or because files are open, as any program has them that knows `current` only."""
     first = load(root, 1)
