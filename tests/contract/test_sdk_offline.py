@@ -255,6 +255,9 @@ def test_two_syncs_at_once_do_not_mix(folder: Path, tmp_path: Path) -> None:
     with Path(only, "sync.lock").open("w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         (locked,) = replay(folder)
+        told = command()
+    assert told.returncode == 1
+    assert Path(only).name in told.stdout
     assert locked.error is not None
     assert locked.error.metadata["step"] == "lock"
     assert locked.steps == []

@@ -12,7 +12,18 @@ from modelkeep._node import Edge, Link, Node
 from modelkeep._recorded_run import RecordedRun
 from modelkeep.api.lineage.v1 import run_pb2
 from modelkeep.cli.run_compare import headings, rows
-from modelkeep.cli.run_values import LINKS_SHOWN, flat, plain, point_json, run_details, run_json, short_summary, shown, took
+from modelkeep.cli.run_values import (
+    LINKS_SHOWN,
+    cell,
+    flat,
+    plain,
+    point_json,
+    run_details,
+    run_json,
+    short_summary,
+    shown,
+    took,
+)
 
 RUN = "teams/t/projects/vision/runs/r1"
 
@@ -49,6 +60,11 @@ def test_each_run_that_is_compared_has_a_heading_of_its_own(places: list[str], s
         message = run_pb2.Run(name=f"teams/{path}", display_name=name, config_json="{}", summary_json="{}")
         runs.append(RecordedRun.from_pb(message, None))  # type: ignore[arg-type]
     assert headings(runs) == shown
+
+
+def test_a_cell_has_the_beginning_of_a_long_text():
+    assert cell("ü" * 60) == "ü" * 60
+    assert cell("ü" * 61) == "ü" * 59 + "…"
 
 
 def test_what_json_lacks_is_a_number_in_python_and_a_text_in_json():

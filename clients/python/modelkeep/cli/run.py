@@ -53,13 +53,13 @@ def ls(call: Call, *, filter: Filter = "", order: Order = "", limit: Limit = 0) 
     """
     across = call.api.default_project == ANY
     columns = {
-        "NAME": lambda r: f"{r.project}/{r.name}" if across else r.name,
+        "NAME": lambda r: values.cell(f"{r.project}/{r.name}" if across else r.name),
         "ID": lambda r: r.id,
         "STATE": lambda r: r.state.lower(),
         "TYPE": lambda r: r.job_type,
         "STARTED": lambda r: shown_when(r.start_time),
         "TOOK": values.took,
-        "TAGS": lambda r: ", ".join(r.tags),
+        "TAGS": lambda r: values.cell(", ".join(r.tags)),
         "SUMMARY": values.short_summary,
     }
     empty = "no run fits the filter" if filter else "no runs here yet; modelkeep.init() begins one"

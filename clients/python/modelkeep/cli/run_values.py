@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 LINKS_SHOWN: Final = 10
 """So many of what a run used and produced are shown with it."""
-_SUMMARY_CHARACTERS: Final = 60
+_CELL_CHARACTERS: Final = 60
+"""How much of a text a cell of a table shows; `run show` and `--json` have all of it."""
 
 
 def run_json(run: RecordedRun) -> dict[str, Any]:
@@ -181,6 +182,11 @@ def shown(value: Any) -> str:
     return json.dumps(plain(value), ensure_ascii=False)
 
 
+def cell(text: str) -> str:
+    """A text, or as much of its beginning as a cell of a table has room for."""
+    return text if len(text) <= _CELL_CHARACTERS else text[: _CELL_CHARACTERS - 1] + "…"
+
+
 def short_summary(run: RecordedRun) -> str:
     """As much of what came out as a table holds."""
     texts: list[str] = []
@@ -188,9 +194,9 @@ def short_summary(run: RecordedRun) -> str:
     for key, value in flat(run.summary):
         text = f"{key}={shown(value)}"
         length += len(text) + 2
-        if length > _SUMMARY_CHARACTERS and texts:
+        if length > _CELL_CHARACTERS and texts:
             return "  ".join((*texts, "…"))
-        texts.append(text if len(text) <= _SUMMARY_CHARACTERS else text[: _SUMMARY_CHARACTERS - 1] + "…")
+        texts.append(cell(text))
     return "  ".join(texts)
 
 

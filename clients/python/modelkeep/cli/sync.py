@@ -111,7 +111,7 @@ def _tell(call: Call, outcome: Outcome) -> None:
 
 def _show(call: Call, outcomes: list[Outcome]) -> None:
     columns: dict[str, Callable[[Any], str]] = {
-        "RUN": lambda o: o.name,
+        "RUN": lambda o: o.name or Path(o.folder).name,  # what another sync is at was not read
         "STATE": lambda o: o.state,
         "RECORDS": lambda o: f"{len(o.steps)} of {o.records}",
         "LOGGED": lambda o: _names(o, "log"),
