@@ -118,17 +118,28 @@ async def test_a_log_that_is_to_be_read_again_is(graph: GraphRig, monkeypatch: p
 class Gone:
     """Metadata, when its listener is closed."""
 
+    def __init__(self) -> None:
+        self.asked_twice, self._asked = asyncio.Event(), 0
+
     async def heads(self, _token: str = "") -> object:
+        self._asked += 1
+        if self._asked > 1:  # so what came of the first time was told
+            self.asked_twice.set()
         raise ServiceUnavailable("Connection refused")
 
 
 @pytest.mark.parametrize("drains", [False, True])
 async def test_that_metadata_is_gone_is_no_news_while_the_process_ends(graph: GraphRig, drains: bool) -> None:
-    tail = Tail(Gone(), SqlGraphLog(graph.database, Clock()), 0.01)  # type: ignore[arg-type]
+    gone = Gone()
+    tail = Tail(gone, SqlGraphLog(graph.database, Clock()), 0.01)  # type: ignore[arg-type]
     if drains:
         tail.drain()
     with capture_logs() as logs:
         tail.start()
-        await asyncio.sleep(0.2)
+        assert tail._task is not None
+        again = asyncio.create_task(gone.asked_twice.wait())
+        done, _ = await asyncio.wait([tail._task, again], timeout=60, return_when=asyncio.FIRST_COMPLETED)
+        assert done == {tail._task if drains else again}
+        again.cancel()
         await tail.close()
     assert {line["event"] for line in logs} == (set() if drains else {"cannot read the events"})

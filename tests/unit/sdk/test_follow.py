@@ -394,5 +394,5 @@ def test_nobody_waits_for_a_version_when_the_following_was_ended(tmp_path: Path)
     waiting.start()
     until(follower, lambda status: "watch" in status["errors"])
     follower.close()
-    waiting.join(5)
+    waiting.join(60)
     assert ended == [DeadlineExceeded]

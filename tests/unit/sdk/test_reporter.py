@@ -193,7 +193,7 @@ def test_a_run_that_is_gone_is_told_of_no_more(reporter: Reporter, kept: Kept, e
 
 
 def test_a_run_that_only_changes_its_config_is_heard_of(reporter: Reporter, kept: Kept) -> None:
-    end = monotonic() + 2
+    end = monotonic() + 30
     while kept.beats < 3 and monotonic() < end:
         reporter.put(Set("lr", b'{"lr":1}', is_config=True))
         reporter.flush(10)

@@ -60,8 +60,8 @@ HANDLED = """
     signal.signal(signal.SIGALRM, end)
     for number in range(40):
         run = modelkeep.init("vision", id=f"r{number}", capture="none")
-        signal.setitimer(signal.ITIMER_REAL, random.uniform(0.001, 0.005))
         try:
+            signal.setitimer(signal.ITIMER_REAL, random.uniform(0.001, 0.005))
             while True:
                 run.log({"loss": 0.5})
                 run.summary["note"] = "x"
