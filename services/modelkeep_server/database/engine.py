@@ -26,7 +26,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import QueuePool
 
-from modelkeep_server.database import sqlite
+from modelkeep_server.database import postgresql, sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -46,7 +46,7 @@ RECONNECTS: Final = 3
 
 _RETRYABLE_STATES = {"40001", "40P01", "55P03"}  # serialization_failure, deadlock_detected, lock_not_available
 _FULL_STATES = {"53100", "53200"}  # disk_full, out_of_memory
-_ENDED_STATES = {"57P01", "57P02", "08003", "08006"}  # shutdown, crash, connection is not there, connection failure
+_ENDED_STATES = {"57P01", "57P02", "25P03", "08003", "08006"}  # shutdown, crash, idle for too long, not there, failure
 _GONE_STATES = {"57P03", "53300", "08000", "08001", "08004"}  # cannot_connect_now, too many, cannot establish, rejected
 
 
@@ -73,7 +73,8 @@ class Database:
         if self.is_sqlite:
             options["connect_args"] = {"timeout": busy_seconds, "async_creator_fn": sqlite.connect}
         else:
-            options["connect_args"] = {"timeout": 10, "server_settings": {"timezone": "UTC"}}
+            settings = {"timezone": "UTC"}
+            options["connect_args"] = {"timeout": 10, "server_settings": settings, "async_creator_fn": postgresql.connect}
         # Parameters are what people wrote, and hashes of secrets: no error may carry them into a log.
         self.engine: AsyncEngine = create_async_engine(self.url, hide_parameters=True, **options)
         # The same connections, on which PostgreSQL is told of no transaction; SQLite has one only where we begin it.
