@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakSet
 
 from modelkeep._folder import is_everybodys
 from modelkeep.errors import DiskFull, InvalidArgument, TargetUnusable
@@ -30,6 +31,7 @@ from modelkeep.names import AliasName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import BinaryIO, TextIO
 
 CURRENT: Final = "current"
 STATE: Final = "follow.json"
@@ -39,6 +41,8 @@ _INCOMING: Final = ".incoming-"
 _REMOVED: Final = ".removed-"
 _WRITING: Final = ".writing-"
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_locks: Final[WeakSet[TextIO]] = WeakSet()
+"""What this process holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,7 @@ class FollowRoot:
             self._lock.close()
             message = f"{self.path} is followed into by {holder} already; stop that one, or choose another folder"
             raise TargetUnusable(message, path=str(self.path), holder=holder) from None
+        _locks.add(self._lock)
         current = self.path / CURRENT
         if not _is_ours(current):
             self._lock.close()
@@ -140,7 +145,9 @@ class FollowRoot:
 
     def keep(self, loaded: Loaded) -> None:
         """Give a complete incoming version its name. Raises TargetUnusable, DiskFull."""
-        self.write(self._description(loaded.folder), asdict(loaded))
+        with self._free(loaded.folder) as is_free:
+            if is_free:
+                self.write(self._description(loaded.folder), asdict(loaded))
         with self._guarded():
             incoming = self.folder(_INCOMING + loaded.folder)
             if incoming.exists():
@@ -184,14 +191,18 @@ class FollowRoot:
     @contextmanager
     def reading(self, folder: str) -> Iterator[bool]:
         """Keep a version from being removed meanwhile. False when it is gone already."""
-        try:
-            file = self._description(folder).open("rb")
-        except OSError:
-            yield False
-            return
-        with file:
-            fcntl.flock(file, fcntl.LOCK_SH)
-            yield self.folder(folder).is_dir()
+        while True:
+            try:
+                file = self._description(folder).open("rb")
+            except OSError:
+                yield False
+                return
+            with file:
+                fcntl.flock(file, fcntl.LOCK_SH)
+                if not _is_at(file, self._description(folder)):
+                    continue  # it was written anew, or removed, while this waited for it
+                yield self.folder(folder).is_dir()
+                return
 
     def state(self) -> dict[str, Any]:
         """What was remembered; empty when nothing was, or nothing that can be read."""
@@ -239,19 +250,31 @@ class FollowRoot:
 
     def _remove(self, folder: str) -> bool:
         """Remove a version that nobody reads: first its name, then what is in it."""
-        path, description = self.folder(folder), self._description(folder)
-        with description.open("rb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                return False
-            if _is_open(path):
+        path = self.folder(folder)
+        with self._free(folder) as is_free:
+            if not is_free or _is_open(path):
                 return False
             removed = self.folder(f"{_REMOVED}{folder}-{secrets.token_hex(4)}")
             path.rename(removed)
-            description.unlink()
+            self._description(folder).unlink()
         shutil.rmtree(removed, ignore_errors=True)
         return True
+
+    @contextmanager
+    def _free(self, folder: str) -> Iterator[bool]:
+        """Keep readers of a version waiting. False when one is at it: its description has to stay, as it has locked that."""
+        try:
+            file = self._description(folder).open("rb")
+        except FileNotFoundError:
+            yield True
+            return
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                yield False
+                return
+            yield True
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
@@ -266,6 +289,16 @@ class FollowRoot:
         if error.errno in _FULL:
             return DiskFull(f"the disk is full at {where}; free some space", path=where)
         return TargetUnusable(f"{where} cannot be written: {error.strerror or error}; choose another folder", path=where)
+
+
+def _leave_to_parent() -> None:
+    """A child that was forked does not follow, and may outlive the process that does."""
+    for lock in list(_locks):
+        lock.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 def now() -> str:
@@ -292,6 +325,13 @@ def _is_ours(current: Path) -> bool:
     except OSError:
         return False  # it is no link
     return folder == VERSIONS and name not in {"", ".", ".."}
+
+
+def _is_at(file: BinaryIO, path: Path) -> bool:
+    """Whether an open file is the one of that name."""
+    with suppress(OSError):
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    return False
 
 
 def _sync(folder: Path) -> None:

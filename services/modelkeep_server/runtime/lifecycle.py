@@ -76,6 +76,7 @@ class FolderLock:
     def release(self) -> None:
         """Let go of it."""
         self._file.truncate(0)
+        fcntl.flock(self._file, fcntl.LOCK_UN)  # children that were forked meanwhile have the file open too
         self._file.close()
 
     def __enter__(self) -> Self:

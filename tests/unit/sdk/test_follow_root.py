@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -120,6 +126,69 @@ def test_what_somebody_reads_stays(root: FollowRoot) -> None:
     assert root.prune(1) == ["v1-abcd"]
     with root.reading(first.folder) as is_there:
         assert not is_there
+
+
+def test_what_somebody_reads_stays_also_when_it_is_loaded_again(root: FollowRoot) -> None:
+    """The alias went back to what a program still reads: its lock goes on counting."""
+    first = load(root, 1)
+    with root.reading(first.folder):
+        load(root, 2)
+        root.keep(first)
+        root.switch(first)
+        load(root, 3)
+        assert root.prune(1) == ["v2-abcd"]
+    load(root, 2)
+    assert root.prune(1) == ["v3-abcd", "v1-abcd"]
+
+
+def test_who_waits_to_read_what_is_written_anew_reads_that(root: FollowRoot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock on the file that had the name before would keep nothing."""
+    first = load(root, 1)
+    description = root.path / "versions/v1-abcd.json"
+    seen: list[bool] = []
+    asked, flock = threading.Event(), fcntl.flock
+
+    def asking(file: Any, how: int) -> None:
+        asked.set()
+        flock(file, how)
+
+    def read() -> None:
+        with root.reading(first.folder) as is_there, description.open("rb") as file:
+            seen.append(is_there)
+            with pytest.raises(BlockingIOError):
+                flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            seen.append(True)
+
+    monkeypatch.setattr(fcntl, "flock", asking)
+    with description.open("rb") as file:
+        flock(file, fcntl.LOCK_EX)
+        reader = threading.Thread(target=read)
+        reader.start()
+        assert asked.wait(60)
+        root.write(description, json.loads(description.read_text()))
+    reader.join(60)
+    assert seen == [True, True]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_that_outlives_who_followed_is_in_nobodys_way(tmp_path: Path) -> None:
+    program = f"""
+        import os, signal
+        from modelkeep._follow_root import FollowRoot
+        root = FollowRoot({str(tmp_path / "root")!r})
+        if os.fork():
+            os.kill(os.getpid(), signal.SIGKILL)
+        print("forked", flush=True)
+        signal.pause()
+    """
+    with subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)], stdout=subprocess.PIPE, process_group=0) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"forked\n"
+        try:
+            assert parent.wait(60) == -signal.SIGKILL
+            FollowRoot(tmp_path / "root").close()
+        finally:
+            os.killpg(parent.pid, signal.SIGKILL)
 
 
 def test_an_interrupted_fetch_goes_on_and_one_of_another_version_is_removed(root: FollowRoot) -> None:
