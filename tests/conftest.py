@@ -10,6 +10,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from hypothesis import settings
 
 from tests import servers
 from tests.suites import Suite, running, unlisted_errors
@@ -30,6 +31,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "one_topology: what it proves does not depend on how the servers run")
     if not config.option.markexpr:
         config.option.markexpr = "not soak"
+    # The same examples each time, however long one takes; the long forms look for new ones.
+    settings.register_profile("tests", deadline=None, derandomize=config.option.markexpr == "not soak")
+    settings.load_profile("tests")
 
 
 def pytest_sessionfinish() -> None:

@@ -11,6 +11,7 @@ import asyncio
 import atexit
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -35,8 +36,11 @@ START_SECONDS = 180
 """The most that a process may take to start or to end. Patient: on a busy machine it waits for a core like everything else."""
 MEMORY_BYTES = 4 << 30
 """Who has less memory to spare keeps PostgreSQL on the disk."""
+_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 # Below the range from which the kernel hands out ports, so that a port we found free is not given to an outgoing connection.
-_PORTS = iter(range(20_000 + (hash(tempfile.mkdtemp()) % 1000) * 10, 32_000))
+# Each worker has ports of its own: one that is free until its server starts is not found free by another.
+_PORTS = iter(range(20_000 + secrets.randbelow(600) * 10 * _WORKERS % 6_000 + _WORKER, 32_000, _WORKERS))
 
 
 @dataclass(frozen=True)

@@ -163,7 +163,8 @@ def clean_environment(**settings: str) -> dict[str, str]:
 
 
 def _environment(folder: Path, **settings: str) -> dict[str, str]:
-    return clean_environment(MODELKEEP_CONFIG_HOME=str(folder / "config"), **settings)
+    patient = {"MODELKEEP_LINEAGE__FRESH_SECONDS": "60"}  # a disk that is busy for seconds is no news to a test
+    return clean_environment(MODELKEEP_CONFIG_HOME=str(folder / "config"), **patient, **settings)
 
 
 def _serves(port: int) -> bool:

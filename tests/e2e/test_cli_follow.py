@@ -35,10 +35,10 @@ def test_a_node_follows_and_tells(cli: Cli, tmp_path: Path):
         assert node.content() == {"f": b"two"}
         wait_until(lambda: (tmp_path / "told").read_text().count("\n") == 2, "the command")
         assert (tmp_path / "told").read_text() == "v0 one one\nv1 two two\n"
-        node.until(lambda status: "on_change" in status["errors"], "the failure of the command to be told")
+        ended = {"version": "v1", "exit_code": 3}
+        node.until(lambda status: status["command"] == ended and "on_change" in status["errors"], "its failure to be told")
         status = node.status
         assert "exit code 3" in status["errors"]["on_change"]["message"]
-        assert status["command"] == {"version": "v1", "exit_code": 3}
         assert (status["seen"]["seq"], status["loaded"]["seq"], status["behind"], status["stale"]) == (2, 2, False, False)
         assert json.loads((tmp_path / "ready").read_text())["version"] == "v1"
         other = cli("follow", "m:production", "--root", node.root)

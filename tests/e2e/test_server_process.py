@@ -82,7 +82,8 @@ def test_a_second_server_leaves_the_file_of_the_first_and_says_how_to_reach_it(t
     home = tmp_path / "home"
     with process(tmp_path / "1", home) as first, process(tmp_path / "2", home) as second:
         assert json.loads((home / "server.json").read_text()) == first.content
-        assert f"MODELKEEP_CONFIG_HOME='{tmp_path / '2'}'" in second.log.read_text()
+        hint = f"MODELKEEP_CONFIG_HOME='{tmp_path / '2'}'"
+        wait_until(lambda: hint in second.log.read_text(), "the hint, which comes after the file")
         assert second.end() == 0
         assert json.loads((home / "server.json").read_text()) == first.content
 

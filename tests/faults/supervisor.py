@@ -22,7 +22,9 @@ class Supervised:
     def __init__(self, folder: Path, env: dict[str, str] | None = None) -> None:
         self.folder = folder
         self.port = free_port()
-        self.env = {**os.environ, "MODELKEEP_CONFIG_HOME": str(folder / "config"), "MODELKEEP_PROGRESS": "0", **(env or {})}
+        settings = {"MODELKEEP_CONFIG_HOME": str(folder / "config"), "MODELKEEP_PROGRESS": "0"}
+        settings["MODELKEEP_LINEAGE__FRESH_SECONDS"] = "60"  # a disk that is busy for seconds is no news to a test
+        self.env = {**os.environ, **settings, **(env or {})}
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:

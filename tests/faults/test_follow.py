@@ -14,6 +14,7 @@ import pytest
 from tests.contract.sdk import artifact, read, some
 from tests.e2e.following import Following
 from tests.faults.supervisor import Supervised
+from tests.servers import wait_until
 from tests.unit.sdk.watched import forget_contact
 
 CYCLES = 4
@@ -92,7 +93,7 @@ def test_a_node_serves_while_the_server_is_away(server: Supervised, tmp_path: Pa
     with Following(server.client_env, tmp_path) as node:
         node.until(lambda status: status["stale"], "the age to be told")
         assert (node.page("ready")[0], node.content()) == (200, first)
-        assert "was not heard of" in node.said
+        wait_until(lambda: "was not heard of" in node.said, "the age to be logged")
         server.start()
         second = log(server, tmp_path, "production")
         node.until_loaded("v1")

@@ -354,11 +354,11 @@ class Follower:
         loaded = Loaded(folder, version.name, version.resource_name, version.uid, version.digest, alias, seq, now())
         self._root.keep(loaded)
         self._root.switch(loaded)
-        self._memory.switched(loaded)
-        log.info("%s: %s is loaded", self._address, loaded.name)
-        with self._changed:
+        with self._changed:  # who sees the version finds the switch counted
+            self._memory.switched(loaded)
             self._switches += 1
             self._changed.notify_all()
+        log.info("%s: %s is loaded", self._address, loaded.name)
         self._announce(loaded)
         self._tidy()
 

@@ -16,6 +16,8 @@ from typing import Any, Final, Self
 import aiosqlite
 
 _PRAGMAS: Final = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY")
+_LAST_WORD_SECONDS: Final = 10.0
+"""How long a connection that failed, or that nobody waits for any more, may take to end."""
 
 
 async def connect(path: str, **options: Any) -> Connection:
@@ -36,7 +38,12 @@ async def connect(path: str, **options: Any) -> Connection:
     # In older releases of aiosqlite a connection is a thread itself.
     thread: Any = connection if isinstance(connection, Thread) else connection._thread  # noqa: SLF001 - as sqlalchemy does
     thread.daemon = True
-    await connection
+    try:
+        await connection
+    except BaseException:
+        # Its thread has a last word for this loop, which is not closed before what its executor does is over.
+        asyncio.get_running_loop().run_in_executor(None, thread.join, _LAST_WORD_SECONDS)
+        raise
     return connection
 
 

@@ -142,7 +142,6 @@ async def test_batches_have_a_limit(blob: Rig) -> None:
 async def test_a_batch_takes_few_statements_whatever_its_size(blob_anywhere: Rig) -> None:
     blob, datas = blob_anywhere, contents(500, 8)
     await blob.upload(datas)
-    await blob.reaper.close()  # what it does in the background is not to be counted
     reader = caller(access=Access.READ)
     for call in (blob.downloads.prepare_download, blob.downloads.stat):
         for size in (1, 500):

@@ -174,7 +174,6 @@ async def test_every_system_call_of_a_staged_upload_may_fail(
         backend = FilesystemBackend(folder / "blobs", disk=disk, threads=1, staging=True)
         async with rig(sqlite_url(folder), backend) as blob:
             await blob.prepare([])
-            await blob.reaper.close()  # the one that runs in the background
             disk.arm(fail_at)
             error = await error_of(leave_and_read(blob))
             failed = disk.disarm()

@@ -130,6 +130,20 @@ async def test_leases_go_bit_by_bit_and_never_before_their_grants(blob_anywhere:
     assert await rows_of_leases(blob) == (0, 0)
 
 
+async def test_who_begins_an_upload_has_what_others_left_reaped_now_and_then(blob_anywhere: Rig) -> None:
+    blob, datas = blob_anywhere, contents(5)
+    await blob.upload(datas)
+    blob.clock.offset = LATER
+    blob.reaper._next = 0.0
+    await blob.prepare(datas)
+    reaping = blob.reaper._task
+    assert reaping is not None
+    await reaping
+    assert await rows_of_leases(blob) == (1, 5)
+    await blob.prepare(datas)
+    assert blob.reaper._task is reaping, "it was done lately"
+
+
 class Stubborn(MemoryBackend):
     """A store that does not delete for a while."""
 

@@ -310,7 +310,6 @@ async def test_what_leases_left_goes_with_them(blob_anywhere: Rig, folder: Path)
     blob = blob_anywhere
     written, unwritten = contents(2)
     _, [file, _] = await ask(blob, folder, [written, unwritten])
-    await blob.reaper.close()  # the one that runs in the background
     file.write_bytes(written)
     (folder / "notes.txt").write_text("not ours")
     blob.clock.offset = LATER
@@ -333,7 +332,6 @@ async def test_a_batch_takes_few_statements_whatever_its_size(blob_anywhere: Rig
     blob = blob_anywhere
     counts = []
     await blob.prepare([])
-    await blob.reaper.close()  # what it does in the background is not to be counted
     for number, size in enumerate((2, 500)):
         datas = [number.to_bytes(4, "big") + data for data in contents(size, 8)]
         with counted(blob) as prepared:

@@ -33,7 +33,6 @@ def store() -> Iterator[LenientS3]:
 async def blob(store: LenientS3, tmp_path: Path) -> AsyncIterator[Rig]:
     async with rig(sqlite_url(tmp_path), S3Backend(address_of(store), backoff_seconds=0.01)) as service:
         await service.prepare([])
-        await service.reaper.close()  # what it does in the background would take its share of the refusals
         yield service
         store.busy = 0
 

@@ -320,7 +320,6 @@ async def test_a_fast_disk_waits_for_a_group_that_is_worth_its_price(tmp_path: P
     async with rig(sqlite_url(tmp_path), pending_bytes=512 * MIB) as blob:
         small, large = contents(60), [bytes([number]) * MIB for number in range(20)]
         lease, _ = await blob.prepare([*small, *large])
-        await blob.reaper.close()  # what it does in the background is not to be counted
         with counted(blob) as statements:
             assert await blob.write(parts_of(lease, small)) == 60
         assert publications(statements) == 1

@@ -40,6 +40,19 @@ async def driver(session: Any) -> Any:
     return (await (await session.connection()).get_raw_connection()).driver_connection
 
 
+def test_a_file_that_cannot_be_opened_leaves_no_thread_that_talks_to_a_closed_loop(tmp_path: Path) -> None:
+    """What it would say then is an error of this test, by the rules for all of them."""
+
+    async def ask() -> None:
+        database = Database(f"sqlite:///{tmp_path}/missing/database.sqlite")
+        with pytest.raises(ServiceUnavailable):
+            await database.look(lambda session: session.execute(text("SELECT 1")))
+        await database.close()
+
+    for _ in range(30):
+        asyncio.run(ask())
+
+
 class Listening:
     """Stands before the protocol of asyncpg, and notes what goes to the server."""
 

@@ -64,7 +64,8 @@ async def test_nobody_joins_a_statement_that_was_sent() -> None:
     assert table.statements == [(1,), (1,)]
 
 
-async def test_what_comes_while_a_statement_runs_gathers_for_the_next() -> None:
+async def test_what_comes_while_a_statement_runs_gathers_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookups, "HURRY_SECONDS", 3600)
     table = Table()
     found = Lookups(table.squares)
     table.open.clear()

@@ -28,7 +28,7 @@ async def graph(tmp_path: Path) -> AsyncIterator[GraphRig]:
     """With a tail that looks often, and is not begun."""
     async with copied("sqlite", tmp_path, made) as url:
         database = Database(url)
-        rig = GraphRig(database, fresh_seconds=1.5)
+        rig = GraphRig(database, fresh_seconds=3)
         rig.tail._tick_seconds = 0.01
         yield rig
         await rig.tail.close()
@@ -72,10 +72,10 @@ async def test_a_metadata_that_hangs_is_not_waited_for_long(graph: GraphRig, mon
     monkeypatch.setattr(graph.logs, "heads", hang)
     first, is_lagging = await seconds_of(graph)
     assert is_lagging
-    assert 1.5 <= first < 5
+    assert 3 <= first < 30
     second, is_lagging = await seconds_of(graph)
     assert is_lagging
-    assert second < 1
+    assert second < 2.5
     monkeypatch.undo()
     assert not (await seconds_of(graph))[1]
 
@@ -89,7 +89,7 @@ async def test_a_log_that_is_stuck_holds_up_no_question(graph: GraphRig, monkeyp
         await seconds_of(graph)  # the tail may not have come to it yet
         seconds, is_lagging = await seconds_of(graph)
         assert is_lagging
-        assert seconds < 1
+        assert seconds < 2.5
         graph.made("data:v1", "ingest")
         assert names(await graph.lineage(version("data:v1"))) == ["data:v1", "ingest"]
     async with asyncio.timeout(20):
@@ -103,10 +103,10 @@ async def test_a_log_that_is_not_read_in_time_is_waited_for_once(graph: GraphRig
     await graph.read()
     graph.made("data:v1", "ingest")
     first, is_lagging = await seconds_of(graph)
-    assert first >= 1.5
+    assert first >= 3
     assert is_lagging
     second, is_lagging = await seconds_of(graph)
-    assert second < 1
+    assert second < 2.5
     assert is_lagging
     await graph.read()
     assert not (await graph.lineage(version("data:v1"))).is_lagging

@@ -53,6 +53,7 @@ async def test_too_many_walks_at_once_are_refused(graph: GraphRig, monkeypatch: 
     small = GraphRig(graph.database, graph.logs, Limits(max_walks=1))
     newest, oldest = version("gen5-0:v0"), version("gen0-0:v0")
     questions = small.app._questions
+    monkeypatch.setattr(graph_base, "TURN_SECONDS", 60)
     async with questions.walking():
         waiting = asyncio.create_task(small.app.get_impact(CALLER, oldest, None))
         await asyncio.wait([waiting], timeout=0.1)

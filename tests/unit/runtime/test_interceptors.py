@@ -114,7 +114,8 @@ async def test_without_a_token_nothing_happens(rig: Rig, call: Kind):
 async def test_the_deadline_of_the_client_cancels_the_work(rig: Rig, call: Kind):
     """R12: a deadline is honoured, and the work stops."""
     rig.work = forever
-    assert isinstance(await failure(call, rig, timeout=0.3), DeadlineExceeded)
+    while not rig.callers:  # on a busy machine the time may be over before the call is there
+        assert isinstance(await failure(call, rig, timeout=0.3), DeadlineExceeded)
     await rig.cancelled.wait()
 
 
@@ -123,10 +124,11 @@ async def test_a_call_without_a_deadline_gets_the_servers(start, call: Kind):
     """R12, M-UP-4: no call lives for ever."""
     rig = await start(max_unary_seconds=0.2, max_stream_seconds=0.2)
     rig.work = forever
-    error = await failure(call, rig)
+    while not rig.callers:  # on a busy machine the time may be over before the work begins
+        error = await failure(call, rig)
     assert isinstance(error, DeadlineExceeded)
     assert "0.2" in error.message
-    assert rig.cancelled.is_set()
+    await rig.cancelled.wait()
 
 
 async def test_a_deadline_beyond_the_servers_is_cut(start):

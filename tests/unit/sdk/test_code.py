@@ -156,7 +156,7 @@ def test_what_git_does_not_say_in_time_counts_as_changed(
     (tmp_path / "bin" / "git").write_text(SLOW.format(command, shutil.which("git")))
     (tmp_path / "bin" / "git").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
-    monkeypatch.setattr(_git, "ASK_SECONDS", 1 if command == "status" else 5)
+    monkeypatch.setattr(_git, "ASK_SECONDS", 5)
     monkeypatch.setattr(_git, "DIFF_SECONDS", 1 if command == "diff" else 20)
     code = found(repository / "src" / "train.py")
     assert (code.source.is_dirty, code.source.branch) == (True, "main")

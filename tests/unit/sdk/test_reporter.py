@@ -232,6 +232,7 @@ def test_what_is_set_waits_in_bounds_too(kept: Kept, monkeypatch: pytest.MonkeyP
             reporter.put(Set(f"k{number}", b'{"k%d":"%s"}' % (number, b"x" * 1000)))
     assert 5 < number < 12
     kept.errors.clear()
+    monkeypatch.setattr("modelkeep._reporter.PATIENCE_SECONDS", 60)
     reporter.make_room()
     reporter.close(10)
     assert sum(len(part.summary) for part in kept.parts) == number

@@ -167,7 +167,7 @@ class _Frozen:
 def test_a_file_that_was_just_written_is_not_remembered(
     connection: Connection, root: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("modelkeep._pieces.SETTLED_NANOSECONDS", 2 * 10**9)
+    monkeypatch.setattr("modelkeep._pieces.SETTLED_NANOSECONDS", 3600 * 10**9)
     (root / "large").touch()
     log(connection, root)
     opened.clear()
