@@ -1,7 +1,7 @@
 """The journal of a run that records to disk: a line for each record, on disk before the call that made it returns.
 
 A line is the first 16 hex digits of the SHA-256 of a JSON text, a space, and that text. Lines are only ever appended. What is
-left of a line whose writer was killed in the middle is dropped, by whoever appends or reads next.
+left of a line whose writer was killed in the middle, or lost power, is dropped, by whoever appends or reads next.
 """
 
 from __future__ import annotations
@@ -87,18 +87,26 @@ class Journal:
         return Record(number, kind, values, text)
 
     def _count(self, descriptor: int) -> int:
-        """How many lines there are; a part of a line at the end is cut off."""
+        """How many lines there are; a part of a line at the end is cut off.
+
+        So is, when the file is read for the first time, a last line that is not what was written, as a power loss leaves it.
+        """
         size, count = self._known
         end = os.fstat(descriptor).st_size
         if end < size:
             size = count = 0
-        whole = size
+        is_known = size > 0
+        last = whole = size
         while size < end:
             data = os.pread(descriptor, min(_TAIL_BYTES, end - size), size)
-            count += data.count(b"\n")
-            if b"\n" in data:
-                whole = size + data.rindex(b"\n") + 1
+            if lines := data.count(b"\n"):
+                stop = data.rindex(b"\n")
+                last = size + data.rindex(b"\n", 0, stop) + 1 if lines > 1 else whole
+                whole = size + stop + 1
+                count += lines
             size += len(data)
+        if count and whole == end and not is_known and _text_of(_read(descriptor, last, whole)) is None:
+            whole, count = last, count - 1
         if whole < end:
             os.ftruncate(descriptor, whole)
         self._known = (whole, count)
@@ -139,18 +147,33 @@ class Journal:
             raise cannot_record(self.path, error) from None
 
 
+def _read(descriptor: int, start: int, end: int) -> bytes:
+    with open(descriptor, "rb", closefd=False) as file:
+        file.seek(start)
+        return file.read(end - start)
+
+
 def _parse(line: bytes, number: int) -> Record | None:
     """The record in a line; None when it is not what was written."""
+    text = _text_of(line)
+    if text is None:
+        return None
     try:
-        check, _, text = line.decode().partition(" ")
-        if not text.endswith("\n") or check != _sum(text[:-1]):
-            return None
         values = json.loads(text)
     except ValueError:
         return None
     if not isinstance(values, dict) or values.pop("n", None) != number or not isinstance(values.get("kind"), str):
         return None
-    return Record(number, values.pop("kind"), values, text[:-1])
+    return Record(number, values.pop("kind"), values, text)
+
+
+def _text_of(line: bytes) -> str | None:
+    """The JSON text in a line; None when the line is not whole, or its checksum is wrong."""
+    try:
+        check, _, text = line.decode().partition(" ")
+    except ValueError:
+        return None
+    return text[:-1] if text.endswith("\n") and check == _sum(text[:-1]) else None
 
 
 def _sum(text: str) -> str:

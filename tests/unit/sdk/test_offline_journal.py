@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import json
 import multiprocessing
 import os
 import signal
@@ -14,13 +16,19 @@ import time
 from pathlib import Path
 
 import pytest
-from modelkeep._offline_journal import Journal
+from modelkeep._offline_journal import _TAIL_BYTES, Journal
 from modelkeep.errors import SyncFailed, TargetUnusable
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "journal.jsonl"
+
+
+def line(number: int, value: object) -> bytes:
+    """A line as it is written."""
+    text = json.dumps({"n": number, "kind": "thing", "value": value})
+    return f"{hashlib.sha256(text.encode()).hexdigest()[:16]} {text}\n".encode()
 
 
 def values(journal: Journal) -> list[object]:
@@ -61,6 +69,37 @@ def test_zeros_that_a_power_loss_left_are_a_torn_line(path: Path) -> None:
     assert journal.torn
 
 
+@pytest.mark.parametrize("before", [0, 1, 5000], ids=["alone", "behind a record", "behind more than is read at once"])
+@pytest.mark.parametrize("rest", [100, 3 * _TAIL_BYTES], ids=["short", "longer than what is read at once"])
+def test_a_torn_line_that_ends_as_a_line_is_cut_off_and_does_not_become_damage(path: Path, before: int, rest: int) -> None:
+    """A power loss can leave zeros where blocks were, and the end of the line behind them."""
+    journal = Journal(str(path))
+    whole = list(range(before))
+    path.write_bytes(b"".join(line(number, number) for number in whole) + bytes(rest) + b'half"}\n')
+    assert values(journal) == whole
+    assert journal.torn
+    again = Journal(str(path))
+    assert [again.append("thing", value=value).number for value in ("next", "last")] == [before, before + 1]
+    assert values(again) == [*whole, "next", "last"]
+    assert not again.torn
+
+
+def test_only_the_last_line_is_ever_cut_off(path: Path) -> None:
+    """What is damaged in the middle may be mended: nobody removes it, nor what lies behind it."""
+    for damaged in (bytes(50) + b"\n", line(7, "elsewhere")):
+        for data in (line(0, 0) + damaged + line(2, 2), damaged + line(0, 0) + damaged + line(3, 3), line(0, 0) + line(3, 3)):
+            path.write_bytes(data)
+            Journal(str(path)).append("thing", value="next")
+            assert path.read_bytes().startswith(data)
+
+
+def test_a_long_last_line_that_is_whole_stays(path: Path) -> None:
+    Journal(str(path)).append("thing", value="x" * (5 * _TAIL_BYTES))
+    Journal(str(path)).append("thing", value="y" * (5 * _TAIL_BYTES))
+    Journal(str(path)).append("thing", value="z")
+    assert [str(value)[0] for value in values(Journal(str(path)))] == ["x", "y", "z"]
+
+
 def test_a_signal_handler_that_comes_into_the_middle_of_a_record_writes_the_next(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,7 +130,7 @@ def test_a_signal_handler_that_comes_into_the_middle_of_a_record_writes_the_next
 def test_a_record_of_the_end_of_python_needs_no_thread(path: Path) -> None:
     program = f"""
         import atexit
-        from modelkeep._offline_journal import Journal
+        from modelkeep._offline_journal import _TAIL_BYTES, Journal
         atexit.register(lambda: Journal({str(path)!r}).append("thing", value="last"))
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=True, timeout=60)
@@ -153,7 +192,7 @@ def test_a_full_disk_leaves_no_half_line(path: Path) -> None:
     """A limit on the size of files stands for a full disk: it stops a write in its middle too."""
     script = """
         import resource, signal, sys
-        from modelkeep._offline_journal import Journal
+        from modelkeep._offline_journal import _TAIL_BYTES, Journal
         from modelkeep.errors import TargetUnusable
         journal = Journal(sys.argv[1])
         journal.append("thing", value="first")
