@@ -1,4 +1,4 @@
-"""A sync that kills itself: at the n-th moment when a call was answered, or a note is half or wholly written."""
+"""A sync that kills itself: as it cleans, or at the n-th moment when a call was answered, or a note half or wholly written."""
 
 from __future__ import annotations
 
@@ -28,6 +28,19 @@ def run(config: Config, folder: str, kill_at: int) -> None:
     failed = [outcome.error for outcome in sync(connect(config), runs_in(folder)) if outcome.error is not None]
     if failed:
         raise failed[0]
+
+
+def clean_and_die(config: Config, folder: str) -> None:
+    """Sync and clean, and die when the first file of a run was removed."""
+    unlink = os.unlink
+
+    def and_die(*arguments: Any, **options: Any) -> None:
+        unlink(*arguments, **options)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    os.unlink = and_die
+    for outcome in sync(connect(config), runs_in(folder), clean=True):
+        raise outcome.error or AssertionError("it lives")
 
 
 def _around(attempt: Callable[..., Any], moment: Callable[[], None]) -> Callable[..., Any]:

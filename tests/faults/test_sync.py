@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import random
 import signal
+import subprocess
 from pathlib import Path
 from uuid import uuid4
 
@@ -20,7 +21,7 @@ from modelkeep.config import Config
 from modelkeep.names import ProjectName
 
 from tests.faults import syncer
-from tests.suites import Suite
+from tests.suites import BIN, Suite
 
 pytestmark = pytest.mark.one_topology
 
@@ -59,6 +60,11 @@ def state(api: modelkeep.Api, project: str) -> dict[str, object]:
         "events": [event.WhichOneof("happening") for event in events],
         "open drafts": [draft.name for draft in drafts if draft.state == draft_pb2.DRAFT_STATE_OPEN],
     }
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """`modelkeep sync` that needs no server."""
+    return subprocess.run([str(BIN / "modelkeep"), "sync", *arguments], capture_output=True, text=True, check=False)
 
 
 class Rig:
@@ -154,3 +160,24 @@ def test_notes_that_a_kill_tore_are_read_as_far_as_they_go(rig: Rig) -> None:
     rig.finish(folder)
     assert state(rig.api, project) == wanted
     assert [note.kind for note in Journal(str(notes)).read()][-1] == "done"
+
+
+@pytest.mark.parametrize("arguments", [["runs"], [".", "--all"]])
+def test_what_a_kill_leaves_of_a_removed_run_goes_with_the_next_sync(
+    rig: Rig, tmp_path: Path, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed when the first of its files is gone; by then it is no run any more, and there is no other one."""
+    monkeypatch.chdir(tmp_path)
+    with modelkeep.init("vision", mode="offline", dir="runs") as run:
+        run.log_artifact(__file__, "digits", "model")
+    (only,) = runs_in("runs")
+    process = rig._context.Process(target=syncer.clean_and_die, args=(rig.config, str(tmp_path / "runs")))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    left = [Path("runs", f".removing-{Path(only).name}")]
+    for options, kept in ([], left), (["--clean"], []):
+        assert list(Path("runs").iterdir()) == left
+        done = command(*arguments, *options)
+        assert (done.returncode, done.stderr) == (0, "no run was recorded offline here\n")
+        assert list(Path("runs").iterdir()) == kept

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 from modelkeep._ledger import Begun
 from modelkeep._offline_cached import known_version
-from modelkeep._offline_find import FORMAT, find
+from modelkeep._offline_find import ALIVE, FORMAT, find
 from modelkeep._offline_journal import Journal, cannot_record
 from modelkeep._offline_ledger import OfflineLedger, as_json
 from modelkeep._offline_store import Snapshots
@@ -37,9 +37,6 @@ if TYPE_CHECKING:
     from modelkeep.api.lineage.v1 import run_pb2
 
 _log: Final = logging.getLogger("modelkeep")
-
-ALIVE: Final = "alive.lock"
-"""Locked as long as the run's process, or a child that it forked, lives."""
 
 
 def begin_offline(

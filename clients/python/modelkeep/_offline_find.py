@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from modelkeep.address import Address
 
 FORMAT: Final = 1
+ALIVE: Final = "alive.lock"
+"""In the folder of a run: locked as long as the run's process, or a child that it forked, lives."""
+LOCK: Final = "sync.lock"
+"""In the folder of a run: locked by the sync that is at it."""
+NOTES: Final = "sync.jsonl"
+"""In the folder of a run: what of it was replayed."""
 REMOVING: Final = ".removing-"
 """How the names of folders begin that are on their way out."""
 
@@ -30,12 +36,16 @@ def runs_in(folder: str, *, deep: bool = False) -> list[str]:
     """The folders of runs: this one, or those right in it; with `deep`, wherever they are under it."""
     if is_run(folder):
         return [folder]
-    found: list[str] = []
+    inside = folders_in(folder, deep=deep)
+    return [path for path in inside if is_run(path) and not os.path.basename(path).startswith(REMOVING)]
+
+
+def folders_in(folder: str, *, deep: bool = False) -> Iterator[str]:
+    """The folders right in this one; with `deep`, all under it, without those in runs and in hidden folders."""
     for where, folders, _ in os.walk(folder):
-        runs = [name for name in folders if not name.startswith(REMOVING) and is_run(os.path.join(where, name))]
-        found += (os.path.join(where, name) for name in runs)
-        folders[:] = [name for name in folders if name not in runs and not name.startswith(".")] if deep else []
-    return found
+        paths = {name: os.path.join(where, name) for name in folders}
+        yield from paths.values()
+        folders[:] = [name for name in folders if deep and not name.startswith(".") and not is_run(paths[name])]
 
 
 def time_of(folder: str) -> str:

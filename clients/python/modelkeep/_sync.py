@@ -11,15 +11,14 @@ from __future__ import annotations
 import fcntl
 import os
 import shlex
-import shutil
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from modelkeep._offline import ALIVE
-from modelkeep._offline_find import REMOVING, head_of, is_run, time_of
+from modelkeep._offline_find import LOCK, head_of, is_run, time_of
 from modelkeep._offline_journal import Journal, cannot_record
+from modelkeep._offline_leftover import is_alive, remove
 from modelkeep._offline_version import JOURNAL
 from modelkeep._sync_record import Notes, Replay, Step
 from modelkeep._sync_run import KINDS
@@ -45,7 +44,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-LOCK: Final = "sync.lock"
 OF_THE_SERVER: Final = (Unavailable, DeadlineExceeded, Unauthenticated)
 """What goes wrong for every run alike: it stops a sync, and is no fault of a record."""
 
@@ -97,10 +95,10 @@ def sync(
             continue  # another sync removed it just now
         try:
             with _locked(folder):
-                is_over = not _is_alive(folder)  # asked first: until its end a run may record more than is read here
+                is_over = not is_alive(folder)  # asked first: until its end a run may record more than is read here
                 _replay(connection, outcome, skip, run_id)
                 if clean and is_over and outcome.is_kept:
-                    _remove(folder)
+                    remove(folder)
                     outcome.removed = True
         except SyncFailed as failed:
             outcome.error = failed
@@ -257,28 +255,3 @@ def _locked(folder: str) -> Iterator[None]:
 
 def _unusable(path: str, error: OSError) -> SyncFailed:
     return SyncFailed(cannot_record(path, error).message, step="read", path=path)
-
-
-def _is_alive(folder: str) -> bool:
-    """Whether the process of the run, or a child of it, may still record."""
-    try:
-        descriptor = os.open(os.path.join(folder, ALIVE), os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        return False  # the folder came from another machine
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
-
-
-def _remove(folder: str) -> None:
-    """Remove a run's folder; what a kill leaves of it is no run any more, and goes with the next."""
-    above, name = os.path.split(os.path.abspath(folder))
-    with suppress(OSError):
-        os.rename(folder, os.path.join(above, REMOVING + name))
-    for left in os.listdir(above):
-        if left.startswith(REMOVING):
-            shutil.rmtree(os.path.join(above, left), ignore_errors=True)

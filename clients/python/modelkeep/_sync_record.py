@@ -6,12 +6,13 @@ import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 from modelkeep import metadata as json_metadata
 from modelkeep._artifact import Artifact, Source, Sources
 from modelkeep._log import Words, commit_request, committed, draft_request, log_artifact
+from modelkeep._offline_find import NOTES
 from modelkeep._offline_journal import Journal
 from modelkeep._offline_store import Snapshots
 from modelkeep._sync_run import KINDS, RunReplay
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from modelkeep._entries import Spool
     from modelkeep._offline_journal import Record
     from modelkeep.api.metadata.v1 import version_pb2
-
-NOTES: Final = "sync.jsonl"
 
 
 class Step(NamedTuple):

@@ -35,7 +35,7 @@ def sync(
         ),
     ] = None,
     deep: Annotated[bool, typer.Option("--all", help="Find runs in all folders below too.")] = False,
-    clean: Annotated[bool, typer.Option("--clean", help="Remove what is synced to its end.")] = False,
+    clean: Annotated[bool, typer.Option("--clean", help="Remove what is synced to its end, and what kills left.")] = False,
     skip: Annotated[
         int | None, typer.Option(metavar="RECORD", help="Leave this record of the one run DIR out, for good.")
     ] = None,
@@ -51,10 +51,14 @@ def sync(
     from modelkeep import config  # noqa: PLC0415 - help needs no client
     from modelkeep._channel import connect  # noqa: PLC0415
     from modelkeep._offline_find import runs_in  # noqa: PLC0415
+    from modelkeep._offline_leftover import sweep  # noqa: PLC0415
     from modelkeep._sync import sync as replay  # noqa: PLC0415
 
-    found = [run for folder in _given(folders) for run in runs_in(str(folder), deep=deep)]
+    given = [str(folder) for folder in _given(folders)]
+    found = [run for folder in given for run in runs_in(folder, deep=deep)]
     _check(found, skip, run_id)
+    for folder in given if clean else ():
+        sweep(folder, deep=deep)
     outcomes: list[Outcome] = []
     try:
         connection = found and connect(config.load(call.url or "", team=call.team or "", project=call.project or ""))
@@ -64,11 +68,7 @@ def sync(
     finally:
         if outcomes or not found:
             _show(call, outcomes)
-    failures = [outcome.error for outcome in outcomes if outcome.error is not None]
-    for failed in failures[1:]:
-        call.out.note_each(f"error: {failed}")
-    if failures:
-        raise failures[0]
+    _fail(call, outcomes)
 
 
 def _check(found: list[str], skip: int | None, run_id: str) -> None:
@@ -107,6 +107,15 @@ def _tell(call: Call, outcome: Outcome) -> None:
             call.out.note(f"record {step.record} is left out: {step.not_better}")
         elif step.not_better:
             call.out.note(f"record {step.record} made nothing, {step.version} stays the best: {step.not_better}")
+
+
+def _fail(call: Call, outcomes: list[Outcome]) -> None:
+    """Raise the first failure, if there is one; the others are told."""
+    failures = [outcome.error for outcome in outcomes if outcome.error is not None]
+    for failed in failures[1:]:
+        call.out.note_each(f"error: {failed}")
+    if failures:
+        raise failures[0]
 
 
 def _show(call: Call, outcomes: list[Outcome]) -> None:
