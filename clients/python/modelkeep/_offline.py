@@ -6,12 +6,14 @@ import json
 import logging
 import os
 import secrets
+import shutil
 import threading
 from concurrent.futures import Future
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version as installed_version
-from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, cast
 
 from modelkeep._ledger import Begun
 from modelkeep._offline_cached import known_version
@@ -59,17 +61,9 @@ def begin_offline(
     now = datetime.now(UTC)
     name = RunName(team or UNKNOWN_TEAM, project, run_id or secrets.token_hex(8))
     folder = os.path.join(above, f"{now:%Y%m%dT%H%M%SZ}-{name.run}" + (f"-{secrets.token_hex(3)}" if run_id else ""))
-    try:
-        os.makedirs(folder)
-        alive = _hold(os.path.join(folder, ALIVE))
-    except OSError as error:
-        raise cannot_record(folder, error) from None
-    journal = Journal(os.path.join(folder, JOURNAL))
     about = {"time": format_moment(now), "resume": resume if run_id else "", "given": list(given)}
-    head = journal.append("run", **_head(name, team, message), **about)
-    _make_durable(folder, above)
+    recording = Recording.begin(folder, _head(name, team, message) | about)
     _log.info("offline: recording to %s", folder)
-    recording = Recording(folder, alive, journal, head)
     return OfflineRun(recording, name, Begun(message, resumed=False), config=config, redactor=redactor)
 
 
@@ -101,6 +95,23 @@ class Recording:
     """The descriptor of a file that is locked as long as the run lives."""
     journal: Journal
     head: Record
+
+    @classmethod
+    def begin(cls, folder: str, about: dict[str, Any]) -> Self:
+        """Make a folder, and record what the run is. When that fails, no folder is left."""
+        with ExitStack() as undo:
+            try:
+                os.makedirs(folder)
+                undo.callback(shutil.rmtree, folder, ignore_errors=True)
+                alive = _hold(os.path.join(folder, ALIVE))
+                undo.callback(os.close, alive)
+            except OSError as error:
+                raise cannot_record(folder, error) from None
+            journal = Journal(os.path.join(folder, JOURNAL))
+            head = journal.append("run", **about)
+            _make_durable(folder, os.path.dirname(folder))
+            undo.pop_all()
+        return cls(folder, alive, journal, head)
 
 
 class OfflineRun(Run):
@@ -212,11 +223,16 @@ class OfflineRun(Run):
 
 
 def _hold(path: str) -> int:
-    """Lock a file until the descriptor is closed, also by the end of the process."""
+    """Make a file that is locked until the descriptor is closed, also by the end of the process.
+
+    It gets its name when it is locked: one that is there and is free was of a process that is gone.
+    """
     import fcntl  # noqa: PLC0415 - not on every platform
 
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    new = f"{path}.new"
+    descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     fcntl.flock(descriptor, fcntl.LOCK_SH)
+    os.rename(new, path)
     return descriptor
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from modelkeep._offline_find import LOCK, head_of, is_run, time_of
 from modelkeep._offline_journal import Journal, cannot_record
-from modelkeep._offline_leftover import is_alive, remove
+from modelkeep._offline_leftover import is_alive, is_blank, remove
 from modelkeep._offline_version import JOURNAL
 from modelkeep._sync_record import Notes, Replay, Step
 from modelkeep._sync_run import KINDS
@@ -68,6 +68,8 @@ class Outcome:
     """What was replayed now."""
     torn: bool = False
     """Whether the last record was never completed, and was left out."""
+    blank: bool = False
+    """Whether the run ended before its first record was complete, so that there is nothing to replay."""
     removed: bool = False
     error: SyncFailed | None = None
 
@@ -87,7 +89,7 @@ def sync(
     `skip` leaves one record out, by its number, for good. `run_id` replays a run that did not begin yet under another id, now
     and in later syncs. `clean` removes the folder of a run that is replayed to its end and records no more. Raises
     ServiceUnavailable, DeadlineExceeded and Unauthenticated at once: what was replayed until then is noted, and the next sync
-    goes on there.
+    goes on there. A run that is just beginning is left to the next one.
     """
     for folder in sorted(set(folders), key=lambda folder: (time_of(folder), folder)):
         outcome = Outcome(folder)
@@ -96,7 +98,11 @@ def sync(
         try:
             with _locked(folder):
                 is_over = not is_alive(folder)  # asked first: until its end a run may record more than is read here
-                _replay(connection, outcome, skip, run_id)
+                outcome.blank = is_blank(folder)
+                if outcome.blank and not is_over:
+                    continue  # it is just beginning
+                if not outcome.blank:
+                    _replay(connection, outcome, skip, run_id)
                 if clean and is_over and outcome.is_kept:
                     remove(folder)
                     outcome.removed = True

@@ -24,7 +24,6 @@ from modelkeep._channel import Connection
 from modelkeep._offline import OfflineRun
 from modelkeep._offline_find import runs_in
 from modelkeep._offline_journal import Journal
-from modelkeep._offline_leftover import sweep
 from safetensors.numpy import save_file
 
 HEAD = {"n": 0, "kind": "run", "format": 1, **dict.fromkeys(("time", "run", "name", "team", "project"), "x")}
@@ -362,31 +361,3 @@ def test_a_journal_that_somebody_else_wrote_keeps_no_other_run_back(
     forged = outcomes.pop(str(folder / "forged"))
     assert isinstance(forged.error, modelkeep.SyncFailed)
     assert [outcome.state for outcome in outcomes.values()] == ["synced"]
-
-
-def test_what_a_kill_left_of_a_removed_run_goes_and_nothing_else(tmp_path: Path) -> None:
-    left = {
-        ".removing-a/objects/ab/file",
-        ".removing-b/journal.jsonl",
-        "deep/er/.removing-c/manifests/x",
-        "run/.removing-d/alive.lock",
-        ".hidden/.removing-e/alive.lock",
-        ".removing-of-another/mine.txt",
-        "run/journal.jsonl",
-        "other/file",
-    }
-    for name in left:
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(b"1")
-
-    def there() -> set[str]:
-        return {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
-
-    sweep(str(tmp_path / "run"))
-    sweep(str(tmp_path / "nosuch"), deep=True)
-    assert there() == left
-    sweep(str(tmp_path))
-    left -= {".removing-a/objects/ab/file", ".removing-b/journal.jsonl"}
-    assert there() == left
-    sweep(str(tmp_path), deep=True)
-    assert there() == left - {"deep/er/.removing-c/manifests/x"}

@@ -48,26 +48,27 @@ def sync(
     Safe to repeat, and to interrupt: every record is replayed once, in its order. A run stops at a record that fails, the
     others go on, and the exit code is 1.
     """
-    from modelkeep import config  # noqa: PLC0415 - help needs no client
+    from modelkeep import _offline_leftover, config  # noqa: PLC0415 - help needs no client
     from modelkeep._channel import connect  # noqa: PLC0415
     from modelkeep._offline_find import runs_in  # noqa: PLC0415
-    from modelkeep._offline_leftover import sweep  # noqa: PLC0415
     from modelkeep._sync import sync as replay  # noqa: PLC0415
 
     given = [str(folder) for folder in _given(folders)]
     found = [run for folder in given for run in runs_in(folder, deep=deep)]
     _check(found, skip, run_id)
     for folder in given if clean else ():
-        sweep(folder, deep=deep)
+        _offline_leftover.sweep(folder, deep=deep)
     outcomes: list[Outcome] = []
     try:
         connection = found and connect(config.load(call.url or "", team=call.team or "", project=call.project or ""))
         for outcome in replay(connection, found, clean=clean, skip=skip, run_id=run_id) if connection else ():
             _tell(call, outcome)
             outcomes.append(outcome)
-    finally:
-        if outcomes or not found:
+    except BaseException:
+        if outcomes:
             _show(call, outcomes)
+        raise
+    _show(call, outcomes)
     _fail(call, outcomes)
 
 
@@ -93,6 +94,9 @@ def _given(folders: list[Path] | None) -> list[Path]:
 
 
 def _tell(call: Call, outcome: Outcome) -> None:
+    if outcome.blank:
+        what = "its folder is removed" if outcome.removed else "--clean removes its folder"
+        call.out.note_each(f"{outcome.folder}: its run ended before anything of it was recorded; {what}")
     if outcome.torn and outcome.steps:
         call.out.note(f"{outcome.folder}: its last record was never completed, so it was left out")
     if not outcome.is_kept:
@@ -149,6 +153,7 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
         "runs_kept": outcome.is_kept,
         "waiting": outcome.waiting,
         "torn": outcome.torn,
+        "blank": outcome.blank,
         "removed": outcome.removed,
         "error": error and {"reason": error.reason, "message": error.message, "metadata": error.metadata},
     }
