@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import tempfile
 from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
-from weakref import finalize
 
 from modelkeep import metadata as json_metadata
+from modelkeep._new_files import make_folder
 from modelkeep._walk import check_file, check_folder, files_under
 from modelkeep._wire import require_text
 from modelkeep.errors import InvalidArgument, InvalidMetadata, InvalidPath, PathConflict
@@ -144,8 +143,7 @@ class Artifact:
             raise InvalidArgument(f"{mode!r} is not a mode to write a new file with; use 'w' or 'wb'", field="mode", value=mode)
         self._check_free(parse_path(name))
         if not self._staging:
-            self._staging = tempfile.mkdtemp(prefix="modelkeep-")
-            finalize(self, shutil.rmtree, self._staging, ignore_errors=True)
+            self._staging = make_folder(self)
         descriptor, path = tempfile.mkstemp(dir=self._staging)
         with os.fdopen(descriptor, mode, encoding=None if "b" in mode else "utf-8") as file:
             yield file

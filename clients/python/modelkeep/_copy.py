@@ -80,11 +80,15 @@ def _copy_step(source: int, target: int, offset: int, length: int) -> None:
 
 
 @contextmanager
-def file_lock(path: str, *, wait: bool = True) -> Iterator[int | None]:
-    """Hold a file against all others; the file, or None when somebody else has it and `wait` is off. Raises OSError."""
+def file_lock(path: str, *, make: bool = True, wait: bool = True) -> Iterator[int | None]:
+    """Hold a file against all others; the file, or None when somebody else has it and `wait` is off.
+
+    Raises OSError; FileNotFoundError when there is no such file and `make` is off.
+    """
     import fcntl  # noqa: PLC0415 - not everywhere
 
-    descriptor, process = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), os.getpid()
+    flags, process = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if make else 0), os.getpid()
+    descriptor = os.open(path, flags, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
