@@ -32,12 +32,13 @@ def make_folder(owner: object) -> str:
     except (OSError, ImportError):  # where nothing can be locked, it is never taken for one that was left behind
         with suppress(OSError):
             os.unlink(lock)
-    finalize(owner, _end, folder, held)
+    finalize(owner, _end, folder, held, os.getpid())
     return folder
 
 
-def _end(folder: str, held: ExitStack) -> None:
-    _remove(folder)
+def _end(folder: str, held: ExitStack, process: int) -> None:
+    if os.getpid() == process:  # a child that was forked meanwhile comes here too when it ends, and its parent goes on
+        _remove(folder)
     held.close()
 
 

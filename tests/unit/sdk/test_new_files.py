@@ -113,6 +113,30 @@ def test_a_child_that_outlives_a_killed_process_keeps_what_it_inherited(place: P
     assert list(place.iterdir()) == []
 
 
+@pytest.mark.parametrize("end", ["sys.exit()", "del made; sys.exit()", "raise ValueError"])
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.peer("M-UP-2")
+def test_a_child_that_ends_takes_nothing_from_its_parent(place: Path, end: str) -> None:
+    program = f"""
+        child = os.fork()
+        if not child:
+            sys.stderr = None
+            {end}
+        os.waitpid(child, 0)
+        print("ended", flush=True)
+        input()
+        print(Path(made.source("weights").path).stat().st_size)
+    """
+    with process(program) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "ended\n"
+        [folder] = place.iterdir()
+        make_old(folder)
+        new_artifact()  # the lock is held still
+        assert running.communicate("\n")[0] == "1000\n"
+    assert list(place.iterdir()) == []
+
+
 def test_whatever_a_removal_is_interrupted_over_is_removed_by_the_next(place: Path) -> None:
     program = """
         unlink = os.unlink
