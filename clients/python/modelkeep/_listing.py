@@ -186,8 +186,8 @@ class _Writing:
         folder = tempfile.gettempdir()
         try:
             if self._long is None:
-                self._long, path = tempfile.mkstemp(prefix="modelkeep-")
-                os.unlink(path)
+                with tempfile.TemporaryFile(prefix="modelkeep-", buffering=0) as file:
+                    self._long = os.dup(file.fileno())
             while self._short:
                 del self._short[: os.write(self._long, self._short)]
         except OSError as error:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,6 +55,22 @@ def test_a_part_is_whole_however_its_messages_came(cache: Cache, prefix: str, en
         found = [message.path for message in part if message.HasField("digest")]
         segments = sum(len(message.segments) for message in part)
         assert (part.entry_count, found, segments) == (len(wanted), wanted, SEGMENTS * len(wanted))
+
+
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="this system has no files without a name")
+def test_a_long_list_that_is_taken_in_never_has_a_name(tmp_path: Path) -> None:
+    """So a process that is killed leaves none, wherever that comes."""
+    script = (
+        "import os, signal, tempfile; from modelkeep._listing import Listing\n"
+        "from tests.unit.sdk.test_listing import responses\n"
+        "tempfile.gettempdir()  # it tries the folder with a file of its own\n"
+        "os.unlink = lambda _: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "paths = [f'{number:07}' + 'x' * 500 for number in range(1000)]\n"
+        "with Listing.of(responses(paths, 100)) as listing:\n"
+        "    assert isinstance(listing._file, int) and sum(1 for _ in listing) > len(paths)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, env=os.environ | {"TMPDIR": str(tmp_path)})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_a_server_says_leads_to_no_file_outside_the_cache(connection: Connection, cache: Cache, tmp_path: Path) -> None:
