@@ -6,11 +6,14 @@ checks that a signature fits, and trusts no key.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
+import secrets
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from modelkeep._left_behind import remove_left_behind
 from modelkeep.errors import FileUnreadable, InvalidArgument, NotConfigured, SignatureInvalid
 
 if TYPE_CHECKING:
@@ -125,25 +128,38 @@ def _public(key: PublicKey, module: Any) -> list[bytes]:
 def create_pair(path: str | os.PathLike[str]) -> tuple[str, str]:
     """Make a key: the private half at `path`, which only its owner may read, the public half beside it, as `<name>.pub.pem`.
 
-    Answers where the public half is, and the key id. Raises InvalidArgument when there is a file already.
+    Each is whole when it has its name, the private half first. Of a private half that is alone, as when this was killed in
+    between, the public half is made. Answers where the public half is, and the key id. Raises InvalidArgument when both are
+    there, or what is there is not such a private half.
     """
     module = _ed25519()
     from cryptography.hazmat.primitives import serialization as forms  # noqa: PLC0415 - an extra
 
     path = os.fspath(path)
     public_path = path.removesuffix(".pem") + ".pub.pem"
-    key = module.Ed25519PrivateKey.generate()
-    phrase = os.environ.get(PASSPHRASE, "").encode()
-    lock = forms.BestAvailableEncryption(phrase) if phrase else forms.NoEncryption()
-    private = key.private_bytes(forms.Encoding.PEM, forms.PrivateFormat.PKCS8, lock)
+    key = _private_half_alone(path, public_path)
+    if key is None:
+        key = module.Ed25519PrivateKey.generate()
+        phrase = os.environ.get(PASSPHRASE, "").encode()
+        lock = forms.BestAvailableEncryption(phrase) if phrase else forms.NoEncryption()
+        _write_new(path, key.private_bytes(forms.Encoding.PEM, forms.PrivateFormat.PKCS8, lock), 0o600)
     public = key.public_key().public_bytes(forms.Encoding.PEM, forms.PublicFormat.SubjectPublicKeyInfo)
-    _write_new(path, private, 0o600)
-    try:
-        _write_new(public_path, public, 0o644)
-    except BaseException:
-        os.unlink(path)  # nobody has used it yet
-        raise
+    _write_new(public_path, public, 0o644)
     return public_path, key_id(key.public_key().public_bytes_raw())
+
+
+def _private_half_alone(path: str, public_path: str) -> Any:
+    """The private key at `path` if its public half is not there; None if neither is. Raises InvalidArgument."""
+    if not os.path.lexists(path):
+        if os.path.lexists(public_path):
+            raise _is_there(public_path)
+        return None
+    if os.path.lexists(public_path):
+        raise _is_there(path)
+    try:
+        return private_key(path)
+    except (FileUnreadable, InvalidArgument):
+        raise _is_there(path) from None
 
 
 def require_fit(public_key: bytes, value: bytes, digest: str, what: str) -> None:
@@ -163,21 +179,59 @@ def _read(path: str) -> bytes:
 
 
 def _write_new(path: str, data: bytes, mode: int) -> None:
+    """Write a file that has its name when it is whole and durable. Raises InvalidArgument, also when there is one already."""
+    folder, name = os.path.split(path)
+    folder = folder or "."
+    remove_left_behind(folder, rf"\.{re.escape(name)}\.[0-9a-f]{{16}}")
+    aside = os.path.join(folder, f".{name}.{secrets.token_hex(8)}")
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        _write(aside, data, mode)
+        try:
+            _give_name(aside, path, data, mode)
+        finally:
+            os.unlink(aside)
+        _make_durable(folder)
     except FileExistsError:
-        message = f"{path} is there already, and a key is never overwritten; choose another name"
-        raise InvalidArgument(message, field="out", path=path) from None
+        raise _is_there(path) from None
     except OSError as error:
         raise _unwritable(path, error) from None
+
+
+def _give_name(aside: str, path: str, data: bytes, mode: int) -> None:
+    """Give a file its name; nothing that has it is overwritten. Raises OSError."""
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        os.link(aside, path)
+    except FileExistsError:
+        raise
+    except OSError:  # not every disk can give a file two names
+        _write(path, data, mode)
+
+
+def _write(path: str, data: bytes, mode: int) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as file:
+        try:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        except BaseException:
+            os.unlink(path)
+            raise
+
+
+def _make_durable(folder: str) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
     except OSError as error:
-        os.unlink(path)
-        raise _unwritable(path, error) from None
+        if error.errno != errno.EINVAL:  # not every disk can do that for a folder
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _is_there(path: str) -> InvalidArgument:
+    message = f"{path} is there already, and a key is never overwritten; choose another name"
+    return InvalidArgument(message, field="out", path=path)
 
 
 def _unwritable(path: str, error: OSError) -> InvalidArgument:

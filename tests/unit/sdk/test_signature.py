@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import errno
+import os
 import stat
+import subprocess
+import sys
+import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from modelkeep import _signature
+from modelkeep._left_behind import LEFT_BEHIND_SECONDS
 from modelkeep._signing import Signature, require_signature
 from modelkeep.errors import FileUnreadable, InvalidArgument, NotConfigured, SignatureInvalid, SignatureMissing
 
@@ -64,6 +70,87 @@ def test_of_a_pair_that_cannot_be_made_nothing_is_left(tmp_path: Path, monkeypat
     with pytest.raises(InvalidArgument, match="No space left"):
         _signature.create_pair(tmp_path / "k.pem")
     assert list(tmp_path.iterdir()) == []
+
+
+KILLED = """
+    import itertools, os, signal, sys
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ed25519
+    from modelkeep import _signature
+
+    def dies(call):
+        def counted(*args, **kwargs):
+            global left
+            left -= 1
+            if left < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return call(*args, **kwargs)
+        return counted
+
+    for left in itertools.count():
+        os.mkdir(f"{sys.argv[1]}/{left}")
+        if not os.fork():
+            for name in ("open", "fdopen", "fsync", "link", "unlink"):
+                setattr(os, name, dies(getattr(os, name)))
+            _signature.create_pair(f"{sys.argv[1]}/{left}/k.pem")
+            os._exit(0)
+        if not os.wait()[1]:
+            break
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_wherever_it_is_killed_a_repeat_makes_the_pair(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path)], check=True)
+    killed = sorted(tmp_path.iterdir(), key=lambda folder: int(folder.name))[:-1]
+    assert any((folder / "k.pem").exists() for folder in killed)
+    assert any(list(folder.glob(".k.pem.*")) for folder in killed)
+    for folder in killed:
+        before = _signature.sign(folder / "k.pem", DIGEST) if (folder / "k.pem").exists() else None  # it is whole
+        if before is None or not (folder / "k.pub.pem").exists():
+            _signature.create_pair(folder / "k.pem")
+        raw, value = _signature.sign(folder / "k.pem", DIGEST)
+        assert before in {None, (raw, value)}
+        assert list(_signature.public_keys(folder / "k.pub.pem")) == [raw]
+        assert all(stat.S_IMODE(left.stat().st_mode) == 0o600 for left in folder.glob(".k.pem.*"))
+
+
+def test_what_a_kill_left_under_another_name_goes_an_hour_later(tmp_path: Path) -> None:
+    names = [".k.pem.0123456789abcdef", ".k.pub.pem.0123456789abcdef", ".k.pem.backup", ".other.pem.0123456789abcdef"]
+    for name in names:
+        (tmp_path / name).write_text("half a key")
+    _signature.create_pair(tmp_path / "k.pem")
+    assert {path.name for path in tmp_path.iterdir()} == {"k.pem", "k.pub.pem", *names}
+    for path in tmp_path.iterdir():
+        os.utime(path, (0, time.time() - 2 * LEFT_BEHIND_SECONDS))
+    (tmp_path / "k.pub.pem").unlink()
+    (tmp_path / "k.pem").unlink()
+    _signature.create_pair(tmp_path / "k.pem")
+    assert {path.name for path in tmp_path.iterdir()} == {"k.pem", "k.pub.pem", *names[2:]}
+
+
+def test_a_private_half_that_is_no_whole_key_of_ours_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "k.pem"
+    whole = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    for data, passphrase in ((b"", ""), (whole[:40], ""), (whole, "open sesame")):
+        path.write_bytes(data)
+        monkeypatch.setenv(_signature.PASSPHRASE, passphrase)
+        with pytest.raises(InvalidArgument, match="never overwritten"):
+            _signature.create_pair(path)
+        assert [path.read_bytes() for path in tmp_path.iterdir()] == [data]
+
+
+def test_on_a_disk_without_hard_links_a_pair_is_made_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr("os.link", refuse)
+    public, key_id = _signature.create_pair(tmp_path / "k.pem")
+    assert list(_signature.public_keys(public).values()) == [key_id]
+    assert stat.S_IMODE((tmp_path / "k.pem").stat().st_mode) == 0o600
+    assert len(list(tmp_path.iterdir())) == 2
+    with pytest.raises(InvalidArgument, match="never overwritten"):
+        _signature.create_pair(tmp_path / "k.pem")
 
 
 def test_a_passphrase_protects_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
