@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from modelkeep._left_behind import remove_left_behind
 from modelkeep.errors import InvalidArgument, NotConfigured
 from modelkeep.names import parse_identifier
 
@@ -220,6 +221,7 @@ def save_login(url: str, api_key: str, *, team: str = "", project: str = "") -> 
     path = config_home() / "config.toml"
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     lines = [f"{name} = {json.dumps(value)}\n" for name, value in values.items() if value]
+    remove_left_behind(str(path.parent), r"\.config-[a-z0-9_]{8}")  # the names that mkstemp makes
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".config-")  # made with mode 0600
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import stat
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from modelkeep import config
+from modelkeep._left_behind import LEFT_BEHIND_SECONDS
 from modelkeep.errors import InvalidArgument, InvalidName, NotConfigured
 
 
@@ -102,6 +107,26 @@ def test_the_login_file_is_for_its_owner_only(home: Path) -> None:
     path = config.save_login("grpc://host:1", "mk_secret")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert list(home.iterdir()) == [path]
+
+
+def test_a_key_that_a_killed_login_left_goes_an_hour_later(home: Path) -> None:
+    script = (
+        "import os, signal; from modelkeep import config\n"
+        "os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "config.save_login('grpc://host:1', 'mk_secret')\n"
+    )
+    environment = os.environ | {"MODELKEEP_CONFIG_HOME": str(home)}
+    assert subprocess.run([sys.executable, "-c", script], check=False, env=environment).returncode == -9
+    [left] = home.iterdir()
+    others = [home / name for name in (".config-backup-of-mine", ".config-ABCDEFGH", "a.config-abcdefgh")]
+    for other in others:
+        other.touch()
+    path = config.save_login("grpc://host:1", "mk_secret")
+    assert left.exists()  # its login might be at it still
+    for each in home.iterdir():
+        os.utime(each, (0, time.time() - 2 * LEFT_BEHIND_SECONDS))
+    config.save_login("grpc://host:1", "mk_secret")
+    assert sorted(home.iterdir()) == sorted([path, *others])
 
 
 def test_a_login_file_that_is_broken_says_what_to_do(home: Path) -> None:
