@@ -87,7 +87,9 @@ class Clearance:
         self._target = target
         self._wanted = {m.path for m in entries if m.HasField("digest") and not m.HasField("reference")}
         self._folders = {folder for path in self._wanted for folder in folders_above(path)}
-        self._extra = list(target.others(self._wanted))
+        extra = list(target.others(self._wanted))
+        in_use = target.in_use()  # asked after that, as whoever is at it notes it before it is there
+        self._extra = [path for path in extra if path not in in_use]
 
     def clear_way(self) -> None:
         """Remove files where folders have to be, and folders where files have to be."""

@@ -1,14 +1,14 @@
 """The folder that a download writes to.
 
 Nothing that lies in it can lead out of it: folders are opened one by one, relative to the one above and without following
-symbolic links, and stay open while files are written (M-PATH-3). A file is written aside, in its own folder, and renamed.
+symbolic links, and stay open while files are written (M-PATH-3). A file is written aside, in its own folder, and renamed; what
+a download that was killed left aside is removed by the next one.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 import threading
 import unicodedata
@@ -16,13 +16,14 @@ from collections import OrderedDict
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Self
 
+from modelkeep._traces import Traces, clear_traces, traces_in_use
 from modelkeep.errors import DiskFull, TargetUnusable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator
 
-TEMPORARY: Final = ".modelkeep-"
-"""How the names of files begin that are not complete yet."""
+    from modelkeep._traces import Trace
+
 OPEN_FOLDERS: Final = 64
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -32,7 +33,10 @@ class Target:
     """A folder to write into, from one or many threads. Use it as a context manager."""
 
     def __init__(self, root: str | os.PathLike[str], *, make: bool = True) -> None:
-        """Open the folder, and make it if it is missing. Raises TargetUnusable."""
+        """Open the folder. With `make` it is to be written to: made if missing, and what killed downloads left is removed.
+
+        Raises TargetUnusable.
+        """
         self.path = os.path.abspath(os.fspath(root))
         self._fresh: set[str] = set()
         """Folders that were empty when they were opened here."""
@@ -50,11 +54,15 @@ class Target:
             raise self._unusable("", error) from None
         self._folders: OrderedDict[str, int] = OrderedDict()
         self._opening = threading.Lock()
+        self._traces = Traces(self._root)
+        if make and not self._fresh:
+            clear_traces(self, self._root)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._traces.close()
         for descriptor in (*self._folders.values(), self._root):
             os.close(descriptor)
         self._folders.clear()
@@ -119,29 +127,41 @@ class Target:
             return False
         return True
 
+    def trace(self) -> Trace:
+        """A new name for temporary files, which others leave alone while this is open, and remove if it is never closed."""
+        return self._traces.begin()
+
+    def in_use(self) -> set[str]:
+        """What is temporary in the folder, and of a download that is under way: this one or another."""
+        return traces_in_use(self._root)
+
     def create(self, path: str, *, executable: bool) -> Draft:
         """Begin the file that will be at `path`. Raises TargetUnusable, DiskFull."""
         with self.folder(path) as folder:
-            temporary = TEMPORARY + secrets.token_hex(8)
             mode = 0o777 if executable else 0o666  # less the user's umask
+            trace = self.trace()
+            trace.enter(path.rpartition("/")[0])
             try:
                 flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-                descriptor = os.open(temporary, flags, mode, dir_fd=folder)
+                descriptor = os.open(trace.name, flags, mode, dir_fd=folder)
             except OSError as error:
+                trace.end()
                 raise self._unusable(path, error) from None
-            return Draft(self, path, os.dup(folder), temporary, descriptor)
+            return Draft(self, path, os.dup(folder), trace, descriptor)
 
     def link(self, path: str, source: int) -> None:
         """Give an open file a name here, read-only, in place of what stands there. Raises TargetUnusable, DiskFull, OSError."""
         with self.folder(path) as folder:
             os.fchmod(source, 0o444)
-            temporary = TEMPORARY + secrets.token_hex(8)
-            os.link(f"/proc/self/fd/{source}", temporary, dst_dir_fd=folder, follow_symlinks=True)
+            trace = self.trace()
+            trace.enter(path.rpartition("/")[0])
             try:
-                os.rename(temporary, _name(path), src_dir_fd=folder, dst_dir_fd=folder)
+                os.link(f"/proc/self/fd/{source}", trace.name, dst_dir_fd=folder, follow_symlinks=True)
+                os.rename(trace.name, _name(path), src_dir_fd=folder, dst_dir_fd=folder)
             finally:
                 with suppress(OSError):  # two names of one file: renaming one over the other does nothing
-                    os.unlink(temporary, dir_fd=folder)
+                    os.unlink(trace.name, dir_fd=folder)
+                trace.end()
 
     def others(self, wanted: Container[str]) -> Iterator[str]:
         """What lies in the folder besides the files `wanted`: files, links and whatever else, never folders.
@@ -159,9 +179,9 @@ class Target:
             yield from (prefix + name for name in (*files, *links) if prefix + name not in wanted)
 
     def remove(self, path: str) -> None:
-        """Remove a file or a link. Raises TargetUnusable."""
+        """Remove a file or a link, unless it is gone already. Raises TargetUnusable."""
         try:
-            with self.folder(path, make=False) as folder:
+            with self.folder(path, make=False) as folder, suppress(FileNotFoundError):
                 os.unlink(_name(path), dir_fd=folder)
         except OSError as error:
             raise self._unusable(path, error) from None
@@ -195,7 +215,9 @@ class Target:
 
         Some file systems know no case, some no Unicode forms: the folder itself is asked (SEM-7).
         """
-        name = TEMPORARY + "å" + secrets.token_hex(8)
+        trace = self._traces.begin("å")
+        trace.enter("")
+        name = trace.name
         try:
             os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=self._root))
         except OSError as error:
@@ -205,6 +227,7 @@ class Target:
             no_forms = self.has(unicodedata.normalize("NFD", name))
         finally:
             os.unlink(name, dir_fd=self._root)
+            trace.end()
         return fold(no_case=no_case, no_forms=no_forms)
 
     def unusable(self, path: str, error: OSError) -> TargetUnusable | DiskFull:
@@ -224,10 +247,10 @@ class Target:
 class Draft:
     """A file that is being written beside its final name."""
 
-    def __init__(self, target: Target, path: str, folder: int, temporary: str, descriptor: int) -> None:
+    def __init__(self, target: Target, path: str, folder: int, trace: Trace, descriptor: int) -> None:
         self._target = target
         self._folder = folder
-        self._temporary = temporary
+        self._trace = trace
         self._open = True
         self.path = path
         self.descriptor = descriptor
@@ -247,7 +270,7 @@ class Draft:
         try:
             if durable:
                 os.fsync(self.descriptor)
-            os.rename(self._temporary, _name(self.path), src_dir_fd=self._folder, dst_dir_fd=self._folder)
+            os.rename(self._trace.name, _name(self.path), src_dir_fd=self._folder, dst_dir_fd=self._folder)
             if durable:
                 os.fsync(self._folder)
         except OSError as error:
@@ -259,13 +282,14 @@ class Draft:
         """Leave nothing of it, unless it was kept."""
         if self._open:
             with suppress(OSError):
-                os.unlink(self._temporary, dir_fd=self._folder)
+                os.unlink(self._trace.name, dir_fd=self._folder)
             self._close()
 
     def _close(self) -> None:
         self._open = False
         os.close(self.descriptor)
         os.close(self._folder)
+        self._trace.end()
 
 
 def sync_file_system(descriptor: int) -> None:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-import secrets
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
-
-from modelkeep._target import TEMPORARY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,8 +31,8 @@ class Writer:
         self._folder = ""
         self._descriptor = -1
         self._fresh = False
-        self._prefix = TEMPORARY + secrets.token_hex(8)
-        self._count = 0
+        self._trace = target.trace()
+        """The name that files have until they are whole, one after the other."""
         self.lock = threading.Lock()
         """Two threads at once are slower here than one."""
 
@@ -56,8 +53,7 @@ class Writer:
         for folder, name, _, offset, length, executable in files:
             if folder != self._folder or self._descriptor < 0:
                 self._enter(folder)
-            self._count += 1
-            temporary, place, part = f"{self._prefix}{self._count:x}", self._descriptor, data[offset - begin :][:length]
+            temporary, place, part = self._trace.name, self._descriptor, data[offset - begin :][:length]
             try:
                 descriptor = os.open(temporary, _FLAGS, 0o777 if executable else 0o666, dir_fd=place)
                 try:
@@ -85,4 +81,5 @@ class Writer:
     def _enter(self, folder: str) -> None:
         self.close()
         self._descriptor, self._fresh = self._target.enter(folder)
+        self._trace.enter(folder)
         self._folder = folder

@@ -12,7 +12,8 @@ import pytest
 from modelkeep._download import check_names, with_executable
 from modelkeep._entries import Spool
 from modelkeep._folder import Clearance
-from modelkeep._target import OPEN_FOLDERS, TEMPORARY, Target, fold
+from modelkeep._target import OPEN_FOLDERS, Target, fold
+from modelkeep._traces import TEMPORARY
 from modelkeep.errors import DiskFull, ModelkeepError, TargetUnusable
 
 
@@ -26,7 +27,9 @@ def put(target: Target, path: str, data: bytes = b"new", *, executable: bool = F
 
 
 def left_over(root: Path) -> list[str]:
-    return [name for _, _, names in os.walk(root) for name in names if name.startswith(TEMPORARY)]
+    """What is temporary in a folder, besides the notes about it, which stay until the target is closed."""
+    found = [name for _, _, names in os.walk(root) for name in names if name.startswith(TEMPORARY)]
+    return [name for name in found if not name.endswith(".notes")]
 
 
 def names(folder: Path) -> list[str]:

@@ -12,7 +12,7 @@ from modelkeep._artifact import Artifact
 from modelkeep._channel import Connection
 from modelkeep._download import Download
 from modelkeep._entries import Spool
-from modelkeep._target import TEMPORARY, Target
+from modelkeep._target import Target
 from modelkeep._upload import Upload
 from modelkeep.api.blob.v1 import blob_service_pb2 as blob_pb
 from modelkeep.api.metadata.v1 import entry_pb2
@@ -95,7 +95,7 @@ def made_of(entry: entry_pb2.Entry, wire: Wire) -> bytes:
 
 
 def no_temporary_files(root: Path) -> bool:
-    return not [path for path in root.rglob("*") if path.name.startswith(TEMPORARY)]
+    return not [path for path in root.rglob("*") if path.name.startswith(".modelkeep-")]
 
 
 @pytest.mark.parametrize("direct", [False, True])
