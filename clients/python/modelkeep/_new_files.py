@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import stat
 import tempfile
 import time
 from contextlib import ExitStack, suppress
+from hashlib import sha256
 from typing import Final
 from weakref import finalize
 
 from modelkeep._copy import file_lock
 
-PREFIX: Final = "modelkeep-artifact-"
-"""What the names of these folders begin with, and no others."""
+PREFIX: Final = f"modelkeep-artifact-{sha256(os.fsencode(socket.gethostname())).hexdigest()[:8]}-"
+"""What the names of these folders begin with, on this host and no other: some file systems lock for one host only."""
 LOCK: Final = "lock"
 """The file in the folder that its process holds, and so do its forked children, for as long as they live."""
 BEGIN_SECONDS: Final = 60.0
