@@ -40,7 +40,7 @@ _WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 # Below the range from which the kernel hands out ports, so that a port we found free is not given to an outgoing connection.
 # Each worker has ports of its own: one that is free until its server starts is not found free by another.
-_PORTS = iter(range(20_000 + secrets.randbelow(600) * 10 * _WORKERS % 6_000 + _WORKER, 32_000, _WORKERS))
+_PORTS = iter(range(20_000 + secrets.randbelow(6_000 // _WORKERS) * _WORKERS + _WORKER, 32_000, _WORKERS))
 
 
 @dataclass(frozen=True)

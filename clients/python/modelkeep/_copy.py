@@ -79,6 +79,15 @@ def _copy_step(source: int, target: int, offset: int, length: int) -> None:
         offset += count
 
 
+def sync_folder(path: str | os.PathLike[str]) -> None:
+    """Make the names in a folder durable. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 @contextmanager
 def file_lock(path: str, *, make: bool = True, wait: bool = True) -> Iterator[int | None]:
     """Hold a file against all others; the file, or None when somebody else has it and `wait` is off.

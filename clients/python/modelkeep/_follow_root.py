@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
+from modelkeep._copy import sync_folder
 from modelkeep._folder import is_everybodys
 from modelkeep.errors import DiskFull, InvalidArgument, TargetUnusable
 from modelkeep.names import AliasName
@@ -152,7 +153,7 @@ class FollowRoot:
             incoming = self.folder(_INCOMING + loaded.folder)
             if incoming.exists():
                 incoming.rename(self.folder(loaded.folder))
-            _sync(self.path / VERSIONS)
+            sync_folder(self.path / VERSIONS)
 
     def switch(self, loaded: Loaded) -> None:
         """Let `current` lead to a version, in one step. Raises TargetUnusable where there are no symbolic links."""
@@ -168,7 +169,7 @@ class FollowRoot:
             except OSError:
                 temporary.unlink(missing_ok=True)
                 raise
-            _sync(self.path)
+            sync_folder(self.path)
 
     def prune(self, keep: int) -> list[str]:
         """Remove the oldest versions, but `keep`, and what came in for nothing. What is current or somebody reads stays.
@@ -233,7 +234,7 @@ class FollowRoot:
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise
-            _sync(path.parent)
+            sync_folder(path.parent)
 
     def _folders(self) -> list[Path]:
         return [path for path in (self.path / VERSIONS).iterdir() if path.is_dir() and not path.name.startswith(".")]
@@ -332,14 +333,6 @@ def _is_at(file: BinaryIO, path: Path) -> bool:
     with suppress(OSError):
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     return False
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _is_open(folder: Path) -> bool:

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, cast
 
+from modelkeep._copy import sync_folder
 from modelkeep._ledger import Begun
 from modelkeep._offline_cached import known_version
 from modelkeep._offline_find import ALIVE, FORMAT, find
@@ -240,11 +241,7 @@ def _make_durable(*folders: str) -> None:
     """Make the names in some folders durable. Raises DiskFull, TargetUnusable."""
     for folder in folders:
         try:
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            sync_folder(folder)
         except OSError as error:
             raise cannot_record(folder, error) from None
 

@@ -13,6 +13,7 @@ import re
 import secrets
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from modelkeep._copy import sync_folder
 from modelkeep._left_behind import remove_left_behind
 from modelkeep.errors import FileUnreadable, InvalidArgument, NotConfigured, SignatureInvalid
 
@@ -219,14 +220,11 @@ def _write(path: str, data: bytes, mode: int) -> None:
 
 
 def _make_durable(folder: str) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # not every disk can do that for a folder
+        sync_folder(folder)
+    except OSError as error:  # not every disk can do that for a folder, and not every folder may be read
+        if error.errno not in {errno.EINVAL, errno.EACCES, errno.EPERM}:
             raise
-    finally:
-        os.close(descriptor)
 
 
 def _is_there(path: str) -> InvalidArgument:
