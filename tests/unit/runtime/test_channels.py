@@ -12,7 +12,7 @@ from modelkeep.api.blob.v1 import blob_service_pb2_grpc as blob_rpc
 from modelkeep.errors import ChunksMissing, DeadlineExceeded, PermissionDenied, ServiceUnavailable
 from modelkeep_server.runtime import callers, channels
 from modelkeep_server.runtime.callers import Caller
-from modelkeep_server.runtime.channels import Channels, connect, signed_tokens
+from modelkeep_server.runtime.channels import Channels, PeerChannel, connect, signed_tokens
 from modelkeep_server.runtime.tokens import Signer
 
 from tests.unit.runtime.rig import Rig, private_key_pem
@@ -70,6 +70,25 @@ async def test_a_reader_that_stops_cancels_the_call(rig: Rig, peers: Channels):
     assert (await anext(answers)).range_index == 0
     await answers.aclose()
     await asyncio.wait_for(rig.server._interceptor.idle(), 10)
+
+
+async def test_a_reader_that_is_cancelled_as_the_headers_arrive_cancels_the_call(rig: Rig):
+    """R12: grpc's own client would go on with it to its deadline."""
+    rig.work = lambda: asyncio.Event().wait()  # type: ignore[assignment,return-value]
+
+    def early(request: Any, **options: Any) -> Any:
+        call = rig.blob.Read(request, **options)
+        call._preparation.add_done_callback(lambda _: reading.cancel())
+        return call
+
+    async def read() -> None:
+        channel = PeerChannel(rig.channel, "blob", signed_tokens(rig.signer, "metadata"), 1000)
+        _ = [answer async for answer in channel._many(early)(blob_pb.ReadRequest())]
+
+    reading = asyncio.create_task(read())
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    await asyncio.wait_for(rig.server._interceptor.idle(), 60)
 
 
 async def test_a_refused_service_token_is_not_the_callers_fault(rig: Rig):

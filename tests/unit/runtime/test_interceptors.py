@@ -38,14 +38,19 @@ async def streaming_in(rig: Rig, **options: Any) -> Any:
 
 
 async def streaming_out(rig: Rig, **options: Any) -> Any:
-    call = rig.blob.Read(pb.ReadRequest(), **{"metadata": rig.token(), **options})
-    return [response async for response in call]
+    return await responses(rig.blob.Read(pb.ReadRequest(), **{"metadata": rig.token(), **options}))
 
 
 async def streaming_both(rig: Rig, **options: Any) -> Any:
     options = {"metadata": rig.token(is_service=True), **options}
-    call = rig.maintenance.ConfirmChunks(iter([maintenance_pb.ConfirmChunksRequest(epoch=4)] * 2), **options)
-    return [response async for response in call]
+    return await responses(rig.maintenance.ConfirmChunks(iter([maintenance_pb.ConfirmChunksRequest(epoch=4)] * 2), **options))
+
+
+async def responses(call: Any) -> list[Any]:
+    try:
+        return [response async for response in call]
+    finally:
+        call.cancel()  # grpc's client forgets to, for a reader that is cancelled in the moment the server's headers arrive
 
 
 KINDS = [unary, streaming_in, streaming_out, streaming_both]
