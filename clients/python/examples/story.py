@@ -65,7 +65,7 @@ def node(shell: Shell) -> Iterator[subprocess.Popen[str]]:
         try:
             yield process
         finally:
-            process.send_signal(signal.SIGINT)
+            process.terminate()  # an interrupt would be ignored where whoever started all this ignores it, as nohup does
 
 
 def await_line(process: subprocess.Popen[str], text: str) -> None:

@@ -63,7 +63,7 @@ def test_a_batch_that_fails_waits_for_what_is_being_written(wire: Wire, connecti
     assert slow.begun.wait(60)
     fetching.join(0.3)  # time enough for a batch that does not wait
     slow.let_go.set()
-    fetching.join(10)
+    fetching.join(60)
     store.close()
     assert written_at_the_end == [True]
 
