@@ -205,6 +205,20 @@ class TestAccess:
         with pytest.raises(PermissionDenied):
             await graph.app.list_group_nodes(nobody, told.groups[0].token, Page())
 
+    async def test_a_group_between_hidden_nodes_is_not_opened_and_tells_of_no_team(self, graph: GraphRig) -> None:
+        for i in range(6):
+            graph.made("model:v0", f"again-{i}", project=THEIRS, deduplicated=True)
+        await graph.read()
+        told = await graph.lineage(version("result:v0"), UP)
+        (group,) = told.groups
+        assert group.is_hidden
+        with pytest.raises(PermissionDenied, match="group_from below 0") as caught:
+            await graph.app.list_group_nodes(CALLER, group.token, Page())
+        assert "rivals" not in f"{caught.value} {caught.value.metadata}"
+        told = await graph.lineage(version("result:v0"), UP, group_from=0)
+        assert names(told) == ["result:v0", "ours", *["?"] * 8, "data:v0"]
+        assert not any(edge.deduplicated for edge in told.edges)
+
     async def test_an_impact_counts_hidden_nodes_and_aliases(self, graph: GraphRig) -> None:
         impact = await graph.app.get_impact(CALLER, version("data:v0"), None)
         assert impact.counts == {NodeKind.RUN: 7, NodeKind.VERSION: 2}

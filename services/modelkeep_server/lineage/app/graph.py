@@ -9,7 +9,7 @@ from heapq import nsmallest
 from itertools import chain
 from typing import Final
 
-from modelkeep.errors import InvalidArgument, InvalidPageToken, LimitExceeded
+from modelkeep.errors import InvalidArgument, InvalidPageToken, LimitExceeded, PermissionDenied
 from modelkeep.names import CollectionName
 
 from modelkeep_server.database.paging import Listing, Page, token
@@ -75,15 +75,20 @@ class GraphApp:
         return lineage(self._questions, caller, ask)
 
     async def list_group_nodes(self, caller: Caller, group: str, page: Page) -> Listing[Link]:
-        """The nodes of a group, newest first. Raises InvalidPageToken for what is no group."""
+        """The nodes of a group, newest first. Raises InvalidArgument for what is no group, PermissionDenied."""
         node_id, is_down, label_id, as_of = _group(group)
         direction = Direction.DOWNSTREAM if is_down else Direction.UPSTREAM
         view = View(self._graph, caller)
         nodes, labels = await self._graph.nodes([node_id]), await self._graph.labels([label_id])
         teams = [label.team for label in (*labels.values(), *(node.label for node in nodes.values()))]
-        # Who may read either side of the edges saw the group, or could have.
-        readable = next((team for team in teams if caller.may(caller.access, team)), teams[-1] if teams else "")
-        caller.require(readable)
+        if not any(caller.may(caller.access, team) for team in teams):
+            # Who may read either side of the edges saw the group, or could have. Of one that lies between hidden nodes that
+            # cannot be told from the token alone, which anybody could make up; and whose it is, is not told (SEM-54).
+            message = (
+                "the nodes of this group, and the one that they are beside, are of teams that you may not read; "
+                "a walk without groups (group_from below 0) goes through them one by one, as hidden ones"
+            )
+            raise PermissionDenied(message, needs=caller.access.value)
         moment = Moment(as_of, is_past=True) if as_of else await self._questions.moment(None)
         which = Beside(node_id, direction, moment.as_of, [label_id])
         return await self._links(view, which, moment, page, ("group nodes", group))

@@ -86,7 +86,7 @@ class View:
     ) -> tuple[list[Shown], list[Edge]]:
         """Nodes by their depths, and edges by their ends, in that order; both are read at the same time.
 
-        The words of an edge that touches a hidden node are not told.
+        Of an edge that touches a hidden node only what it is and when it was made is told.
         """
         nodes, edges = await gather(self.nodes(depths, moment), self._graph.edges(ends))
         return nodes, await self._told([edges[pair] for pair in ends])
@@ -96,7 +96,9 @@ class View:
         labels = await self.labels({id_ for edge in edges for id_ in (edge.source_label_id, edge.target_label_id)})
         seen = {id_ for id_, label in labels.items() if self.may_see(label)}
         return [
-            edge if edge.source_label_id in seen and edge.target_label_id in seen else replace(edge, alias_text="")
+            edge
+            if edge.source_label_id in seen and edge.target_label_id in seen
+            else replace(edge, alias_text="", deduplicated=False)
             for edge in edges
         ]
 
