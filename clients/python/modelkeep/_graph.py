@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -102,8 +103,11 @@ class Graph:
         request = pb.ListGroupNodesRequest(group=group.token, page_size=1000)
         for message in pages(self._connection.lineage.ListGroupNodes, request, lambda page: page.links):
             link = Link.from_pb(message, self._connection)
+            # The answer is about the node beside the group, and tells the distance from there.
+            link = replace(link, node=replace(link.node, depth=group.depth))
             self._nodes.setdefault(link.node.id, link.node)
-            self._add_edge(link.edge)
+            if group.node in self._nodes:  # a filter may have left it out
+                self._add_edge(link.edge)
             yield link
         self._groups.pop(group.token, None)
 

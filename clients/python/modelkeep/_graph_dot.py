@@ -24,7 +24,8 @@ def dot_lines(graph: Graph) -> Iterator[str]:
         yield f"  n{node.id} [{_node(node, is_root=node.id == graph.root.id)}];"
     for number, group in enumerate(graph.groups):
         yield f"  g{number} [{_group(group)}];"
-        yield f"  g{number} -> n{group.node};" if group.direction == "up" else f"  n{group.node} -> g{number};"
+        if group.node in graph.nodes:
+            yield f"  g{number} -> n{group.node};" if group.direction == "up" else f"  n{group.node} -> g{number};"
     for edge in graph.edges:
         if edge.source in graph.nodes and edge.target in graph.nodes:
             yield f"  n{edge.source} -> n{edge.target}{_edge(edge)};"

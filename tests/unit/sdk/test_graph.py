@@ -190,6 +190,22 @@ def test_a_group_is_told_one_by_one_as_it_is_wanted(connection: Connection, serv
     assert (len(graph.groups), len(graph.nodes), len(graph.edges)) == (0, 5, 4)
 
 
+def test_a_group_whose_node_a_filter_left_out_stands_apart(connection: Connection, server: Lineage) -> None:
+    """Whether it is opened or not: no edge leads to what is not here, and what comes out of it is as far away as it was."""
+    drawn = Drawn().version("m:v0").version("left-out:v0", depth=2).group("left-out:v0", UP, RUN, 1, type="train", depth=3)
+    absent = drawn.part.nodes.pop().id
+    server.streams[""] = [drawn.part]
+    link = server.group_pages.setdefault("", pb.ListGroupNodesResponse()).links.add()
+    link.node.id, link.node.kind, link.node.display_name, link.node.depth = 10, RUN, "t", 1
+    link.edge.source_id, link.edge.target_id, link.edge.kind = 10, absent, graph_pb2.EDGE_KIND_PRODUCED
+    graph = asked(connection, "up")
+    assert not any(f"n{absent}" in line for line in graph.to_dot().splitlines())
+    assert graph.tree().splitlines()[1:] == ["└─ 3 steps up: 1 runs  (train)"]
+    assert [link.node.depth for link in graph.expand(graph.groups[0])] == [3]
+    assert graph.tree().splitlines()[1:] == ["└─ 3 steps up: t"]
+    assert graph.to_dict()["edges"] == []
+
+
 def test_graphviz_gets_strings_that_nobody_can_break_out_of(connection: Connection, server: Lineage) -> None:
     name = 'evil"]; "x\\'
     drawn = Drawn().version("m:v0").run(name, depth=1).hidden("h", VERSION, 2).made(name, "m:v0").used(name, "h", 'a"b')
