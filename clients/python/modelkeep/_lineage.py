@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -11,19 +12,19 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from modelkeep._node import KINDS, Group, Link, Node, parse_direction
 from modelkeep._wire import pages
-from modelkeep.address import parse_moment
+from modelkeep.address import is_date, parse_moment
 from modelkeep.api.lineage.v1 import graph_pb2
 from modelkeep.api.lineage.v1 import lineage_service_pb2 as pb
 from modelkeep.errors import InvalidArgument, ServiceUnavailable
-from modelkeep.names import ProjectName, shown
+from modelkeep.names import ProjectName, parse_text, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from modelkeep._channel import Connection
 
 Moment = datetime | str
-"""A time, or a text of it: RFC 3339, or a date, which means the end of that day."""
+"""A time, or a text of it: RFC 3339, or a date, which means the end of that day; `since` means its beginning."""
 
 LINKS_AT_ONCE: Final = 200
 MAX_COUNT: Final = 2**31 - 1
@@ -63,16 +64,26 @@ class Impact:
 
 def count(value: int, field: str, *, least: int = 0) -> int:
     """A number as a message holds it. Raises InvalidArgument."""
+    if not isinstance(value, int):
+        raise InvalidArgument(f"{field} is {shown(value)}; it is a whole number", field=field)
     if not least <= value <= MAX_COUNT:
         raise InvalidArgument(f"{field} is {value:,}; it is a number from {least:,} to {MAX_COUNT:,}", field=field)
     return value
 
 
-def timestamp(moment: Moment | None) -> Timestamp | None:
-    """The time of a message. Raises InvalidAddress for a text that is none; InvalidArgument for a time without a zone."""
+def timestamp(moment: Moment | None, *, begins: bool = False) -> Timestamp | None:
+    """The time of a message; of a date the beginning where something `begins` then, else the end.
+
+    Raises InvalidAddress for a text that is none; InvalidArgument for a time without a zone, and for what is no time.
+    """
     if moment is None:
         return None
     time = parse_moment(moment) if isinstance(moment, str) else moment
+    if not isinstance(time, datetime):
+        message = f"{shown(moment)} is no time; expected a datetime with its zone, or a text such as 2026-03-01T12:00:00Z"
+        raise InvalidArgument(message, field="time")
+    if begins and isinstance(moment, str) and is_date(moment):
+        time = datetime.combine(time, datetime.min.time(), UTC)
     if time.tzinfo is None:
         raise InvalidArgument(f"{time} has no time zone, so it could mean any of 24 hours; give one", field="time")
     made = Timestamp()
@@ -90,20 +101,22 @@ def node_filter(
     until: Moment | None = None,
 ) -> pb.NodeFilter:
     """Which nodes to show. Raises InvalidArgument, InvalidName."""
-    if kind is not None and kind not in KINDS:
-        raise InvalidArgument(f"{shown(kind)} is no kind of node; they are 'run' and 'version'", field="kind", value=kind[:100])
+    if kind is not None and (not isinstance(kind, str) or kind not in KINDS):
+        raise InvalidArgument(f"{shown(kind)} is no kind of node; they are 'run' and 'version'", field="kind")
     return pb.NodeFilter(
         types=several(types),
         kind=KINDS[kind] if kind else graph_pb2.NODE_KIND_UNSPECIFIED,
         projects=[_project(name, team) for name in several(projects)],
-        since_time=timestamp(since),
+        since_time=timestamp(since, begins=True),
         until_time=timestamp(until),
     )
 
 
 def several(texts: Iterable[str]) -> list[str]:
-    """One text, or several."""
-    return [texts] if isinstance(texts, str) else list(texts)
+    """One text, or several. Raises InvalidArgument."""
+    if not isinstance(texts, Iterable):
+        raise InvalidArgument(f"{shown(texts)} is given for several texts; expected a list of them, or one", field="texts")
+    return [parse_text(text, "text") for text in ([texts] if isinstance(texts, str) else texts)]
 
 
 def _project(text: str, team: str) -> str:

@@ -36,9 +36,9 @@ def _place(resource_name: str) -> tuple[str, str]:
 
 def parse_direction(text: str) -> graph_pb2.Direction:
     """`up`, `down` or `both`. Raises InvalidArgument."""
-    if text not in DIRECTIONS:
+    if not isinstance(text, str) or text not in DIRECTIONS:
         message = f"{shown(text)} is no direction; 'up' is what it was made from, 'down' what was made from it, 'both' is both"
-        raise InvalidArgument(message, field="direction", value=text[:100])
+        raise InvalidArgument(message, field="direction", value=str(text)[:100])
     return DIRECTIONS[text]
 
 

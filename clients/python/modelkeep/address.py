@@ -71,10 +71,15 @@ def _cut(text: str, last: str) -> tuple[str, str, str]:
     return name, ref or "", pin or ""
 
 
+def is_date(text: str) -> bool:
+    """Whether a moment is written as a date alone."""
+    return re.fullmatch(r"\d{4}-\d{2}-\d{2}", text) is not None
+
+
 def parse_moment(text: str, address: str = "") -> datetime:
     """Read an RFC 3339 time, or a date, which means the end of that day (UTC). Raises InvalidAddress."""
     try:
-        if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
+        if is_date(text):
             return datetime.combine(date.fromisoformat(text), time.max, UTC)
         if re.fullmatch(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,6})?([Zz]|[+-]\d{2}:\d{2})", text):
             return datetime.fromisoformat(text.upper()).astimezone(UTC)

@@ -57,6 +57,12 @@ def test_which_nodes_are_chosen() -> None:
     assert list(chosen.types) == ["model"]
     assert list(chosen.projects) == ["teams/t/projects/vision", "teams/other/projects/lab"]
     assert (chosen.HasField("since_time"), chosen.HasField("until_time")) == (True, False)
+    # A day is in what is chosen since it, and until it.
+    day = node_filter("t", since="2026-03-01", until="2026-03-01")
+    assert day.since_time.ToDatetime(UTC) == datetime(2026, 3, 1, tzinfo=UTC)
+    assert day.until_time.ToDatetime(UTC) == datetime(2026, 3, 1, 23, 59, 59, 999_999, tzinfo=UTC)
+    exactly = node_filter("t", since="2026-03-01T12:00:00Z").since_time
+    assert exactly.ToDatetime(UTC) == datetime(2026, 3, 1, 12, tzinfo=UTC)
     for wrong in ({"kind": "thing"}, {"projects": ["a b"]}, {"projects": ["a/b/c"]}):
         with pytest.raises(InvalidArgument):
             node_filter("t", **wrong)  # type: ignore[arg-type]

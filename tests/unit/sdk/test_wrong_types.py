@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from modelkeep.errors import InvalidAddress, InvalidArgument, InvalidMetadata, I
 from tests.unit.sdk.lineage import Lineage
 
 HUGE = 10**5000
+NODE = "teams/t/projects/vision/collections/m/versions/v0"
 
 
 @pytest.fixture
@@ -60,6 +62,19 @@ def edit(**what: Any) -> Callable[[modelkeep.Run], object]:
         (lambda _: modelkeep.Api().best_run(5), InvalidArgument, "the metric is an int; expected text"),
         (lambda _: modelkeep.Api().best_run("acc", goal=5), InvalidArgument, "an int is no goal"),
         (lambda _: modelkeep.Api().lineage(5), InvalidArgument, "an int has no place in the graph; expected a version, a run"),
+        (lambda _: modelkeep.Api().lineage(NODE, direction=None), InvalidArgument, "a NoneType is no direction"),
+        (lambda _: modelkeep.Api().lineage(NODE, depth=1.5), InvalidArgument, "depth is a float; it is a whole number"),
+        (lambda _: modelkeep.Api().lineage(NODE, max_nodes=None), InvalidArgument, "max_nodes is a NoneType"),
+        (lambda _: modelkeep.Api().lineage(NODE, kind=["run"]), InvalidArgument, "a list is no kind of node"),
+        (lambda _: modelkeep.Api().lineage(NODE, types=None), InvalidArgument, "a NoneType is given for several texts"),
+        (lambda _: modelkeep.Api().lineage(NODE, types=[5]), InvalidArgument, "an int; expected text"),
+        (lambda _: modelkeep.Api().lineage(NODE, projects=[5]), InvalidArgument, "an int; expected text"),
+        (
+            lambda _: modelkeep.Api().impact(NODE, as_of=date(2026, 3, 1)),
+            InvalidArgument,
+            "a date is no time; expected a datetime",
+        ),
+        (lambda _: modelkeep.Api().neighbors(NODE, ["up"]), InvalidArgument, "a list is no direction"),
         (lambda _: condition((5, "max")), InvalidArgument, r"only_if_better is \(5, 'max'\)"),
         (lambda _: condition(5), InvalidArgument, "only_if_better is 5"),
     ],
