@@ -122,6 +122,11 @@ def number_at(metadata_json: str, keys: tuple[str, ...]) -> int | float | None:
     first, behind = numbers_of(keys)
     if not any(first <= value.entry < behind for value in values_of(metadata_json)):
         return None
+    return written_at(metadata_json, keys)
+
+
+def written_at(metadata_json: str, keys: tuple[str, ...]) -> int | float | None:
+    """The number at a path of a JSON object, also if it has no row, as too many values come before it."""
     found = json.loads(metadata_json)
     for key in keys:
         found = found.get(key) if isinstance(found, dict) else None

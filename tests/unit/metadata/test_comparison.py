@@ -15,7 +15,7 @@ from modelkeep.errors import (
     InvalidMetadata,
 )
 from modelkeep_server.database.paging import Page
-from modelkeep_server.filtering.keys import key_of
+from modelkeep_server.filtering.keys import MAX_VALUES, key_of
 from modelkeep_server.metadata.domain.draft import DraftState
 from modelkeep_server.metadata.domain.rule import Comparison, Goal
 from modelkeep_server.metadata.domain.version import VersionState
@@ -66,6 +66,14 @@ async def test_without_a_number_there_is_nothing_to_compare(rig: Rig, metadata: 
     with pytest.raises(InvalidMetadata, match="acc"):
         await rig.commit(draft, metadata_json=json.dumps(metadata), only_if_better=ACC)
     assert (await rig.commit(draft, metadata_json='{"acc":1}', only_if_better=ACC)).version.name == DIGITS.version(0)
+
+
+async def test_a_number_behind_the_values_that_are_compared_is_refused_as_such(rig: Rig) -> None:
+    """Not as one that is not there."""
+    crowded = json.dumps({"classes": list(range(MAX_VALUES)), "eval": {"acc": 0.9}})
+    draft = await rig.draft([rig.file("w", b"1")])
+    with pytest.raises(InvalidMetadata, match=r"metadata\.eval\.acc, and that comes after the first 1,000 values"):
+        await rig.commit(draft, metadata_json=crowded, only_if_better=replace(ACC, key="eval.acc", keys=("eval", "acc")))
 
 
 async def test_content_that_is_there_is_compared_by_what_was_said_now(rig: Rig) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from modelkeep.errors import InvalidMetadata
 from modelkeep.names import CollectionName
 
-from modelkeep_server.filtering.keys import number_at
+from modelkeep_server.filtering.keys import MAX_VALUES, number_at, written_at
 from modelkeep_server.metadata.domain.draft import Commit
 from modelkeep_server.metadata.domain.rule import Comparison, Yardstick
 from modelkeep_server.metadata.ports.transactions import Work
@@ -39,10 +39,12 @@ async def compare(work: Work, collection: CollectionName, commit: Commit) -> Com
 def _number(commit: Commit, yardstick: Yardstick) -> float:
     number = number_at(commit.metadata_json, yardstick.keys)
     if number is None:
-        message = (
-            f"only_if_better compares metadata.{yardstick.key}, and the new metadata has no number there (NaN is none); "
-            "put one in, or log without the condition"
-        )
+        message = f"only_if_better compares metadata.{yardstick.key}, and "
+        if written_at(commit.metadata_json, yardstick.keys) is None:
+            message += "the new metadata has no number there (NaN is none); put one in, or log without the condition"
+        else:
+            message += f"that comes after the first {MAX_VALUES:,} values of the new metadata, which are compared; "
+            message += "put it nearer to the top, or the long lists deeper"
         raise InvalidMetadata(message, field=f"metadata.{yardstick.key}")
     return number
 
