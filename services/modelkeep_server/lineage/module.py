@@ -43,7 +43,7 @@ async def build(settings: LineageSettings, wiring: Wiring) -> Service:
     limits = limits_of(settings)
     transactions = SqlTransactions(database, wiring.clock, limits.heartbeat_timeout)
     metadata = wiring.channels.to("metadata")
-    logs, graph = MetadataLogs(metadata), SqlGraph(database)
+    projects, logs, graph = MetadataProjects(metadata), MetadataLogs(metadata), SqlGraph(database)
     graph_log = SqlGraphLog(database, wiring.clock)
     if database.is_sqlite:
         await graph_log.evict()  # one process serves a file: who owned the graph was killed, and its lease would be waited for
@@ -52,9 +52,9 @@ async def build(settings: LineageSettings, wiring: Wiring) -> Service:
     searches = Searches(limits.max_searches)
     apps = Apps(
         limits=limits,
-        runs=RunApp(transactions, MetadataProjects(metadata), limits, searches),
+        runs=RunApp(transactions, projects, limits, searches),
         metrics=MetricApp(transactions, limits),
-        best=BestApp(transactions, GraphProductions(questions), searches),
+        best=BestApp(transactions, projects, GraphProductions(questions), searches),
         graph=questions,
     )
     servicer = LineageServicer(apps)

@@ -73,7 +73,7 @@ class Rig:
         searches = Searches(limits.max_searches)
         self.runs = RunApp(self.transactions, self.projects, limits, searches)
         self.metrics = MetricApp(self.transactions, limits)
-        self.best = BestApp(self.transactions, self.productions, searches)
+        self.best = BestApp(self.transactions, self.projects, self.productions, searches)
 
     async def start(self) -> Self:
         """Make the tables."""

@@ -267,6 +267,11 @@ async def test_no_other_team_sees_or_changes_runs(rig: Rig) -> None:
 async def test_an_empty_project_is_told_from_a_missing_one(rig: Rig) -> None:
     with pytest.raises(ProjectNotFound):
         await rig.found()
+    with pytest.raises(ProjectNotFound):
+        await rig.best.get_best_run(CALLER, PROJECT, ("acc",), ALL, largest=True)
     rig.projects.known.add(PROJECT)
     assert await rig.found() == []
+    for project in (PROJECT, ProjectName(PROJECT.team, "-")):
+        with pytest.raises(RunNotFound, match="has a number 'acc'"):
+            await rig.best.get_best_run(CALLER, project, ("acc",), ALL, largest=True)
     assert await rig.found(project=ProjectName(PROJECT.team, "-")) == []

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from modelkeep.errors import RunNotFound
-from modelkeep.names import ProjectName, RunName
+from modelkeep.names import ANY, ProjectName, RunName
 
 from modelkeep_server.database.paging import Page
 from modelkeep_server.filtering.expression import Query
@@ -18,6 +18,7 @@ from modelkeep_server.lineage.domain.graph_ask import NeighborsAsk
 from modelkeep_server.lineage.domain.run import Run
 from modelkeep_server.lineage.domain.values import number_at
 from modelkeep_server.lineage.ports.productions import Productions
+from modelkeep_server.lineage.ports.projects import Projects
 from modelkeep_server.lineage.ports.transactions import Transactions, Work
 from modelkeep_server.runtime.callers import Caller
 
@@ -40,8 +41,9 @@ class GraphProductions:
 class BestApp:
     """The use case of the best run."""
 
-    def __init__(self, transactions: Transactions, productions: Productions, searches: Searches) -> None:
+    def __init__(self, transactions: Transactions, projects: Projects, productions: Productions, searches: Searches) -> None:
         self._transactions = transactions
+        self._projects = projects
         self._productions = productions
         self._searches = searches
 
@@ -50,16 +52,20 @@ class BestApp:
     ) -> Best:
         """Among the runs that `query` asks for, the one with the largest or smallest number at a path of its summary.
 
-        NaN is never the best; of several runs, the one that began first is. Raises RunNotFound when none has such a number.
+        NaN is never the best; of several runs, the one that began first is. Raises RunNotFound when none has such a number,
+        ProjectNotFound when there is no such project either.
         """
         caller.require(project.team)
 
-        async def step(work: Work) -> Run | None:
-            return await work.runs.best(project, path, query, largest=largest)
+        async def step(work: Work) -> tuple[Run | None, bool]:
+            run = await work.runs.best(project, path, query, largest=largest)
+            return run, run is not None or project.project == ANY or await work.runs.are_any(project)
 
-        run = await self._searches.run(query, lambda: self._transactions.read(step))
+        run, is_known = await self._searches.run(query, lambda: self._transactions.read(step))
         value = number_at(run.summary_json, path) if run else None
         if run is None or value is None:
+            if not is_known:
+                await self._projects.require(project)
             among = " that the filter asks for" if query.filter else ""
             shown = ".".join(path)
             where = f"{project.team}/{project.project}"

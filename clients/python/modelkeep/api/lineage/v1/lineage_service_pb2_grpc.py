@@ -179,7 +179,8 @@ class LineageServiceServicer(object):
     def GetBestRun(self, request, context):
         """Finds the run whose summary has the best value of a number, and what it produced. Needs: read on the team.
 
-        Errors: INVALID_ARGUMENT INVALID_FILTER (points at the character); NOT_FOUND RUN_NOT_FOUND (no run has that number).
+        Errors: INVALID_ARGUMENT INVALID_FILTER (points at the character); NOT_FOUND RUN_NOT_FOUND (no run has that number)
+        PROJECT_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

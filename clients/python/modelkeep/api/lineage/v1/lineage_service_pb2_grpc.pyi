@@ -65,7 +65,8 @@ class LineageServiceStub:
     GetBestRun: _grpc.UnaryUnaryMultiCallable[_lineage_service_pb2.GetBestRunRequest, _lineage_service_pb2.GetBestRunResponse]
     """Finds the run whose summary has the best value of a number, and what it produced. Needs: read on the team.
 
-    Errors: INVALID_ARGUMENT INVALID_FILTER (points at the character); NOT_FOUND RUN_NOT_FOUND (no run has that number).
+    Errors: INVALID_ARGUMENT INVALID_FILTER (points at the character); NOT_FOUND RUN_NOT_FOUND (no run has that number)
+    PROJECT_NOT_FOUND.
     """
     UpdateRun: _grpc.UnaryUnaryMultiCallable[_lineage_service_pb2.UpdateRunRequest, _run_pb2.Run]
     """Edits the words of a run. Needs: write on the team.
@@ -155,7 +156,8 @@ class LineageServiceAsyncStub(LineageServiceStub):
     GetBestRun: _aio.UnaryUnaryMultiCallable[_lineage_service_pb2.GetBestRunRequest, _lineage_service_pb2.GetBestRunResponse]  # type: ignore[assignment]
     """Finds the run whose summary has the best value of a number, and what it produced. Needs: read on the team.
 
-    Errors: INVALID_ARGUMENT INVALID_FILTER (points at the character); NOT_FOUND RUN_NOT_FOUND (no run has that number).
+    Errors: INVALID_ARGUMENT INVALID_FILTER (points at the character); NOT_FOUND RUN_NOT_FOUND (no run has that number)
+    PROJECT_NOT_FOUND.
     """
     UpdateRun: _aio.UnaryUnaryMultiCallable[_lineage_service_pb2.UpdateRunRequest, _run_pb2.Run]  # type: ignore[assignment]
     """Edits the words of a run. Needs: write on the team.
@@ -272,7 +274,8 @@ class LineageServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_lineage_service_pb2.GetBestRunResponse, _abc.Awaitable[_lineage_service_pb2.GetBestRunResponse]]:
         """Finds the run whose summary has the best value of a number, and what it produced. Needs: read on the team.
 
-        Errors: INVALID_ARGUMENT INVALID_FILTER (points at the character); NOT_FOUND RUN_NOT_FOUND (no run has that number).
+        Errors: INVALID_ARGUMENT INVALID_FILTER (points at the character); NOT_FOUND RUN_NOT_FOUND (no run has that number)
+        PROJECT_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
