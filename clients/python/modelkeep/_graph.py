@@ -136,8 +136,10 @@ class Graph:
         return "".join(f"{line}\n" for line in tree_lines(self))
 
     def _read(self) -> None:
-        self._request.continuation, self._continuation, self.truncation = self._continuation, "", ""
-        for part in answer(self._connection, self._method, self._request):
+        self._request.continuation = self._continuation
+        parts = answer(self._connection, self._method, self._request)
+        self._continuation, self.truncation = "", ""  # not before the answer is here: it may have to be asked for again
+        for part in parts:
             self._take(part)
 
     def _take(self, part: Any) -> None:

@@ -13,7 +13,7 @@ from modelkeep._graph import Graph
 from modelkeep._graph_tree import DEEPEST
 from modelkeep.api.lineage.v1 import graph_pb2
 from modelkeep.api.lineage.v1 import lineage_service_pb2 as pb
-from modelkeep.errors import InvalidArgument, ServiceUnavailable
+from modelkeep.errors import InvalidArgument, ModelkeepError, ServiceUnavailable
 
 from tests.unit.sdk.graphs import RUN, VERSION, Drawn, Lineage
 from tests.unit.sdk.wire import Wire
@@ -163,6 +163,18 @@ def test_a_truncated_answer_says_so_and_goes_on_when_asked(connection: Connectio
     assert (graph.truncation, graph.more(), wire.calls.count("StreamLineage")) == ("", False, 2)
     server.streams = {"": [whole.part]}
     assert asked(connection).to_json() == graph.to_json()
+
+
+def test_a_truncated_answer_whose_rest_did_not_come_is_still_truncated(connection: Connection, server: Lineage) -> None:
+    """SEM-53: or it would look whole."""
+    server.streams[""] = [Drawn().version("m:v0").truncated("1 node was told").part]
+    graph = asked(connection)
+    with pytest.raises(ModelkeepError):
+        graph.more()
+    assert graph.truncation == "1 node was told"
+    server.streams["on"] = [Drawn().run("train", depth=1).part]
+    assert graph.more()
+    assert not graph.truncation
 
 
 def test_a_stream_that_breaks_is_asked_for_again(connection: Connection, server: Lineage, wire: Wire) -> None:
