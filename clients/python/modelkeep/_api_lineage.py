@@ -157,6 +157,9 @@ class LineageApi:
             if not isinstance(name, str):
                 message = f"{shown(of)} has no place in the graph; expected a version, a run, a node, or the address of one"
                 raise InvalidArgument(message, field="of")
+            if not name:
+                what = "a copy" if isinstance(of, Node) and of.is_copy else "of a team that you may not read"
+                raise InvalidArgument(f"the node is {what}, and has no name; ask about one beside it", field="of")
             return name
         if of.startswith("teams/") and of.count("/") > 2:
             return of

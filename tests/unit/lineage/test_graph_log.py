@@ -335,6 +335,13 @@ class TestNames:
         labels = [label for label in (await graph.dump())["labels"] if "'kind': 2" in label]
         assert len(labels) == 2
 
+    async def test_what_is_copied_onto_itself_does_not_come_from_itself(self, graph: GraphRig) -> None:
+        """SEM-11: a copy into its own collection finds the version, and makes nothing."""
+        graph.made("model:v0", "train")
+        graph.made("model:v0", origin_uid=uid(version("model:v0")), deduplicated=True)
+        await graph.read()
+        assert names(await graph.lineage(version("model:v0"))) == ["model:v0", "train"]
+
     async def test_a_copy_may_be_read_before_its_origin(self, graph: GraphRig) -> None:
         """Until then nothing is known of the origin, and it is shown as an opaque node."""
         graph.made("model:v0", "train")

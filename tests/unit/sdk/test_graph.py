@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from modelkeep._api_lineage import LineageApi
 from modelkeep._channel import Connection
 from modelkeep._graph import Graph
 from modelkeep._graph_tree import DEEPEST
@@ -270,3 +271,8 @@ def test_a_node_leads_to_what_it_is_and_says_when_it_cannot(connection: Connecti
     for key, ask in (("train-1", "version"), ("digits:v5", "run"), (drawn.id("h"), "run"), (drawn.id("c"), "run")):
         with pytest.raises(InvalidArgument, match=f"not a {ask}"):
             getattr(nodes[key], ask)()
+    api = LineageApi()
+    api._connection = connection
+    for key, says in (("h", "of a team that you may not read"), ("c", "a copy")):
+        with pytest.raises(InvalidArgument, match=f"the node is {says}, and has no name"):
+            api.lineage(nodes[drawn.id(key)])

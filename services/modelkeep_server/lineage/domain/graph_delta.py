@@ -139,7 +139,7 @@ class Delta:
         produced = EdgeSeen(EdgeKind.PRODUCED, time, deduplicated=fact.deduplicated)
         if fact.run:
             self._edge(self._run(fact.run, time), fact.uid, produced)
-        if fact.origin_uid:
+        if fact.origin_uid and fact.origin_uid != fact.uid:  # a copy into its own collection found the version itself
             copy = f"copy:{fact.origin_uid}>{fact.uid}"
             self._node(NodeSeen(copy, self._job(fact.name.parent.parent, COPY), create_time=time))
             self._label(LabelSeen(UNKNOWN, NodeKind.VERSION))
