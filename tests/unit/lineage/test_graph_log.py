@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -240,8 +240,8 @@ async def test_an_event_that_breaks_holds_up_only_its_project(graph: GraphRig, m
 class TestRuns:
     """Who begins a run joins the node that events told of, and the other way round."""
 
-    async def begin(self, graph: GraphRig, name: str, job_type: str = "train") -> int:
-        words = {"job_type": job_type, "display_name": "happy-hill-1", "create_time": BEGIN}
+    async def begin(self, graph: GraphRig, name: str, job_type: str = "train", create_time: datetime = BEGIN) -> int:
+        words = {"job_type": job_type, "display_name": "happy-hill-1", "create_time": create_time}
         return await graph.database.write(lambda session: node_of_run(session, run(name), **words))
 
     async def test_a_run_that_was_external_is_no_longer(self, graph: GraphRig) -> None:
@@ -263,6 +263,18 @@ class TestRuns:
         assert [(group.label.type, group.node_count) for group in told.groups] == [("", 6)]
         assert names(told) == ["data:v0", "run-3"]
         assert await graph.neighbors(version("data:v0"), DOWN, types=frozenset({"train"})) == ["run-3"]
+
+    @pytest.mark.parametrize("is_read", [True, False])
+    async def test_a_run_that_was_there_before_it_was_begun_was_there(self, is_read: bool, graph: GraphRig) -> None:
+        """SEM-56: what is told as of a time can be asked about as of that time, whichever of the two is read first."""
+        graph.used(graph.made("data:v0"), "train")
+        used = graph.logs.time
+        if is_read:
+            await graph.read()
+        await self.begin(graph, "train", create_time=used + timedelta(hours=1))
+        await graph.read()
+        assert names(await graph.lineage(version("data:v0"), as_of=used)) == ["data:v0", "train"]
+        assert names(await graph.lineage(run("train"), as_of=used)) == ["train", "data:v0"]
 
     async def test_events_do_not_take_back_what_was_said_at_the_beginning(self, graph: GraphRig) -> None:
         node = await self.begin(graph, "train")

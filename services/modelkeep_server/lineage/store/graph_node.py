@@ -18,7 +18,7 @@ from modelkeep_server.lineage.store.tables import LabelRow, NodeRow, UnsettledRo
 async def node_of_run(session: AsyncSession, name: RunName, *, job_type: str, display_name: str, create_time: datetime) -> int:
     """The node of a run that was begun, made or brought up to date; its id.
 
-    Events may have told of the run before: then it was external, and is no longer.
+    Events may have told of the run before: then it was external, and is no longer; but it was there then (SEM-56).
     """
     seen = job_label(ProjectName(name.team, name.project), job_type)
     label = (await ensure_labels(session, [seen]))[seen.key]
@@ -28,8 +28,10 @@ async def node_of_run(session: AsyncSession, name: RunName, *, job_type: str, di
     made = await session.scalar(statement)
     if made is not None:
         return int(made)
-    found = select(col(NodeRow.id), col(NodeRow.label_id)).where(col(NodeRow.key) == run_key(name)).with_for_update()
-    node, before = (await session.execute(found)).one()
+    columns = (col(NodeRow.id), col(NodeRow.label_id), col(NodeRow.create_time))
+    found = select(*columns).where(col(NodeRow.key) == run_key(name)).with_for_update()
+    node, before, known = (await session.execute(found)).one()
+    words["create_time"] = min(known or create_time, create_time)
     await session.execute(update(NodeRow).where(col(NodeRow.id) == node).values(label_id=label, **words))
     if label != before:
         await unsettle(session, [node])

@@ -79,27 +79,25 @@ async def _update(session: AsyncSession, pairs: Iterable[tuple[Any, NodeSeen]], 
     moved = []
     for row, node in pairs:
         if news := _news(row, node, labels):
-            changes.setdefault((bool(node.run_id), frozenset(news)), []).append({"b_id": row.id, **news})
+            changes.setdefault((bool(node.run_id) and row.is_external, frozenset(news)), []).append({"b_id": row.id, **news})
         if "label_id" in news:
             moved.append(row.id)
-    for (is_run, _), rows in changes.items():
+    for (is_external, _), rows in changes.items():
         statement = _NODE.update().where(_NODE.c.id == bindparam("b_id"))
-        await session.execute(statement.where(_NODE.c.is_external) if is_run else statement, rows)
+        await session.execute(statement.where(_NODE.c.is_external) if is_external else statement, rows)
     if moved:
         await unsettle(session, moved)
 
 
 def _news(row: Any, node: NodeSeen, labels: Mapping[str, int]) -> dict[str, Any]:
-    """What a row does not say yet. Of a run that somebody began, nothing: whoever did knows better."""
+    """What a row does not say yet. Of a run that somebody began, only that it was there before: whoever did knows better."""
     told: dict[str, Any] = {}
-    if node.run_id and not row.is_external:
-        return told
     if not node.is_guess:
         told = {"label_id": labels[node.label], "number": node.number, "digest": node.digest or row.digest}
     if node.create_time:
         told["create_time"] = min(node.create_time, row.create_time or node.create_time)
     words = (node.told_time or EARLIEST, node.display_name)
-    if node.run_id and words > (row.state_time or EARLIEST, row.display_name):
+    if node.run_id and row.is_external and words > (row.state_time or EARLIEST, row.display_name):
         told |= {"state_time": node.told_time, "display_name": node.display_name}
     return {name: value for name, value in told.items() if getattr(row, name) != value}
 
