@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import modelkeep
 import pytest
+from modelkeep.address import format_moment
 
 from tests.contract.sdk import artifact, some
 from tests.suites import Suite
@@ -187,6 +188,18 @@ def test_what_is_deleted_stays_as_a_tombstone(api: modelkeep.Api, story: Story) 
         api.run(story.train.id)
     assert api.artifact("net:best").name == "net:v0"
     assert names(api.lineage(story.train.id, direction="down", depth=1)) == ["net:v0", "train"]
+
+
+def test_what_an_alias_pointed_to_then_may_be_deleted_since(api: modelkeep.Api, story: Story) -> None:
+    """SEM-47, 56: which data was behind it can be asked all the same, by each way to say which one it was."""
+    used = min(link.edge.time for link in api.artifact("net:best").used_by())
+    then = f"net:best@{format_moment(used)}"
+    api.artifact("net:best").delete(delete_aliases=True)
+    with pytest.raises(modelkeep.VersionDeleted):
+        api.artifact(then)
+    for address in (then, f"net@{format_moment(used)}", "net:v0"):
+        assert [node.name for node in api.sources(address, type="dataset")] == ["data:v0"]
+        assert api.lineage(address).root.delete_time is not None
 
 
 def test_a_run_that_nobody_recorded_is_in_the_graph(api: modelkeep.Api, story: Story) -> None:

@@ -177,10 +177,12 @@ class LineageApi:
         address = Address.parse(text, connection.team, connection.config.project)
         try:
             return resolve(connection, address, text).resource_name
-        except (VersionDeleted, VersionPurged):
-            if address.number is None:
+        except (VersionDeleted, VersionPurged) as gone:
+            if address.number is not None:
+                return str(address.collection.version(address.number))
+            if not gone.metadata.get("version"):
                 raise
-            return str(address.collection.version(address.number))
+            return gone.metadata["version"]  # where an alias pointed at that time
 
     def _run_named(self, text: str, no_version: ModelkeepError) -> str:
         connection = self._connection
