@@ -189,7 +189,7 @@ async def test_a_mistyped_key_takes_no_alias_away(rig: Rig) -> None:
     assert (await pointed(rig, "production"), len(await rig.events())) == (v1, before)
     assert (await rig.rules.list_alias_rules(CALLER, DIGITS, Page())).items == ()
     assert await set_rule(rig, replace(mistyped, yardstick=ACC)) == v0
-    with pytest.raises(RuleFitsNothing):
+    with pytest.raises(RuleFitsNothing, match=r"or delete its rule argmax\(metadata\.acc\), and then the alias"):
         await set_rule(rig, mistyped)
     assert [rule.expression for rule in (await rig.rules.list_alias_rules(CALLER, DIGITS, Page())).items] == [
         "argmax(metadata.acc)"

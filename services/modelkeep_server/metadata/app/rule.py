@@ -35,13 +35,15 @@ class RuleApp:
 
         async def step(work: Work) -> AliasRule:
             locked = await work.collections.lock(name.parent)
+            before = next((other for other in locked.rules if other.alias == rule.alias), None)
             if len({other.alias for other in locked.rules} | {rule.alias}) > MAX_RULES:
                 message = f"{name.collection} has {MAX_RULES} rules, which is the limit; delete one that nobody needs"
                 raise LimitExceeded(message, field="alias", limit=MAX_RULES)
             await work.rules.put(name.parent, rule, call.caller.actor)
             for change in await keep_rules(work, replace(locked, rules=(rule,)), call.caller.actor):
                 if change.from_version and not change.to_version:
-                    raise rule.fits_nothing(change.from_version)  # which undoes it: a mistyped key takes no alias away
+                    # Which undoes it: a mistyped key takes no alias away.
+                    raise rule.fits_nothing(change.from_version, before)
             return await work.rules.get(name)
 
         return await self._transactions.once(call, AliasRule, step)

@@ -61,12 +61,13 @@ class Rule:
         )
         return AliasRuled(message, alias=str(collection.alias(self.alias)), rule=self.expression)
 
-    def fits_nothing(self, version: VersionName) -> RuleFitsNothing:
+    def fits_nothing(self, version: VersionName, before: Rule | None) -> RuleFitsNothing:
         """What whoever sets the rule is answered when it would take the alias away from a version."""
         key = f"metadata.{self.yardstick.key}"
+        ruled = f"its rule {before.expression}, and then " if before else ""  # by hand it cannot be deleted before
         message = (
             f"no live version of {version.collection} has a number at {key}, so the rule would take the alias {self.alias!r} "
-            f"away from {version.short}; correct the key, put a number there first, or delete the alias"
+            f"away from {version.short}; correct the key, put a number there first, or delete {ruled}the alias"
         )
         return RuleFitsNothing(message, alias=str(version.parent.alias(self.alias)), key=key)
 
