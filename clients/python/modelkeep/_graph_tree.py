@@ -56,6 +56,7 @@ class _Child:
 def tree_lines(graph: Graph) -> Iterator[Line]:
     """The root, what it was made from, what was made from it; each node is told once, and marked where it comes again."""
     if not graph.nodes:
+        yield from _ends(graph)
         return
     tree = _Tree(graph)
     asked = "" if not graph.asked or graph.asked.endswith(graph.root.name or "\n") else f"  as {graph.asked}"

@@ -166,6 +166,12 @@ def test_a_truncated_answer_says_so_and_goes_on_when_asked(connection: Connectio
     assert asked(connection).to_json() == graph.to_json()
 
 
+def test_an_answer_without_nodes_says_that_it_is_truncated_too(connection: Connection, server: Lineage) -> None:
+    """SEM-53: that no way was found is not that there is none."""
+    server.streams[""] = [Drawn().truncated("the walk met 9 nodes", "").part]
+    assert asked(connection, "down").tree() == "… there is more: the walk met 9 nodes\n"
+
+
 def test_a_truncated_answer_whose_rest_did_not_come_is_still_truncated(connection: Connection, server: Lineage) -> None:
     """SEM-53: or it would look whole."""
     server.streams[""] = [Drawn().version("m:v0").truncated("1 node was told").part]

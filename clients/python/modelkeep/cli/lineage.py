@@ -178,7 +178,7 @@ class Question:
         graph = self.call.api.paths(self.subject, other, as_of=self.as_of, max_nodes=self.limit)
         _show(self.call, graph, self.limit, dot=self.dot)
         if not graph.nodes:
-            self.call.out.note(f"no way leads from {self.subject} to {other}; {other} may lie before it")
+            self.call.out.note(no_way_words(self.subject, other, graph.truncation))
 
     def list(self) -> None:
         """What is directly beside it."""
@@ -331,6 +331,13 @@ def _impact(call: Call, subject: str, impact: Impact) -> None:
         call.out.note(f"counting stopped: {impact.truncation}")
     if impact.lagging:
         call.out.note("the newest events are not read yet; ask again")
+
+
+def no_way_words(subject: str, other: str, truncation: str) -> str:
+    """What is said where no way was found."""
+    if truncation:
+        return f"no way from {subject} to {other} was found before the server stopped; there may be one: {truncation}"
+    return f"no way leads from {subject} to {other}; {other} may lie before it"
 
 
 def group_words(group: Group) -> str:
