@@ -103,6 +103,8 @@ class LineageApi:
         )
         request.name = self._subject(of)
         for part in answers(self._connection, "StreamLineage", request):
+            if part.lagging and not request.continuation:
+                _lineage.tell_lag(request.name)
             for message in part.nodes:
                 if message.depth > 0 and not message.hidden:
                     yield Node.from_pb(message, self._connection)

@@ -124,6 +124,11 @@ def _project(text: str, team: str) -> str:
     return str(ProjectName(first if slash else team, second))
 
 
+def tell_lag(*names: str) -> None:
+    """Say in the log that an answer lags behind."""
+    _log.warning("not everything that happened to %s was read yet; ask again for the rest", " and ".join(names))
+
+
 def neighbors(
     connection: Connection, name: str, direction: str, types: Iterable[str] = (), *, as_of: Moment | None = None
 ) -> Iterator[Link]:
@@ -131,7 +136,7 @@ def neighbors(
 
     def links(page: pb.ListNeighborsResponse) -> Iterable[graph_pb2.Link]:
         if page.lagging and not request.page_token:
-            _log.warning("not everything that happened to %s was read yet; ask again for the rest", name)
+            tell_lag(name)
         return page.links
 
     if parse_direction(direction) == graph_pb2.DIRECTION_BOTH:
@@ -169,7 +174,7 @@ def common_ancestors(
 
     def nodes(page: pb.ListCommonAncestorsResponse) -> Iterable[graph_pb2.Node]:
         if page.lagging and not request.page_token:
-            _log.warning("not everything that happened to %s and %s was read yet; ask again for the rest", first, second)
+            tell_lag(first, second)
         return page.nodes
 
     return (Node.from_pb(message, connection) for message in pages(connection.lineage.ListCommonAncestors, request, nodes))

@@ -184,6 +184,19 @@ def test_a_truncated_answer_whose_rest_did_not_come_is_still_truncated(connectio
     assert not graph.truncation
 
 
+def test_sources_that_lag_behind_say_so(connection: Connection, server: Lineage, caplog: pytest.LogCaptureFixture) -> None:
+    """Once, also where they come in several answers."""
+    first, second = digits().truncated("more"), Drawn().version("raw:v0", "dataset", 4)
+    first.part.lagging = second.part.lagging = True
+    server.streams = {"": [first.part], "on": [second.part]}
+    api = LineageApi()
+    api._connection = connection
+    found = list(api.sources("teams/t/projects/vision/collections/digits/versions/v5"))
+    assert found[-1].name == "raw:v0"
+    (said,) = (record.message for record in caplog.records if "was read yet" in record.message)
+    assert "digits/versions/v5 was read yet; ask again" in said
+
+
 def test_a_stream_that_breaks_is_asked_for_again(connection: Connection, server: Lineage, wire: Wire) -> None:
     wire.calls.errors["StreamLineage"] = [ServiceUnavailable("restarting")]
     server.streams[""] = [digits().part]
