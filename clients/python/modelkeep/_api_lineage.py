@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from modelkeep import _lineage
 from modelkeep._graph import Graph, answers
@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 
     Subject = str | Version | RecordedRun | Run | Node
     """What a question is about: an address of a version, a run as `Api.run` takes it, a resource name, or an object."""
+
+
+_OFFLINE: Final = "teams/-/"
+"""How the names of runs begin that know no server, and so no team, yet."""
 
 
 class LineageApi:
@@ -159,9 +163,11 @@ class LineageApi:
             if not isinstance(name, str):
                 message = f"{shown(of)} has no place in the graph; expected a version, a run, a node, or the address of one"
                 raise InvalidArgument(message, field="of")
-            if not name:
-                what = "a copy" if isinstance(of, Node) and of.is_copy else "of a team that you may not read"
+            if not name and isinstance(of, Node):
+                what = "a copy" if of.is_copy else "of a team that you may not read"
                 raise InvalidArgument(f"the node is {what}, and has no name; ask about one beside it", field="of")
+            if not name or name.startswith(_OFFLINE):
+                raise InvalidArgument(f"{shown(of)} that was recorded offline is in the graph once it is synced", field="of")
             return name
         if of.startswith("teams/") and of.count("/") > 2:
             return of

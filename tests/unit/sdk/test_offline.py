@@ -20,6 +20,7 @@ import modelkeep
 import numpy as np
 import pytest
 from modelkeep import _sync
+from modelkeep._api_lineage import LineageApi
 from modelkeep._channel import Connection
 from modelkeep._offline import OfflineRun
 from modelkeep._offline_find import runs_in
@@ -188,6 +189,12 @@ def test_an_artifact_that_is_used_is_logged_first(folder: Path, tmp_path: Path) 
         used = run.use_artifact(artifact(tmp_path, x=b"1"))
     assert [record["kind"] for record in records(folder)] == ["run", "log", "use", "finish"]
     assert records(folder)[2]["digest"] == used.digest
+
+
+def test_what_was_recorded_is_not_in_the_graph_yet(run: modelkeep.Run, tmp_path: Path) -> None:
+    for of in (run, run.log_artifact(artifact(tmp_path, x=b"1"))):
+        with pytest.raises(modelkeep.InvalidArgument, match="recorded offline is in the graph once it is synced"):
+            LineageApi()._subject(of)
 
 
 def test_what_needs_a_server_says_so(run: modelkeep.Run, tmp_path: Path) -> None:
