@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import pytest
 from modelkeep._node import Group
-from modelkeep.cli.lineage import group_words, no_way_words
+from modelkeep.cli.lineage import alias_words, group_words, no_way_words
+
+NET = "teams/t/projects/p/collections/net"
 
 
 @pytest.mark.parametrize(
-    ("kind", "collection", "count", "hidden", "said"),
+    ("group", "elsewhere", "said"),
     [
-        ("run", "", 1, False, "1 run  (t)"),
-        ("version", "teams/t/projects/p/collections/net", 1200, False, "1,200 versions of net  (t)"),
-        ("run", "", 3, True, "3 runs of a team that you may not read"),
-        ("version", "", 1, True, "1 version of a team that you may not read"),
-        ("", "", 2, True, "2 nodes of a team that you may not read"),
+        (("run", "", "t", 1, False), "", "1 run  (t)"),
+        (("version", NET, "t", 1200, False), "", "1,200 versions of net  (t)"),
+        (("run", "", "t", 2, False), "p/", "2 runs of p  (t)"),
+        (("version", NET, "t", 2, False), "t/p/", "2 versions of t/p/net  (t)"),
+        (("run", "", "", 3, True), "", "3 runs of a team that you may not read"),
+        (("version", "", "", 1, True), "", "1 version of a team that you may not read"),
+        (("", "", "", 2, True), "", "2 nodes of a team that you may not read"),
     ],
 )
 def test_an_impact_tells_runs_from_versions_also_where_nothing_else_may_be_told(
-    kind: str, collection: str, count: int, hidden: bool, said: str
+    group: tuple[str, str, str, int, bool], elsewhere: str, said: str
 ) -> None:
-    assert group_words(Group("", 1, "down", kind, collection, "" if hidden else "t", count, 0, hidden, "")) == said
+    kind, collection, type_, count, hidden = group
+    assert group_words(Group("", 1, "down", kind, collection, type_, count, 0, hidden, ""), elsewhere) == said
+
+
+def test_an_alias_of_another_team_is_told_with_it() -> None:
+    assert alias_words(f"{NET}/aliases/best", "t") == "p/net:best"
+    assert alias_words(f"{NET}/aliases/best", "other") == "t/p/net:best"
 
 
 def test_that_there_is_no_way_is_said_only_when_all_was_looked_at() -> None:

@@ -297,10 +297,14 @@ def _name(call: Call, node: Node) -> str:
         return "(a team that you may not read)"
     if node.is_copy:
         return "(a copy)"
-    team, project = node.place
+    return f"{_elsewhere(call, node)}{node.name}" + (" (deleted)" if node.delete_time else "")
+
+
+def _elsewhere(call: Call, what: Node | Group) -> str:
+    """Team and project of what has a name, with a slash at the end, where they are not those of who asks."""
+    team, project = what.place
     api = call.api
-    place = f"{team}/{project}/" if team != api.team else f"{project}/" if project != api.default_project else ""
-    return f"{place}{node.name}" + (" (deleted)" if node.delete_time else "")
+    return f"{team}/{project}/" if team != api.team else f"{project}/" if project != api.default_project else ""
 
 
 def _impact(call: Call, subject: str, impact: Impact) -> None:
@@ -319,10 +323,10 @@ def _impact(call: Call, subject: str, impact: Impact) -> None:
     lines = [
         f"{subject}: {least}{counted(impact.version_count, 'version')} and {counted(impact.run_count, 'run')} come from it"
     ]
-    lines += (f"  {group_words(group)}" for group in impact.groups)
+    lines += (f"  {group_words(group, '' if group.hidden else _elsewhere(call, group))}" for group in impact.groups)
     if impact.alias_count:
         unread = impact.alias_count - len(impact.aliases)
-        names = [_alias(name) for name in impact.aliases] + ([f"{unread:,} more"] if unread else [])
+        names = [alias_words(name, call.api.team) for name in impact.aliases] + ([f"{unread:,} more"] if unread else [])
         lines.append(f"aliases that point there: {', '.join(names)}")
     else:
         lines.append("no alias points there")
@@ -340,15 +344,18 @@ def no_way_words(subject: str, other: str, truncation: str) -> str:
     return f"no way leads from {subject} to {other}; {other} may lie before it"
 
 
-def group_words(group: Group) -> str:
-    """What is told as one, in an impact."""
+def group_words(group: Group, elsewhere: str) -> str:
+    """What is told as one, in an impact; collections and job types of one name in several projects are told apart."""
     if group.hidden:
         return f"{counted(group.node_count, group.kind or 'node')} of a team that you may not read"
-    of = f" of {CollectionName.parse(group.collection).collection}" if group.collection else ""
+    name = elsewhere + CollectionName.parse(group.collection).collection if group.collection else elsewhere.rstrip("/")
+    of = f" of {name}" if name else ""
     return f"{counted(group.node_count, group.kind)}{of}" + (f"  ({group.type})" if group.type else "")
 
 
-def _alias(resource_name: str) -> str:
-    """`project/digits:best`, of its resource name."""
+def alias_words(resource_name: str, team: str) -> str:
+    """`project/digits:best`, of its resource name; with its team, where that is not the one of who asks."""
     parts = resource_name.split("/", 7)
-    return f"{parts[3]}/{parts[5]}:{parts[7]}" if len(parts) == 8 else resource_name
+    if len(parts) < 8:
+        return resource_name
+    return f"{'' if parts[1] == team else f'{parts[1]}/'}{parts[3]}/{parts[5]}:{parts[7]}"
