@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from modelkeep._node import Group
-from modelkeep.cli.lineage import alias_words, group_words, no_way_words
+from modelkeep.cli.lineage import alias_words, group_words, no_way_words, nothing_words
 
 NET = "teams/t/projects/p/collections/net"
 
@@ -37,3 +37,9 @@ def test_that_there_is_no_way_is_said_only_when_all_was_looked_at() -> None:
     """SEM-53."""
     assert no_way_words("a:v0", "b:v0", "") == "no way leads from a:v0 to b:v0; b:v0 may lie before it"
     assert "there may be one: the walk met 9 nodes" in no_way_words("a:v0", "b:v0", "the walk met 9 nodes")
+
+
+def test_that_nothing_is_there_says_where_and_of_what() -> None:
+    assert nothing_words("a:v0", "both", "") == "nothing is beside a:v0"
+    assert nothing_words("a:v0", "up", " of type model") == "nothing of type model is directly above a:v0"
+    assert nothing_words("a:v0", "down", "") == "nothing is directly below a:v0"

@@ -183,7 +183,7 @@ class Question:
     def list(self) -> None:
         """What is directly beside it."""
         found = _beside(self.call, self.subject, self.way, self.chosen.types, self.as_of)
-        _list(self.call, self.subject, self._at_most(found))
+        _list(self.call, self._at_most(found), nothing_words(self.subject, self.way, self._of_types()))
 
     def sources(self) -> None:
         """The versions that it was made from."""
@@ -250,7 +250,7 @@ def _print_tree(graph: Graph) -> None:
         console.print(Text.assemble(*((text, _STYLES.get(role, "")) for text, role in line.parts)))
 
 
-def _list(call: Call, subject: str, found: Iterable[tuple[str, Link]]) -> None:
+def _list(call: Call, found: Iterable[tuple[str, Link]], empty: str) -> None:
     columns: dict[str, Callable[[tuple[str, Link]], str]] = {
         "HOW": lambda one: _how(*one),
         "NAME": lambda one: _name(call, one[1].node),
@@ -259,7 +259,7 @@ def _list(call: Call, subject: str, found: Iterable[tuple[str, Link]]) -> None:
         "AS": lambda one: one[1].edge.alias_text,
         "RUN": lambda one: one[1].node.resource_name.rpartition("/")[2] if one[1].node.kind == "run" else "",
     }
-    call.out.table(found, lambda one: _link_json(*one), columns, empty=f"nothing is beside {subject}")
+    call.out.table(found, lambda one: _link_json(*one), columns, empty=empty)
 
 
 def _beside(call: Call, subject: str, way: str, types: list[str], as_of: str | None) -> Iterator[tuple[str, Link]]:
@@ -335,6 +335,12 @@ def _impact(call: Call, subject: str, impact: Impact) -> None:
         call.out.note(f"counting stopped: {impact.truncation}")
     if impact.lagging:
         call.out.note("the newest events are not read yet; ask again")
+
+
+def nothing_words(subject: str, way: str, of_types: str) -> str:
+    """What is said where nothing of what was asked for is directly beside something."""
+    where = {"up": "directly above", "down": "directly below"}.get(way, "beside")
+    return f"nothing{of_types} is {where} {subject}"
 
 
 def no_way_words(subject: str, other: str, truncation: str) -> str:
