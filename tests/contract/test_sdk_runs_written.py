@@ -15,6 +15,7 @@ import modelkeep
 import pytest
 from modelkeep._channel import connect
 from modelkeep._offline_find import runs_in
+from modelkeep._plain_json import MAX_DEPTH
 from modelkeep._sync import sync
 from modelkeep.api.lineage.v1 import lineage_service_pb2 as pb
 from modelkeep.api.lineage.v1 import run_pb2
@@ -69,6 +70,31 @@ def test_a_run_is_told_whole() -> None:
     found = points(run.resource_name)
     assert found["acc"] == [(0, 0.5), (1, 0.9), (10, 0.7)]
     assert str(found["loss"]) == str([(0, math.nan), (1, math.inf), (10, -math.inf)])
+
+
+def nested(levels: int) -> dict[str, Any]:
+    """An object of so many levels."""
+    inner: Any = 1
+    for _ in range(levels):
+        inner = {"x": inner}
+    return dict(inner)
+
+
+@pytest.mark.parametrize("mode", ["online", "offline"])
+def test_a_value_that_is_too_deep_is_refused_where_it_is_given(mode: Any, tmp_path: Path) -> None:
+    """What the server takes and what the client takes is the same: else it went with what was set beside it."""
+    with pytest.raises(modelkeep.InvalidArgument, match="more than 32 levels deep"):
+        modelkeep.init(mode=mode, dir=tmp_path, config=nested(MAX_DEPTH))
+    with modelkeep.init(mode=mode, dir=tmp_path, id="r1", config=nested(MAX_DEPTH - 1)) as run:
+        for values in (run.config, run.summary):
+            values["deepest"] = nested(MAX_DEPTH - 2)
+            with pytest.raises(modelkeep.InvalidArgument, match="more than 32 levels deep"):
+                values["deepest"] = nested(MAX_DEPTH - 1)
+    for outcome in sync(connect(load()), runs_in(str(tmp_path))):
+        assert outcome.error is None
+    kept = modelkeep.Api().run("r1")
+    assert kept.config == nested(MAX_DEPTH - 1) | {"deepest": nested(MAX_DEPTH - 2)}
+    assert kept.summary == {"deepest": nested(MAX_DEPTH - 2)}
 
 
 def test_a_hundred_thousand_points(client_env: dict[str, str]) -> None:

@@ -19,11 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MAX_DEPTH: Final = 32
+"""Of a config or a summary as a whole, which is the first level, as a server counts."""
 _NAMED: Final = {math.inf: "Infinity", -math.inf: "-Infinity"}
 
 
-def plain(value: Any, where: str, depth: int = 0) -> Any:
-    """A value as JSON has it, a copy. Raises InvalidArgument for what is too deep or in itself, and too large an integer."""
+def plain(value: Any, where: str, depth: int = 1) -> Any:
+    """A value as JSON has it, a copy; `depth` is its level. Raises InvalidArgument for what is too deep or in itself, and too
+    large an integer.
+    """
     if depth > MAX_DEPTH:
         raise InvalidArgument(f"{where[:200]} is more than {MAX_DEPTH} levels deep", field=where[:200])
     if isinstance(value, type):

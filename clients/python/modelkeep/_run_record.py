@@ -14,7 +14,7 @@ from modelkeep._fork import gate
 from modelkeep._ledger import CERTAINLY_SMALL_BYTES, require_small
 from modelkeep._log import parse_tags
 from modelkeep._metric import decode_values
-from modelkeep._points import check_key, flatten, parse_step
+from modelkeep._points import MAX_STEP, check_key, flatten, parse_step
 from modelkeep._reporter import Reporter
 from modelkeep._summary import Mirror, parse_rule
 from modelkeep._tree import Tree
@@ -112,7 +112,8 @@ class RunRecord:
         flat = flatten(metrics)
         self._reporter.reserve(len(flat))
         with self._putting:
-            at = self._next_step if step is None else parse_step(step)
+            counts_on = step is None and self._next_step <= MAX_STEP
+            at = self._next_step if counts_on else parse_step(self._next_step if step is None else step)
             self._next_step = at + 1
             self._mirror.take(flat)
             if flat:
@@ -162,7 +163,7 @@ class RunRecord:
 
     def _json_of(self, what: str, key: str, value: Any) -> bytes:
         """The JSON of a value that was set, without what looks like a secret. Raises LimitExceeded, InvalidArgument."""
-        plain = self._redactor.json(_plain_json.plain(value, f"{what}.{key}"), str(key))
+        plain = self._redactor.json(_plain_json.plain(value, f"{what}.{key}", 2), str(key))
         text = _plain_json.encode({str(key): plain}).encode(errors="replace")
         if len(text) > CERTAINLY_SMALL_BYTES:
             try:

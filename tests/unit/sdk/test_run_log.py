@@ -12,6 +12,7 @@ from typing import Any
 
 import modelkeep
 import pytest
+from modelkeep._points import MAX_STEP
 from modelkeep._summary import parse_rule
 from modelkeep.errors import LimitExceeded, RunNotRunning, ServiceUnavailable
 
@@ -50,6 +51,15 @@ def test_a_call_that_is_refused_keeps_nothing(run: modelkeep.Run, lineage: Linea
         run.log({"loss": 0.5}, step=1.5)  # type: ignore[arg-type]
     run.flush()
     assert (lineage.points, run.step, dict(run.summary)) == ([], 0, {})
+
+
+def test_behind_the_last_step_there_is_none(run: modelkeep.Run, lineage: Lineage) -> None:
+    run.log({"loss": 0.5}, step=MAX_STEP)
+    with pytest.raises(modelkeep.InvalidArgument, match="the step has 64 bits"):
+        run.log({"loss": 0.25})
+    run.log({"loss": 0.125}, step=3)
+    run.flush()
+    assert (lineage.points, run.step, run.summary["loss"]) == ([("loss", MAX_STEP, 0.5), ("loss", 3, 0.125)], 4, 0.125)
 
 
 def test_logging_does_nothing_but_put_it_down(run: modelkeep.Run, lineage: Lineage) -> None:
