@@ -133,6 +133,30 @@ def test_a_run_that_goes_on_takes_what_is_said_and_keeps_the_rest(how: Any, tmp_
 
 
 @pytest.mark.one_topology
+@pytest.mark.parametrize(
+    ("most", "more"),
+    [
+        ({"config": {"x": "y" * ((1 << 20) - 8)}}, {"config": {"x": "y" * ((1 << 20) - 7)}}),
+        ({"notes": "n" * 65_536}, {"notes": "n" * 65_537}),
+        ({"name": "ü" * 512}, {"name": "ü" * 512 + "n"}),
+        ({"group": "g" * 1024}, {"group": "g" * 1025}),
+        ({"tags": [f"t{number}" for number in range(100)]}, {"tags": [f"t{number}" for number in range(101)]}),
+        ({"notes": "a\nb"}, {"notes": "a\0b"}),
+    ],
+    ids=["config", "notes", "name", "group", "tags", "characters"],
+)
+def test_what_no_server_would_begin_is_refused_offline_as_online(
+    most: dict[str, Any], more: dict[str, Any], tmp_path: Path
+) -> None:
+    """Else all that the run records could never be synced."""
+    offline(tmp_path / "most", **most).finish()
+    assert replay(tmp_path / "most").error is None
+    for mode in ("online", "offline"):
+        with pytest.raises((modelkeep.LimitExceeded, modelkeep.InvalidArgument)):
+            modelkeep.init(mode=mode, dir=tmp_path / "more", **more)  # type: ignore[arg-type]
+    assert not (tmp_path / "more").exists()
+
+
 def test_a_run_whose_id_is_taken_begins_under_another(tmp_path: Path) -> None:
     modelkeep.init(id="r1", capture="none").finish()
     folder = tmp_path / "offline"

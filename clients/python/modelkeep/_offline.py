@@ -15,14 +15,16 @@ from datetime import UTC, datetime
 from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, cast
 
+from modelkeep._batch import Limits
 from modelkeep._copy import sync_folder
-from modelkeep._ledger import Begun
+from modelkeep._ledger import Begun, require_small
 from modelkeep._offline_cached import known_version
 from modelkeep._offline_find import ALIVE, FORMAT, find
 from modelkeep._offline_journal import Journal, cannot_record
 from modelkeep._offline_ledger import OfflineLedger, as_json
 from modelkeep._offline_store import Snapshots
 from modelkeep._offline_version import JOURNAL, UNKNOWN_TEAM, OfflineConnection, OfflineVersion, needs_server
+from modelkeep._offline_words import require_few, require_words
 from modelkeep._run import PendingVersion, Run
 from modelkeep.address import Address, format_moment
 from modelkeep.errors import CollectionTypeMismatch
@@ -53,10 +55,13 @@ def begin_offline(
     config: dict[str, Any],
     redactor: Redactor,
 ) -> OfflineRun:
-    """Begin a run in a folder of its own under `above`. Raises TargetUnusable, DiskFull.
+    """Begin a run in a folder of its own under `above`. Raises LimitExceeded, InvalidArgument, TargetUnusable, DiskFull.
 
     `given` says which of name, group and notes the user chose: they change a run that is there already.
     """
+    require_words(name=message.display_name, group=message.group, notes=message.notes)
+    require_few(tags=message.tags)
+    require_small("config", len(message.config_json.encode()), Limits.max_json_bytes)
     above = os.path.abspath(above)
     team, project = place
     now = datetime.now(UTC)
@@ -150,6 +155,8 @@ class OfflineRun(Run):
             os.close(self._alive)
 
     def _log_now(self, artifact: Artifact, words: Words) -> Version:
+        require_words(description=words.description, notes=words.notes)
+        require_few(aliases=words.aliases, tags=words.tags)
         with self._recording:
             known = self._types.setdefault(artifact.name, artifact.type)
             if known != artifact.type:

@@ -10,6 +10,7 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from modelkeep._batch import Limits
+from modelkeep._offline_words import require_words
 from modelkeep.address import format_moment
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ class OfflineLedger:
         return math.inf
 
     def edit(self, **fields: Any) -> None:
-        """A record."""
+        """A record. Raises LimitExceeded, InvalidArgument."""
+        require_words(**{name: value for name, value in fields.items() if isinstance(value, str)})
         self._append("edit", fields={name: as_json(value) for name, value in fields.items()})
 
     def edit_tags(self, add: Iterable[str], remove: Iterable[str]) -> tuple[str, ...] | None:

@@ -26,6 +26,10 @@ _ALIAS_FORBIDDEN = re.compile(r"[/:@#?%\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udf
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _TAG = re.compile(r"[-\w]+( +[-\w]+)*")
 MAX_TAG_CHARACTERS: Final = 128
+MAX_LINE_BYTES: Final = 1024
+"""Of a reason, a display name, or the text by which a version was asked for."""
+MAX_MARKDOWN_BYTES: Final = 64 * 1024
+"""Of a description, or of notes."""
 MAX_TYPE_CHARACTERS: Final = 128
 
 

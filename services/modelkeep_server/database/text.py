@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from modelkeep.errors import InvalidArgument, LimitExceeded
+from modelkeep.names import MAX_LINE_BYTES, MAX_MARKDOWN_BYTES
 
-MAX_LINE: Final = 1024
-"""Most bytes of a reason, a display name, or the text by which a version was asked for."""
-MAX_MARKDOWN: Final = 64 * 1024
-"""Most bytes of a description or of notes."""
+MAX_LINE: Final = MAX_LINE_BYTES
+MAX_MARKDOWN: Final = MAX_MARKDOWN_BYTES
 
 
 def parse_text(text: str, field: str, most: int = MAX_LINE) -> str:

@@ -237,6 +237,21 @@ def test_bad_words_are_refused_now_and_not_by_the_sync(
         run.log_artifact(artifact(tmp_path, x=b"1"))
 
 
+def test_words_that_no_server_takes_are_refused_now_and_not_by_the_sync(folder: Path, tmp_path: Path) -> None:
+    with modelkeep.init() as run:
+        for word, wrong in (("name", "n" * 1025), ("group", "g\0"), ("notes", "n" * 65_537)):
+            with pytest.raises(modelkeep.ModelkeepError, match=r"bytes|NUL"):
+                setattr(run, word, wrong)
+        made = artifact(tmp_path, x=b"1")
+        for labels in ({"aliases": map(str, range(101))}, {"tags": map(str, range(101))}):
+            with pytest.raises(modelkeep.LimitExceeded, match="there are 101"):
+                run.log_artifact(made, **labels)  # type: ignore[call-overload]
+        made.description = "d" * 65_537
+        with pytest.raises(modelkeep.LimitExceeded, match="description has 65,537 bytes"):
+            run.log_artifact(made)
+    assert [record["kind"] for record in records(folder)] == ["run", "finish"]
+
+
 def test_what_no_journal_can_hold_is_refused_and_leaves_nothing(folder: Path, tmp_path: Path) -> None:
     circle: dict[str, object] = {}
     circle["self"] = circle
