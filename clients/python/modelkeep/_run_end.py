@@ -31,14 +31,24 @@ class _Script:
         self.open: set[Any] = set()
         self.has_failed = False
         self.before = sys.excepthook
+        self.last: object = None
+        """The last exception that nobody caught before."""
         self.is_watched = False
 
     def watch(self) -> None:
         """See an exception that nobody catches."""
         if not self.is_watched:
             self.is_watched = True
-            self.before = sys.excepthook
+            self.before, self.last = sys.excepthook, getattr(sys, "last_value", None)
             sys.excepthook = self._excepthook
+
+    def has_ended_badly(self) -> bool:
+        """Whether there was one; also where somebody has put another hook in place of ours since, as rich and typer do.
+
+        A prompt and a notebook go on after an error, and note it in the same place.
+        """
+        is_replaced = sys.excepthook != self._excepthook and not hasattr(sys, "ps1")
+        return self.has_failed or (is_replaced and getattr(sys, "last_value", None) is not self.last)
 
     def _excepthook(self, kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
         self.has_failed = True
@@ -77,7 +87,7 @@ def _end_forgotten() -> None:
     """At the end of a script that forgot to: nothing that was to be logged is lost, and what failed is shown."""
     for run in list(_script.open):
         try:
-            run.finish("failed" if _script.has_failed else "finished")
+            run.finish("failed" if _script.has_ended_badly() else "finished")
         except Exception:  # noqa: BLE001 - there is nobody to raise it to any more
             _log.exception("the run %s was never finished, and something of it failed", run.name)
 

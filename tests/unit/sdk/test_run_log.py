@@ -318,8 +318,15 @@ SCRIPT = """
 
 @pytest.mark.parametrize(
     ("end", "state", "code"),
-    [("", 2, 0), ("raise ValueError('bad')", 3, 1), ("run.finish('failed')", 3, 0), ("with run: raise SystemExit(3)", 3, 3)],
-    ids=["forgot", "uncaught", "failed", "exits"],
+    [
+        ("", 2, 0),
+        ("raise ValueError('bad')", 3, 1),
+        ("sys.excepthook = lambda *_: None; raise KeyError", 3, 1),
+        ("sys.excepthook = lambda *_: None", 2, 0),
+        ("run.finish('failed')", 3, 0),
+        ("with run: raise SystemExit(3)", 3, 3),
+    ],
+    ids=["forgot", "uncaught", "uncaught with another hook", "another hook", "failed", "exits"],
 )
 def test_the_end_of_a_script_is_the_end_of_its_run(lineage: Lineage, end: str, state: int, code: int) -> None:
     program = textwrap.dedent(SCRIPT) + end
