@@ -7,13 +7,15 @@ import os
 import platform
 import socket
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from modelkeep.api.lineage.v1 import run_pb2
 from modelkeep.errors import InvalidArgument
+from modelkeep.names import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection
 
     from modelkeep._redact import Redactor
 
@@ -32,17 +34,27 @@ def chosen(capture: str | Iterable[str] | None, save_code: bool | None) -> froze
     Raises InvalidArgument.
     """
     given = os.environ.get("MODELKEEP_CAPTURE", "all") if capture is None else capture
-    names = [name for name in map(str.strip, given.split(",") if isinstance(given, str) else given) if name]
+    names = [name for name in _texts(given.split(",") if isinstance(given, str) else given) if name]
     items = _items(names) if names or isinstance(given, str) else frozenset[str]()  # a list with nothing in it is a choice too
     if save_code is None:
         save_code = _yes_or_no(os.environ.get("MODELKEEP_SAVE_CODE", ""))
     return items if save_code else items - CODE
 
 
+def _texts(given: Iterable[str]) -> list[str]:
+    """Raises InvalidArgument."""
+    names = list(given) if isinstance(given, Iterable) else [given]
+    for name in names:
+        if not isinstance(name, str):
+            message = f"{shown(name)} is nothing that a run captures; expected a text, or a list of texts"
+            raise InvalidArgument(message, field="capture")
+    return [name.strip() for name in names]
+
+
 def _items(names: Collection[str]) -> frozenset[str]:
     taken = {name for name in names if not name.startswith("-")}
     for name in names:
-        if name.removeprefix("-") not in {*ITEMS, "all", "none"}:
+        if name.removeprefix("-") not in ITEMS and name not in {"all", "none"}:
             message = (
                 f"{name[:100]!r} is nothing that a run captures; name some of {', '.join(ITEMS)}, or all, or none; with a '-'"
                 " before it one is left out"

@@ -106,6 +106,9 @@ def test_a_run_that_is_not_there(lineage: Lineage) -> None:
         ({"id": "a/b"}, "is not a run id"),
         ({"tags": ["a/b"]}, "is not a tag"),
         ({"capture": "gti"}, "'gti' is nothing that a run captures"),
+        ({"capture": "-all"}, "'-all' is nothing that a run captures; name some of .* or none"),
+        ({"capture": 5}, "an int is nothing that a run captures"),
+        ({"capture": ["git", 5]}, "an int is nothing that a run captures"),
         ({"job_type": "a b"}, "is not a job type"),
     ],
 )
