@@ -158,6 +158,22 @@ def test_runs_beside_each_other():
     json.dumps([row.to_json() for row in found], allow_nan=False)
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "equal"),
+    [
+        (1, 1.0, True),
+        (1, True, False),
+        ([1, {"x": 0}], [1.0, {"x": 0.0}], True),
+        ([1, 1], [1, True], False),
+        ([{"x": 0}], [{"x": False}], False),
+        ([[], {}], [[], {}], True),
+    ],
+)
+def test_a_number_is_no_flag_wherever_it_stands(first: Any, second: Any, equal: bool):
+    (row,) = (row for row in rows([recorded({"x": first}), recorded({"x": second})], [(), ()]) if row.key == "config.x")
+    assert row.equal == equal
+
+
 def test_packages_are_compared_by_name():
     one = recorded(environment=run_pb2.Environment(packages=["numpy==1.0", "only==2"]))
     two = recorded(environment=run_pb2.Environment(packages=["numpy==2.0"]))

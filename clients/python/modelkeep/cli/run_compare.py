@@ -108,6 +108,11 @@ def _used(links: Iterable[Link], home: RecordedRun) -> Iterator[tuple[str, str]]
 
 
 def _comparable(value: Any) -> Any:
-    """What is equal when people call it so: NaN to NaN and 1 to 1.0, but 1 not to true."""
+    """What is equal when people call it so: NaN to NaN and 1 to 1.0, but 1 not to true; also in lists and objects."""
+    match value:
+        case dict():
+            return {key: _comparable(item) for key, item in value.items()}
+        case list():
+            return [_comparable(item) for item in value]
     is_nan = isinstance(value, float) and math.isnan(value)
     return plain(value), is_nan, isinstance(value, bool)
