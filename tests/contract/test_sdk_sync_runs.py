@@ -185,6 +185,33 @@ def test_a_run_whose_id_is_taken_begins_under_another(tmp_path: Path) -> None:
     assert "keeps its id" in late.error.message
 
 
+def test_a_run_that_is_deleted_between_two_syncs_can_be_replayed_under_another_id(tmp_path: Path) -> None:
+    folder = tmp_path / "offline"
+    with offline(folder, id="r1") as run:
+        run.log({"acc": 1})
+        run.log_artifact(artifact(tmp_path / "in", {"x": b"1"}))
+        run.flush()
+        assert replay(folder).error is None
+        modelkeep.Api().run("r1").delete()
+        run.log({"acc": 2})
+    refused = replay(folder)
+    assert why(refused) == "RUN_DELETED"
+    assert refused.error is not None
+    (only,) = runs_in(str(folder))
+    assert f"remove sync.jsonl from the folder, and replay all of it under another id: modelkeep sync {only} --run-id NEW" in (
+        refused.error.message
+    )
+    kept = replay(folder, run_id="r2")
+    assert kept.error is not None
+    assert "remove sync.jsonl" in kept.error.message
+    (Path(only) / "sync.jsonl").unlink()
+    assert replay(folder, run_id="r2").error is None
+    assert points("r2", "acc") == [0, 1]
+    assert told("r2").state == run_pb2.RUN_STATE_FINISHED
+    (link,) = modelkeep.Api().run("r2").produced()
+    assert link.node.name == "digits:v0"
+
+
 @pytest.mark.one_topology
 @pytest.mark.parametrize("between", [False, True])
 def test_what_a_child_recorded_behind_the_end_arrives(between: bool, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from modelkeep._offline_find import LOCK, head_of, is_run, time_of
+from modelkeep._offline_find import LOCK, NOTES, head_of, is_run, time_of
 from modelkeep._offline_journal import Journal, cannot_record
 from modelkeep._offline_leftover import is_alive, is_blank, remove
 from modelkeep._offline_version import JOURNAL
@@ -142,7 +142,10 @@ def _rename(outcome: Outcome, notes: Notes, run_id: str) -> None:
     if notes.run == run_id:
         return
     if notes.begun and notes.is_kept:
-        message = f"the run in {outcome.folder!r} began on the server, so that it keeps its id; sync it without --run-id"
+        message = (
+            f"the run in {outcome.folder!r} began on the server, so that it keeps its id: sync it without --run-id; where it"
+            f" was deleted there, remove {NOTES} from its folder first, to replay all of it under the new one"
+        )
         raise SyncFailed(message, step="run", folder=outcome.folder, record=0)
     notes.add("run", run=parse_identifier(run_id, "run id"))
 
@@ -228,13 +231,19 @@ def _failed(step: str, record: Record, outcome: Outcome, error: Exception) -> Sy
     rest = "nothing after it was, to keep the order: mend it"
     if record.number:
         rest += f", or leave it out with --skip {record.number}"
-    elif isinstance(error, RunExists | RunDeleted | RunNotFound):
-        rest += f", or begin it under another id: modelkeep sync {shlex.quote(outcome.folder)} --run-id NEW"
+    if isinstance(error, RunDeleted) and record.number:
+        rest += f", or remove {NOTES} from the folder, and replay all of it under another id: {_under_another_id(outcome)}"
+    elif isinstance(error, RunExists | RunDeleted | RunNotFound) and not record.number:
+        rest += f", or begin it under another id: {_under_another_id(outcome)}"
     message = f"{_where(record, outcome)} cannot be replayed: {error} (step {step!r}); {rest}"
     about: dict[str, Any] = dict(error.metadata) if isinstance(error, ModelkeepError) else {}
     reason = getattr(error, "reason", "") or type(error).__name__
     about |= {"step": step, "record": record.number, "run": outcome.run, "folder": outcome.folder, "why": reason}
     return SyncFailed(message, **about)
+
+
+def _under_another_id(outcome: Outcome) -> str:
+    return f"modelkeep sync {shlex.quote(outcome.folder)} --run-id NEW"
 
 
 def _where(record: Record, outcome: Outcome) -> str:
