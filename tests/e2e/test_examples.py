@@ -30,6 +30,14 @@ def digits(cli_with, suite) -> Cli:  # type: ignore[no-untyped-def]
     return cli
 
 
+AGAIN = """
+import modelkeep
+with modelkeep.init(project="digits", name="again", job_type="train") as run:
+    run.log({"accuracy": 1.0})
+    print("deduplicated", run.log_artifact("best-model", "digits", "model").deduplicated)
+"""
+
+
 @pytest.mark.one_topology
 @pytest.mark.timeout(900)
 def test_the_best_run_and_every_new_model(digits: Cli) -> None:
@@ -58,3 +66,11 @@ def test_the_best_run_and_every_new_model(digits: Cli) -> None:
     assert (digits.folder / "best-model" / "model.safetensors").exists()
     data = digits("show", "digits-data", "--json").json
     assert told.splitlines()[-1] == f"it was made from digits-data:v0, {data['digest']}"
+
+    done = subprocess.run(
+        [sys.executable, "-c", AGAIN], cwd=digits.folder, env=digits.env, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "deduplicated True\n", done.stderr
+    told = example(digits, "best_run.py", "accuracy", "best-again")
+    assert told.startswith("the best of the training runs is again: accuracy 1.0000")
+    assert f"its best model is {found[1]}, in best-again" in told, "of which it is one more producer"
