@@ -10,7 +10,7 @@ import json
 import os
 import re
 from typing import TYPE_CHECKING, Any, Final, Self
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from modelkeep._secret_lines import HIDDEN, LITERAL, Below, lines_of, parts_of
 from modelkeep._secret_names import Naming, looks_like_a_key, looks_random, naming
@@ -190,7 +190,7 @@ class Redactor:
         """A JSON value without secrets. What lies under a name that says it is one is hidden, however deep."""
         match value:
             case dict():
-                return {key: self.json(item, _telling(key, name)) for key, item in value.items()}
+                return {self.plain(key): self.json(item, _telling(key, name)) for key, item in value.items()}
             case list():
                 return list(self._json_items(value, name))
             case str():
@@ -245,7 +245,8 @@ def secrets_in(environment: Mapping[str, str]) -> Iterator[str]:
             yield value
         if "://" in value and "@" in value:
             userinfo = value.partition("://")[2].partition("/")[0].rpartition("@")[0]
-            yield from userinfo.split(":", 1)[1:]
+            for password in userinfo.split(":", 1)[1:]:
+                yield from (password, unquote(password))
 
 
 def _in_pieces(line: str) -> str:

@@ -83,9 +83,9 @@ def test_values_of_the_environment_are_known() -> None:
         "HOME": "/home/me/x",
     }
     known = list(secrets_in(environment))
-    assert known == [CANARY, "pass%21word"]
+    assert known == [CANARY, "pass%21word", "pass!word"]
     redactor = Redactor([*known, "a b/c&d=e"])
-    for text in (f"prefix-{CANARY}-suffix", "x pass%21word y", "q=a%20b%2Fc%26d%3De"):
+    for text in (f"prefix-{CANARY}-suffix", "x pass%21word y", "x pass!word y", "q=a%20b%2Fc%26d%3De"):
         assert HIDDEN in redactor.text(text, is_code=False)
     assert CANARY not in redactor.text(f"f(x{CANARY})", is_code=True)
 
@@ -304,6 +304,11 @@ def test_a_config_keeps_no_secret_in_whatever_it_has(value: Any) -> None:
     sent = json.dumps(Redactor().json(plain({"nested": [value], "direct": value}, "config")))
     assert not any(secret in sent for secret in (CANARY, RANDOM, "c4n"))
     assert sent.count(HIDDEN) >= 2
+
+
+def test_a_key_of_a_config_is_no_place_for_a_secret() -> None:
+    config = {CANARY: 1, f"https://user:{CANARY}@host/": {"hf_" + "aB" * 17: 2, "lr": 3}}
+    assert Redactor([CANARY]).json(config) == {HIDDEN: 1, f"https://{HIDDEN}@host/": {HIDDEN: 2, "lr": 3}}
 
 
 def test_numbers_of_a_config_are_secrets_where_they_are_passwords() -> None:

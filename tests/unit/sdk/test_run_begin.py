@@ -162,6 +162,18 @@ def test_its_surroundings_are_told_without_secrets(lineage: Lineage, monkeypatch
     assert any(package.startswith("pytest==") for package in told.environment.packages)
 
 
+def test_keys_that_are_set_later_are_told_without_secrets(lineage: Lineage) -> None:
+    with modelkeep.init("vision", config={f"https://u:{CANARY}@h": 0}, capture="none") as run:
+        for values in (run.config, run.summary):
+            values[f"https://u:{CANARY}@h"] = 1
+            values[f"https://u:{CANARY}@gone"] = 1
+            run.flush()
+            del values[f"https://u:{CANARY}@gone"]
+    (told,) = lineage.runs.values()
+    assert json.loads(told.config_json) == {"https://***@h": 1}
+    assert json.loads(told.summary_json) == {"https://***@h": 1, "https://***@gone": None}
+
+
 def test_nothing_is_told_when_it_is_switched_off(lineage: Lineage) -> None:
     with modelkeep.init("vision", capture="none"):
         pass
