@@ -24,7 +24,7 @@ from modelkeep._offline_journal import Journal, cannot_record
 from modelkeep._offline_ledger import OfflineLedger, as_json
 from modelkeep._offline_store import Snapshots
 from modelkeep._offline_version import JOURNAL, UNKNOWN_TEAM, OfflineConnection, OfflineVersion, needs_server
-from modelkeep._offline_words import require_few, require_words
+from modelkeep._offline_words import require_few, require_number, require_words
 from modelkeep._run import PendingVersion, Run
 from modelkeep.address import Address, format_moment
 from modelkeep.errors import CollectionTypeMismatch
@@ -157,6 +157,7 @@ class OfflineRun(Run):
     def _log_now(self, artifact: Artifact, words: Words) -> Version:
         require_words(description=words.description, notes=words.notes)
         require_few(aliases=words.aliases, tags=words.tags)
+        require_number(words.metadata_json, words.only_if_better)
         with self._recording:
             known = self._types.setdefault(artifact.name, artifact.type)
             if known != artifact.type:

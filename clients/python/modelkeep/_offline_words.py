@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import json
+import re
+from typing import TYPE_CHECKING, Any, Final
 
-from modelkeep.errors import InvalidArgument, LimitExceeded
+from modelkeep.errors import InvalidArgument, InvalidMetadata, LimitExceeded
 from modelkeep.names import MAX_LINE_BYTES, MAX_MARKDOWN_BYTES
 
 if TYPE_CHECKING:
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
 
 MAX_LABELS: Final = 100
 """How many tags, or aliases, one thing may have; as many as a server takes unless its settings say otherwise."""
+_UNQUOTED: Final = re.compile(r"[\w-]+(?:\.[\w-]+)*")
 _MARKDOWN: Final = frozenset({"description", "notes"})
 
 
@@ -31,3 +34,19 @@ def require_few(**labels: Collection[str]) -> None:
         if len(set(given)) > MAX_LABELS:
             message = f"there are {len(set(given))} {field}; at most {MAX_LABELS} are allowed: leave some out"
             raise LimitExceeded(message, field=field, limit=MAX_LABELS)
+
+
+def require_number(metadata_json: str, only_if_better: tuple[str, str] | None) -> None:
+    """Raise InvalidMetadata where there is no number to compare. What a key with quotes in it means, a server knows."""
+    if only_if_better is None or _UNQUOTED.fullmatch(only_if_better[0]) is None:
+        return
+    found: Any = json.loads(metadata_json)
+    for key in only_if_better[0].split("."):
+        found = found.get(key) if isinstance(found, dict) else None
+    if isinstance(found, bool) or not isinstance(found, int | float):
+        where = f"metadata.{only_if_better[0]}"
+        message = (
+            f"only_if_better compares {where}, and the new metadata has no number there (NaN is none); put one in, or log"
+            " without the condition"
+        )
+        raise InvalidMetadata(message, field=where)

@@ -246,6 +246,9 @@ def test_words_that_no_server_takes_are_refused_now_and_not_by_the_sync(folder: 
         for labels in ({"aliases": map(str, range(101))}, {"tags": map(str, range(101))}):
             with pytest.raises(modelkeep.LimitExceeded, match="there are 101"):
                 run.log_artifact(made, **labels)  # type: ignore[call-overload]
+        for key in ("loss", "acc.top1"):
+            with pytest.raises(modelkeep.InvalidMetadata, match=f"compares metadata.{key}, and the new metadata has no number"):
+                run.log_artifact(made, only_if_better=(key, "max"))
         made.description = "d" * 65_537
         with pytest.raises(modelkeep.LimitExceeded, match="description has 65,537 bytes"):
             run.log_artifact(made)
