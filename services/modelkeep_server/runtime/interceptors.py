@@ -36,7 +36,7 @@ from modelkeep_server.runtime import callers
 from modelkeep_server.runtime.callers import Access, Caller, Role
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from modelkeep_server.runtime.metrics import MethodMetrics, Metrics
     from modelkeep_server.runtime.settings import RuntimeSettings
@@ -49,6 +49,8 @@ _ids: Final = random.Random()  # noqa: S311 - an id is no secret, and asking the
 _GRPC_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 _FAULTS: Final = {Code.INTERNAL, Code.DATA_LOSS, Code.UNAVAILABLE}
 """The codes that say something about the server rather than about the request."""
+_HEADERS_SECONDS: Final = 5
+"""How long a call that ends may wait for its headers to be on their way, which is a moment unless its connection is dead."""
 
 
 Metadata = Sequence[tuple[str, Any]]
@@ -127,8 +129,10 @@ class Interceptor:
         # Not a generator itself: cancelled while a slow reader holds up a write, it must end here and now.
         async def call(request: Any, context: Any) -> None:
             async with _Call(self, rpc, context), aclosing(serve(request_of(request), context)) as responses:
+                write = _begin
                 async for response in responses:
-                    await context.write(response)
+                    await write(context, response)
+                    write = _write
 
         return call
 
@@ -256,6 +260,33 @@ class _Call:
             )
         elif self._interceptor.logs_all or code != "OK":
             log.info("call", method=self._rpc.path, code=code, seconds=round(seconds, 6))
+
+
+async def _begin(context: Any, response: Any) -> None:
+    """Send the first response, and the headers by themselves before it.
+
+    grpc takes headers that go with a response for unsent until that is through. It would send them again with the status of a
+    call that is ended while a slow reader holds the response up; that fails, and the reader would never hear of the end.
+    """
+    headers = asyncio.create_task(_sent(context.send_initial_metadata(())))
+    try:
+        await asyncio.shield(headers)
+    except asyncio.CancelledError:
+        await asyncio.wait([headers], timeout=_HEADERS_SECONDS)
+        raise
+    await _write(context, response)
+
+
+async def _write(context: Any, response: Any) -> None:
+    await _sent(context.write(response))
+
+
+async def _sent(sending: Awaitable[None]) -> None:
+    """Wait until it is sent. If it cannot be, the call is over, and grpc is about to cancel who serves it: that is no fault."""
+    try:
+        await sending
+    except grpc.aio.InternalError:
+        raise asyncio.CancelledError from None
 
 
 def _request_id(metadata: Metadata) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ import structlog
 from modelkeep._status import from_rpc_error
 from modelkeep.api.blob.v1 import blob_maintenance_service_pb2 as maintenance_pb
 from modelkeep.api.blob.v1 import blob_service_pb2 as pb
+from modelkeep.api.blob.v1 import blob_service_pb2_grpc as rpc
 from modelkeep.errors import (
     AccessTokenInvalid,
     DeadlineExceeded,
@@ -22,6 +24,7 @@ from modelkeep.errors import (
     PermissionDenied,
     TooBusy,
 )
+from modelkeep_server.runtime import interceptors
 from modelkeep_server.runtime.callers import Role
 
 from tests.unit.runtime.rig import BLOB, Rig
@@ -177,9 +180,48 @@ async def test_a_reader_that_does_not_read_is_ended_by_the_servers_deadline(star
     call = rig.blob.Read(MUCH, metadata=rig.token())
     await rig.read_closed.wait()
     await rig.server._interceptor.idle()
+    assert await code_of(call) is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+async def test_a_reader_that_takes_no_message_at_all_is_told_of_the_servers_deadline(start):
+    """R12, M-DOS-2: grpc takes headers that go with a message for unsent until it is through, and would send no status then."""
+    rig = await start(max_stream_seconds=0.3)
+    narrow = [("grpc.http2.bdp_probe", 0)]  # keeps the window smaller than the first message
+    async with grpc.aio.insecure_channel(rig.url.removeprefix("grpc://"), options=narrow) as channel:
+        call = rpc.BlobServiceStub(channel).Read(MUCH, metadata=rig.token())
+        await rig.read_closed.wait()
+        assert await code_of(call) is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+async def test_a_call_that_ends_as_its_headers_leave_is_told_so():
+    """The time is over when the first message is there."""
+
+    class Slow(Rig):
+        async def Read(self, request: pb.ReadRequest, context: Any) -> AsyncIterator[pb.ReadResponse]:
+            time.sleep(0.3)  # noqa: ASYNC251 - holds up the timer too, which comes in the step after this one
+            yield pb.ReadResponse()
+
+    rig = await Slow().start(max_stream_seconds=0.2)
+    call = rig.blob.Read(pb.ReadRequest(), metadata=rig.token())
+    assert await code_of(call) is grpc.StatusCode.DEADLINE_EXCEEDED
+    await rig.stop()
+
+
+async def test_a_write_that_fails_first_is_no_fault_but_a_call_that_is_over():
+    """grpc cancels who serves a call that is over; the write under way may fail in the step before."""
+
+    class Over:
+        async def write(self, response: object) -> None:
+            raise grpc.aio.InternalError("Failed execute_batch")
+
+    with pytest.raises(asyncio.CancelledError):
+        await interceptors._write(Over(), pb.ReadResponse())
+
+
+async def code_of(call: Any) -> grpc.StatusCode:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        _ = [answer async for answer in call]
-    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        await responses(call)
+    return caught.value.code()
 
 
 @each_kind
