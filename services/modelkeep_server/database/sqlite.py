@@ -10,7 +10,7 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import Sequence
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any, Final, Self
 
 import aiosqlite
@@ -18,6 +18,8 @@ import aiosqlite
 _PRAGMAS: Final = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY")
 _LAST_WORD_SECONDS: Final = 10.0
 """How long a connection that failed, or that nobody waits for any more, may take to end."""
+_AGAIN_SECONDS: Final = 0.05
+"""When to interrupt once more what goes on: SQLite forgets an interruption of a statement that is only about to begin."""
 
 
 async def connect(path: str, **options: Any) -> Connection:
@@ -55,6 +57,8 @@ class Connection(aiosqlite.Connection):
         self._asked = 0
         self._done = 0
         self._given_up = 0
+        self._ending = Lock()
+        """Had while a statement is counted as done, so that none but the one that is meant is interrupted."""
 
     def cursor(self) -> Cursor:  # type: ignore[override]  # what sqlalchemy wants of a driver
         """For one statement."""
@@ -79,9 +83,16 @@ class Connection(aiosqlite.Connection):
         except asyncio.CancelledError:
             # Nobody waits for it, and it may go on for minutes: its connection would be missing to all others.
             self._given_up = number
-            self._conn.interrupt()
+            self._interrupt(number, self._conn)
             raise
         return outcome
+
+    def _interrupt(self, number: int, connection: sqlite3.Connection) -> None:
+        with self._ending:
+            if self._done >= number:
+                return
+            connection.interrupt()
+        asyncio.get_running_loop().call_later(_AGAIN_SECONDS, self._interrupt, number, connection)
 
     def _perform(self, number: int, method: str, sql: str, parameters: Any) -> _Outcome:
         try:
@@ -95,7 +106,8 @@ class Connection(aiosqlite.Connection):
             finally:
                 cursor.close()
         finally:
-            self._done += 1
+            with self._ending:
+                self._done += 1
 
 
 _Outcome = tuple[Any, int, int | None, list[Any]]

@@ -3,7 +3,9 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import aiosqlite
@@ -135,17 +137,53 @@ async def test_every_statement_crosses_to_the_thread_of_sqlite_once(tmp_path):
     await database.close()
 
 
+ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i % 7 FROM n) SELECT max(i) AS i FROM n"
+
+
 @pytest.mark.parametrize("way", ["read", "write", "look", "fetch"])
 async def test_a_statement_that_nobody_waits_for_is_ended(url, way):
     """It would go on for ever, and have the only connection."""
     database = Database(url, pool_size=1, busy_seconds=60)
-    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i % 7 FROM n) SELECT max(i) AS i FROM n"
     if way == "fetch":
-        asked = database.fetch(Query(database, select(literal_column(f"({endless})").label("i"))), {})
+        asked = database.fetch(Query(database, select(literal_column(f"({ENDLESS})").label("i"))), {})
     else:
-        asked = getattr(database, way)(lambda session: session.scalar(text(endless)))
+        asked = getattr(database, way)(lambda session: session.scalar(text(ENDLESS)))
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(asked, 0.2)
+    assert await database.read(lambda session: session.scalar(text("SELECT 1"))) == 1
+    await database.close()
+
+
+async def test_a_statement_is_ended_also_when_nobody_waits_for_it_as_it_begins(tmp_path, monkeypatch):
+    """SQLite forgets an interruption that comes a moment before the statement: it would go on for ever."""
+    interrupted, sheltered = Event(), Event()
+
+    class Late(sqlite3.Connection):
+        def cursor(self, *args: Any) -> sqlite3.Cursor:
+            if sheltered.is_set():
+                sheltered.clear()
+                assert interrupted.wait(60)
+            return super().cursor(*args)
+
+        def interrupt(self) -> None:
+            super().interrupt()
+            interrupted.set()
+
+    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=Late))
+    database = Database(f"sqlite:///{tmp_path}/database.sqlite", pool_size=1)
+    begun = asyncio.Event()
+
+    async def work(session: Any) -> None:
+        sheltered.set()
+        begun.set()
+        await session.execute(text(ENDLESS))
+
+    asked = asyncio.create_task(database.read(work))
+    await begun.wait()
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    assert interrupted.is_set()
     assert await database.read(lambda session: session.scalar(text("SELECT 1"))) == 1
     await database.close()
 
