@@ -192,8 +192,13 @@ def test_a_stream_that_falls_silent_is_given_up(wire: WatchedWire, follow: Follo
         wait_until(lambda: wire.metadata.streams >= 2, "another stream", SECONDS)
         wait_until(lambda: wire.metadata.ended >= 1, "the end of the first", SECONDS)
         monkeypatch.setattr(_follow_watch, "SILENT_SECONDS", 60)
-        wire.move(2, wire.version(1, TWO))
-        assert current.wait(SECONDS)
+        two = wire.version(1, TWO)
+
+        def is_told() -> bool:
+            wire.move(2, two)  # said in vain to a stream that was given up a moment ago
+            return current.wait(1)
+
+        wait_until(is_told, "the move to be heard", SECONDS)
     wait_until(lambda: wire.metadata.ended == wire.metadata.streams, "the end of all streams", SECONDS)
 
 
