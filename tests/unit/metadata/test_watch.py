@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from modelkeep.errors import CollectionNotFound, PermissionDenied, ServiceUnavailable, TooBusy
@@ -145,6 +146,33 @@ async def test_a_missing_collection_is_an_error_and_so_is_one_that_is_renamed_aw
     )
     with pytest.raises(CollectionNotFound, match="numbers"):
         await watching.said()
+    await app.close()
+
+
+async def test_who_comes_while_news_are_read_is_told_the_state_at_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the round reads that was under way may be older than the call; the next one reads for it."""
+    await rig.log()
+    app = watch_app(rig)
+    first = Watching(app, LATEST)
+    await first.state()
+    read, reading, go_on = rig.transactions.read, asyncio.Event(), asyncio.Event()
+
+    async def held(step: Any) -> Any:
+        found = await read(step)
+        reading.set()
+        await go_on.wait()
+        return found
+
+    monkeypatch.setattr(rig.transactions, "read", held)
+    await reading.wait()
+    second = Watching(app)
+    told = asyncio.create_task(second.said())
+    while app.watching() < 2:
+        await asyncio.sleep(0)
+    go_on.set()
+    assert isinstance(await told, AliasState), "or it was left to the next move"
+    for watching in (first, second):
+        await watching.stream.aclose()
     await app.close()
 
 

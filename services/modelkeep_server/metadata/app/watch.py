@@ -146,25 +146,25 @@ class Tail:
         self.round += 1
         watched = {name.parent.parent for name in self.topics}
         self._seen = {project: last for project, last in self._seen.items() if project in watched}
+        stale, self._stale = self._stale, set()  # who comes from here on is told what the next round reads
         if is_tick and self._seen:
             seen = dict(self._seen)
             news = await self._transactions.read(lambda work: work.watches.news(seen))
-            self._note(news, seen)
-        stale, self._stale = sorted(self._stale), set()
-        for start in range(0, len(stale), STATES_AT_ONCE):
-            await self._read(stale[start : start + STATES_AT_ONCE])
+            stale |= self._touched(news, seen)
+        names = sorted(stale)
+        for start in range(0, len(names), STATES_AT_ONCE):
+            await self._read(names[start : start + STATES_AT_ONCE])
 
-    def _note(self, news: Log, seen: Mapping[ProjectName, int]) -> None:
+    def _touched(self, news: Log, seen: Mapping[ProjectName, int]) -> set[AliasName]:
+        """The aliases whose states may be others by now."""
         self.read_time = news.read_time
         gone = seen.keys() - news.heads.keys()
         touched = {name for _, payload in news.payloads for name in collections_in(payload)}
-        for name in self.topics:
-            project = name.parent.parent
-            if project in gone or project in news.crowded or name.parent in touched:
-                self._stale.add(name)
         for project in gone:
             del self._seen[project]
         self._seen |= news.heads
+        doubtful = gone | news.crowded
+        return {name for name in self.topics if name.parent.parent in doubtful or name.parent in touched}
 
     async def _read(self, names: list[AliasName]) -> None:
         async def step(work: Work) -> dict[AliasName, AliasState | ModelkeepError]:
