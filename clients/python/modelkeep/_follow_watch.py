@@ -154,7 +154,7 @@ class Watch:
 
     def _begun(self, call: Any) -> None:
         self._heard, self._call = time.monotonic(), call
-        if self._stopping.is_set():
+        if self._stopping.is_set() or gate.is_closed:  # whoever wants its end may have looked for it a moment too early
             call.cancel()
 
 

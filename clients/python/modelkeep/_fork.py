@@ -65,6 +65,11 @@ class Gate:
             )
             raise ServiceUnavailable(message)
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether a fork is going on: `interrupts` were called, or are about to be."""
+        return self._closed
+
     @contextmanager
     def call(self) -> Iterator[None]:
         """Hold off forks during one call, and the call during a fork."""

@@ -193,12 +193,8 @@ def test_a_stream_that_falls_silent_is_given_up(wire: WatchedWire, follow: Follo
         wait_until(lambda: wire.metadata.ended >= 1, "the end of the first", SECONDS)
         monkeypatch.setattr(_follow_watch, "SILENT_SECONDS", 60)
         two = wire.version(1, TWO)
-
-        def is_told() -> bool:
-            wire.move(2, two)  # said in vain to a stream that was given up a moment ago
-            return current.wait(1)
-
-        wait_until(is_told, "the move to be heard", SECONDS)
+        # Again and again: it is said in vain to a stream that was given up a moment ago.
+        wait_until(lambda: wire.move(2, two) or current.wait(1), "the move to be heard", SECONDS)
     wait_until(lambda: wire.metadata.ended == wire.metadata.streams, "the end of all streams", SECONDS)
 
 
