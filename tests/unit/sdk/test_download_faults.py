@@ -77,7 +77,7 @@ def test_urls_that_expire_half_way_are_asked_for_again(
 @pytest.mark.parametrize("fault", ["reset", "short", "stall", "garbage", "long"])
 def test_a_store_that_breaks_off_is_asked_again(rig: Rig, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     wire, connection, store, entries, tmp_path = rig.wire, rig.connection, rig.store, rig.entries, rig.tmp_path
-    monkeypatch.setattr(Gets, "silence_seconds", 2 if fault == "stall" else 60)
+    monkeypatch.setattr(Gets, "silence_seconds", 5 if fault == "stall" else 60)
     expected = large(wire, entries, "f", [70_000] * 6)
     store.faults = [fault] * 4
     download(connection, entries, tmp_path / "out")
