@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from modelkeep.address import Address
 from modelkeep.errors import DigestLive, InvalidArgument, LimitExceeded, VersionAliased, VersionPurged
@@ -96,11 +96,9 @@ class VersionApp:
             locked = await work.collections.lock(name.parent)
             version = await work.versions.get(name)
             aliases = [alias for alias in version.aliases if alias != LATEST]
-            if aliases and not delete_aliases:
-                shown = ", ".join(aliases)
-                message = f"{name.short} carries the aliases {shown}; move them first, or ask to delete them too"
-                raise VersionAliased(message, version=str(name), aliases=",".join(aliases))
             ruled = {rule.alias for rule in locked.rules}  # they go on to another version, or nowhere
+            if aliases and not delete_aliases:
+                raise _aliased(name, aliases, ruled)
             moves = [AliasMove(alias, None) for alias in aliases if alias not in ruled]
             await apply_moves(work, locked, moves, actor, reason)
             await work.versions.delete(name, actor, reason, self._limits.restore_period)
@@ -129,6 +127,14 @@ class VersionApp:
             return await work.versions.get(name)
 
         return await self._transactions.once(call, Version, step)
+
+
+def _aliased(name: VersionName, aliases: Sequence[str], ruled: Collection[str]) -> VersionAliased:
+    way = "move them first, or ask to delete them too"
+    if kept := [alias for alias in aliases if alias in ruled]:  # nobody could move these by hand
+        way = f"ask to delete them too: {', '.join(kept)} will be where the rule says then"
+    message = f"{name.short} carries the aliases {', '.join(aliases)}; {way}"
+    return VersionAliased(message, version=str(name), aliases=",".join(aliases))
 
 
 async def _require_restorable(work: Work, version: Version) -> None:
