@@ -155,7 +155,11 @@ class _Words:
 
     def config_of(self, begun: Begun) -> dict[str, Any]:
         """The config that the run has then."""
-        return {**decode_values(begun.run.config_json), **self.config} if begun.resumed else self.config
+        if not begun.resumed:
+            return self.config
+        said = set(map(str, self.config))  # of keys that are no texts the server has the texts
+        had = decode_values(begun.run.config_json)
+        return {key: value for key, value in had.items() if key not in said} | self.config
 
     def apply(self, begun: Begun, run: Run) -> None:
         """Change what a resumed run had, where something else is said now."""

@@ -24,8 +24,8 @@ _NAMED: Final = {math.inf: "Infinity", -math.inf: "-Infinity"}
 
 
 def plain(value: Any, where: str, depth: int = 1) -> Any:
-    """A value as JSON has it, a copy; `depth` is its level. Raises InvalidArgument for what is too deep or in itself, and too
-    large an integer.
+    """A value as JSON has it, a copy; `depth` is its level. Raises InvalidArgument for what is too deep or in itself, too large
+    an integer, and two keys that JSON cannot tell apart.
     """
     if depth > MAX_DEPTH:
         raise InvalidArgument(f"{where[:200]} is more than {MAX_DEPTH} levels deep", field=where[:200])
@@ -46,7 +46,7 @@ def plain(value: Any, where: str, depth: int = 1) -> Any:
         case str():
             return _text(value)
         case dict():
-            return {(name := _text(key)): plain(item, f"{where}.{name}", depth + 1) for key, item in value.items()}
+            return _object(value, where, depth)
         case list() | tuple() | set() | frozenset():
             return [plain(item, f"{where}[{place}]", depth + 1) for place, item in enumerate(value)]
     items = getattr(value, "items", None)
@@ -55,6 +55,20 @@ def plain(value: Any, where: str, depth: int = 1) -> Any:
     if hasattr(value, "tolist") and callable(value.tolist):
         return plain(value.tolist(), where, depth + 1)  # an array
     return _text(value)
+
+
+def _object(value: dict[Any, Any], where: str, depth: int) -> dict[str, Any]:
+    """An object. Its keys are texts, so of 1 and "1" it could keep but one. Raises InvalidArgument."""
+    made: dict[str, Any] = {}
+    for key, item in value.items():
+        name = _text(key)
+        at = f"{where}.{name}"
+        if name in made:
+            kinds = " and ".join(kind_of(other) for other in value if _text(other) == name)
+            message = f"{at[:200]} is there twice: its keys are {kinds}, and in JSON both are the same text; rename one of them"
+            raise InvalidArgument(message, field=at[:200])
+        made[name] = plain(item, at, depth + 1)
+    return made
 
 
 def _text(value: Any) -> str:

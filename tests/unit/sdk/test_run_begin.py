@@ -38,6 +38,14 @@ def test_a_config_may_be_what_argparse_makes(lineage: Lineage) -> None:
         modelkeep.init("vision", config=3)  # type: ignore[arg-type]
 
 
+def test_a_key_that_is_no_text_is_the_one_that_a_run_had_as_text(lineage: Lineage) -> None:
+    modelkeep.init("vision", id="r1", config={1: "a", "b": 1}, capture="none").finish()
+    with modelkeep.init("vision", id="r1", resume="must", config={1: "c"}, capture="none") as again:
+        assert again.config == {"b": 1, 1: "c"}
+    (told,) = lineage.runs.values()
+    assert json.loads(told.config_json) == {"1": "c", "b": 1}
+
+
 def test_a_config_that_is_too_large_is_refused_before_it_is_sent(lineage: Lineage) -> None:
     with pytest.raises(modelkeep.LimitExceeded, match=r"10,000,\d+ bytes.* as an artifact"):
         modelkeep.init("vision", config={"text": "x" * 10_000_000})
