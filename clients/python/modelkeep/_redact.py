@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import defaultdict
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
@@ -90,6 +92,8 @@ class Redactor:
         values = {form for value in known if len(value) >= SHORTEST_KNOWN for form in (value, quote(value, safe=""))}
         longest_first = sorted(values, key=len, reverse=True)
         self._known = re.compile("|".join(map(re.escape, longest_first))) if values else None
+        self._alike: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(count(1).__next__))
+        """The keys that had a secret, by what is left of them, each with its number."""
 
     @classmethod
     def of_process(cls, *known: str) -> Self:
@@ -172,6 +176,13 @@ class Redactor:
         text = _KINDS.sub(HIDDEN, text)
         return _QUERY.sub(_hide_query, _USERINFO.sub(rf"\g<scheme>{HIDDEN}@", text)) if "/" in text or "?" in text else text
 
+    def key(self, key: str) -> str:
+        """A key of an object, always the same for the same key; those that are alike without their secrets get numbers."""
+        left = self.plain(key)
+        if left == key or (number := self._alike[left][key]) == 1:
+            return left
+        return f"{left} ({number})"
+
     def url(self, url: str) -> str:
         """The address of a git remote without credentials; `git@host:path` has none."""
         if "://" in url:
@@ -190,7 +201,7 @@ class Redactor:
         """A JSON value without secrets. What lies under a name that says it is one is hidden, however deep."""
         match value:
             case dict():
-                return {self.plain(key): self.json(item, _telling(key, name)) for key, item in value.items()}
+                return {self.key(key): self.json(item, _telling(key, name)) for key, item in value.items()}
             case list():
                 return list(self._json_items(value, name))
             case str():

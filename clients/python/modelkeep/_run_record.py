@@ -152,19 +152,19 @@ class RunRecord:
         self._require_open()
         text = self._json_of("summary", key, self._summary.get(key))
         with self._putting:
-            self._tell(Set(self._redactor.plain(str(key)), text))
+            self._tell(Set(self._redactor.key(str(key)), text))
 
     def _config_changed(self, key: str) -> None:
         self._require_open()
         is_gone = key not in self._config
         text = self._json_of("config", key, self._config.get(key))
         with self._putting:
-            self._tell(Set(self._redactor.plain(str(key)), text, is_config=True, is_gone=is_gone))
+            self._tell(Set(self._redactor.key(str(key)), text, is_config=True, is_gone=is_gone))
 
     def _json_of(self, what: str, key: str, value: Any) -> bytes:
         """The JSON of a value that was set, without what looks like a secret. Raises LimitExceeded, InvalidArgument."""
         plain = self._redactor.json(_plain_json.plain(value, f"{what}.{key}", 2), str(key))
-        text = _plain_json.encode({self._redactor.plain(str(key)): plain}).encode(errors="replace")
+        text = _plain_json.encode({self._redactor.key(str(key)): plain}).encode(errors="replace")
         if len(text) > CERTAINLY_SMALL_BYTES:
             try:
                 most = self._ledger.limits().max_json_bytes

@@ -308,7 +308,15 @@ def test_a_config_keeps_no_secret_in_whatever_it_has(value: Any) -> None:
 
 def test_a_key_of_a_config_is_no_place_for_a_secret() -> None:
     config = {CANARY: 1, f"https://user:{CANARY}@host/": {"hf_" + "aB" * 17: 2, "lr": 3}}
-    assert Redactor([CANARY]).json(config) == {HIDDEN: 1, f"https://{HIDDEN}@host/": {HIDDEN: 2, "lr": 3}}
+    assert Redactor([CANARY]).json(config) == {HIDDEN: 1, f"https://{HIDDEN}@host/": {f"{HIDDEN} (2)": 2, "lr": 3}}
+
+
+def test_keys_that_are_alike_without_their_secrets_stay_apart() -> None:
+    redactor, urls = Redactor([CANARY, f"another-{CANARY}"]), [f"https://{user}:x@host" for user in "ab"]
+    first = redactor.json({CANARY: 1, urls[0]: 2, "inner": {urls[1]: 3, urls[0]: 4}})
+    kept = f"https://{HIDDEN}@host"
+    assert first == {HIDDEN: 1, kept: 2, "inner": {f"{kept} (2)": 3, kept: 4}}
+    assert [redactor.key(key) for key in (*urls, f"another-{CANARY}", CANARY)] == [kept, f"{kept} (2)", f"{HIDDEN} (2)", HIDDEN]
 
 
 def test_numbers_of_a_config_are_secrets_where_they_are_passwords() -> None:

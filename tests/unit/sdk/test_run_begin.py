@@ -182,6 +182,16 @@ def test_keys_that_are_set_later_are_told_without_secrets(lineage: Lineage) -> N
     assert json.loads(told.summary_json) == {"https://***@h": 1, "https://***@gone": None}
 
 
+def test_keys_that_are_alike_without_their_secrets_are_told_apart(lineage: Lineage) -> None:
+    one, two = (f"https://{user}:{CANARY}@h" for user in "ab")
+    with modelkeep.init("vision", config={one: 1, two: 2}, capture="none") as run:
+        run.config[two] = 3
+        run.flush()
+        del run.config[one]
+    (told,) = lineage.runs.values()
+    assert json.loads(told.config_json) == {"https://***@h (2)": 3}
+
+
 def test_nothing_is_told_when_it_is_switched_off(lineage: Lineage) -> None:
     with modelkeep.init("vision", capture="none"):
         pass
