@@ -31,15 +31,15 @@ class _Script:
         self.open: set[Any] = set()
         self.has_failed = False
         self.before = sys.excepthook
-        self.last: object = None
-        """The last exception that nobody caught before."""
+        self.last = id(None)
+        """The id of the last exception that nobody caught before; not itself, which would keep all that was at hand there."""
         self.is_watched = False
 
     def watch(self) -> None:
         """See an exception that nobody catches."""
         if not self.is_watched:
             self.is_watched = True
-            self.before, self.last = sys.excepthook, getattr(sys, "last_value", None)
+            self.before, self.last = sys.excepthook, id(getattr(sys, "last_value", None))
             sys.excepthook = self._excepthook
 
     def has_ended_badly(self) -> bool:
@@ -48,7 +48,7 @@ class _Script:
         A prompt and a notebook go on after an error, and note it in the same place.
         """
         is_replaced = sys.excepthook != self._excepthook and not hasattr(sys, "ps1")
-        return self.has_failed or (is_replaced and getattr(sys, "last_value", None) is not self.last)
+        return self.has_failed or (is_replaced and id(getattr(sys, "last_value", None)) != self.last)
 
     def _excepthook(self, kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
         self.has_failed = True

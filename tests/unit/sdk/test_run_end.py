@@ -6,9 +6,11 @@ import subprocess
 import sys
 import textwrap
 import threading
+import weakref
 
 import modelkeep
 import pytest
+from modelkeep._run_end import _Script
 from modelkeep.errors import LimitExceeded, RunDeleted, RunNotRunning
 
 from tests.unit.sdk.lineage import Lineage
@@ -125,3 +127,16 @@ def test_code_that_takes_too_long_is_said(
     go.set()
     assert "the code of the run" in caplog.text
     assert lineage.calls.count("FinishRun") == 1
+
+
+def test_an_error_before_the_first_run_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a notebook: an exception holds its frames, and these what fills the memory of a GPU."""
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    sys.last_value = modelkeep.InvalidArgument("in a cell before")
+    kept = weakref.ref(sys.last_value)
+    script = _Script()
+    script.watch()
+    monkeypatch.setattr(sys, "excepthook", lambda *_: None)
+    assert not script.has_ended_badly()
+    del sys.last_value
+    assert kept() is None
