@@ -34,6 +34,7 @@ from modelkeep.errors import (
 
 from modelkeep_server.runtime import callers
 from modelkeep_server.runtime.callers import Access, Caller, Role
+from modelkeep_server.runtime.channels import MAX_MESSAGE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -105,7 +106,7 @@ class Interceptor:
         streams = handler.request_streaming or handler.response_streaming
         seconds = self._settings.max_stream_seconds if streams else self._settings.max_unary_seconds
         rpc = Rpc(path, access, self._metrics.method(path), seconds, is_probe, is_watch)
-        deserialize, serialize = _counted(handler, rpc.metrics)
+        deserialize, serialize = _counted(handler, rpc)
         if handler.response_streaming:
             make = grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
             return make(self._many(rpc, handler), deserialize, serialize)
@@ -323,10 +324,10 @@ def _well_formed(request: Any) -> Any:
     return request
 
 
-def _counted(handler: grpc.RpcMethodHandler[Any, Any], metrics: MethodMetrics) -> tuple[Any, Any]:
+def _counted(handler: grpc.RpcMethodHandler[Any, Any], rpc: Rpc) -> tuple[Any, Any]:
     """The handler's (de)serializers, which count bytes and never raise."""
     parse, render = handler.request_deserializer, handler.response_serializer
-    received, sent = metrics.received.inc, metrics.sent.inc
+    received, sent = rpc.metrics.received.inc, rpc.metrics.sent.inc
 
     def deserialize(data: bytes) -> Any:
         received(len(data))
@@ -338,6 +339,9 @@ def _counted(handler: grpc.RpcMethodHandler[Any, Any], metrics: MethodMetrics) -
     def serialize(message: Any) -> bytes:
         data: bytes = render(message) if render else message
         sent(len(data))
+        if len(data) > MAX_MESSAGE_BYTES:
+            # grpc ends the call as if its client had left; only this tells that the fault is ours (SEM-27).
+            log.error("message too large", method=rpc.path, size_bytes=len(data), most_bytes=MAX_MESSAGE_BYTES)
         return data
 
     return deserialize, serialize

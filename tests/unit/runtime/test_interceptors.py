@@ -26,6 +26,7 @@ from modelkeep.errors import (
 )
 from modelkeep_server.runtime import interceptors
 from modelkeep_server.runtime.callers import Role
+from modelkeep_server.runtime.channels import MAX_MESSAGE_BYTES
 
 from tests.unit.runtime.rig import BLOB, Rig
 
@@ -216,6 +217,17 @@ async def test_a_write_that_fails_first_is_no_fault_but_a_call_that_is_over():
 
     with pytest.raises(asyncio.CancelledError):
         await interceptors._write(Over(), pb.ReadResponse())
+
+
+async def test_a_message_that_is_too_large_is_logged_as_the_fault_that_it_is(rig: Rig):
+    """SEM-27: grpc does not send it, and ends the call as if the client had left."""
+    huge = pb.ReadRequest(ranges=[pb.ReadRange(length=MAX_MESSAGE_BYTES)])
+    with structlog.testing.capture_logs() as logged:
+        assert await code_of(rig.blob.Read(huge, metadata=rig.token())) is grpc.StatusCode.RESOURCE_EXHAUSTED
+        await rig.server._interceptor.idle()
+    (fault,) = (line for line in logged if line["event"] == "message too large")
+    assert (fault["log_level"], fault["method"]) == ("error", f"{BLOB}Read")
+    assert fault["size_bytes"] > fault["most_bytes"]
 
 
 async def code_of(call: Any) -> grpc.StatusCode:
