@@ -157,6 +157,7 @@ def test_what_no_server_would_begin_is_refused_offline_as_online(
     assert not (tmp_path / "more").exists()
 
 
+@pytest.mark.one_topology
 def test_a_run_whose_id_is_taken_begins_under_another(tmp_path: Path) -> None:
     modelkeep.init(id="r1", capture="none").finish()
     folder = tmp_path / "offline"
