@@ -154,6 +154,10 @@ class OfflineRun(Run):
         if os.getpid() == self._owner:
             os.close(self._alive)
 
+    def _edit_tags(self, add: tuple[str, ...], remove: tuple[str, ...]) -> None:
+        require_few(tags={*self._tags, *add}.difference(remove))
+        super()._edit_tags(add, remove)
+
     def _log_now(self, artifact: Artifact, words: Words) -> Version:
         require_words(description=words.description, notes=words.notes)
         require_few(aliases=words.aliases, tags=words.tags)

@@ -242,6 +242,11 @@ def test_words_that_no_server_takes_are_refused_now_and_not_by_the_sync(folder: 
         for word, wrong in (("name", "n" * 1025), ("group", "g\0"), ("notes", "n" * 65_537)):
             with pytest.raises(modelkeep.ModelkeepError, match=r"bytes|NUL"):
                 setattr(run, word, wrong)
+        run.add_tags(*map(str, range(100)))
+        with pytest.raises(modelkeep.LimitExceeded, match="there are 101 tags"):
+            run.add_tags("more")
+        run.remove_tags("0")
+        run.add_tags("more")
         made = artifact(tmp_path, x=b"1")
         for labels in ({"aliases": map(str, range(101))}, {"tags": map(str, range(101))}):
             with pytest.raises(modelkeep.LimitExceeded, match="there are 101"):
@@ -252,7 +257,7 @@ def test_words_that_no_server_takes_are_refused_now_and_not_by_the_sync(folder: 
         made.description = "d" * 65_537
         with pytest.raises(modelkeep.LimitExceeded, match="description has 65,537 bytes"):
             run.log_artifact(made)
-    assert [record["kind"] for record in records(folder)] == ["run", "finish"]
+    assert [record["kind"] for record in records(folder)] == ["run", "tags", "tags", "tags", "finish"]
 
 
 def test_what_no_journal_can_hold_is_refused_and_leaves_nothing(folder: Path, tmp_path: Path) -> None:
