@@ -32,7 +32,7 @@ _KINDS: Final = re.compile(
 )
 _PRIVATE_KEY: Final = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _PRIVATE_KEY_END: Final = re.compile(r"-----END [A-Z ]*PRIVATE KEY-----")
-_USERINFO: Final = re.compile(r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.-]*://)(?!git@)[^\s/\"'<>]+@")
+_USERINFO: Final = re.compile(r"(?P<scheme>(?<![A-Za-z0-9+.-])[A-Za-z0-9+.-]++://)(?!git@)[^\s/\"'<>]+@")
 _QUERY: Final = re.compile(r"(?P<name>[?&;][\w.~-]+=)(?P<value>[^&;\s\"'<>#]+)")
 _SIGNED: Final = frozenset({"sig", "signature", "awsaccesskeyid", "googleaccessid", "x-amz-credential", "x-goog-credential"})
 _HEADER: Final = re.compile(

@@ -359,6 +359,9 @@ def test_a_filter_reads_any_text_in_time() -> None:
     ):
         redactor.text(text, is_code=True)
         redactor.text(text, is_code=False)
+    # A config and its keys are read whole, not a line at a time.
+    text = "a." * 400_000 + f"/ -http://user:{CANARY}@host"
+    assert list(redactor.json({text: text})) == [text.replace(f"user:{CANARY}", HIDDEN)]
 
 
 def test_a_long_line_of_a_config_is_kept_and_read() -> None:
