@@ -39,22 +39,21 @@ class Embedded:
 
 
 @asynccontextmanager
-async def up(settings: Settings, config_home: Path | None) -> AsyncIterator[Embedded]:
-    """Run all services, and tell the clients of this user where, unless `config_home` is None. Raises CannotStart."""
+async def findable(settings: Settings, url: str, config_home: Path | None) -> AsyncIterator[Embedded]:
+    """Tell the clients of this user where all services run, unless `config_home` is None; and no more in the end."""
     data = settings.runtime.data_dir.absolute()
-    async with suite.serving(settings, list(suite.PARTS)) as url:
-        key = await metadata.embedded_key(settings.metadata)
-        content = json.dumps({"url": url, "api_key": key, "pid": os.getpid(), "data": str(data)}).encode()
-        homes = [data]
-        if config_home is not None and not _belongs_to_another(config_home / FILE_NAME, data):
-            homes.insert(0, config_home)
-        try:
-            for home in homes:
-                files.write(home / FILE_NAME, content)
-            yield Embedded(url, key, homes[0])
-        finally:
-            for home in homes:
-                _remove(home / FILE_NAME, content)
+    key = await metadata.embedded_key(settings.metadata)
+    content = json.dumps({"url": url, "api_key": key, "pid": os.getpid(), "data": str(data)}).encode()
+    homes = [data]
+    if config_home is not None and not _belongs_to_another(config_home / FILE_NAME, data):
+        homes.insert(0, config_home)
+    try:
+        for home in homes:
+            files.write(home / FILE_NAME, content)
+        yield Embedded(url, key, homes[0])
+    finally:
+        for home in homes:
+            _remove(home / FILE_NAME, content)
 
 
 def _belongs_to_another(file: Path, data: Path) -> bool:
@@ -100,7 +99,7 @@ class Running:
 
     async def _serve(self, settings: Settings) -> None:
         try:
-            async with up(settings, None) as embedded:
+            async with suite.serving(settings, list(suite.PARTS)) as url, findable(settings, url, None) as embedded:
                 self._ready.set_result(embedded)
                 await self._stop.wait()
         except BaseException as error:

@@ -23,7 +23,7 @@ from modelkeep_server.lineage import module as lineage
 from modelkeep_server.metadata import module as metadata
 from modelkeep_server.runtime import logs, signing_keys
 from modelkeep_server.runtime.callers import Role
-from modelkeep_server.runtime.lifecycle import CannotStart, asked_to_stop
+from modelkeep_server.runtime.lifecycle import CannotStart, told_to_stop
 from modelkeep_server.runtime.listening import Address
 from modelkeep_server.settings import BadSettings, Layer, Loaded, fields, load, reference, secrets_in
 
@@ -87,19 +87,23 @@ def serve(
 
 
 async def _serve_all(loaded: Loaded) -> None:
-    home = config_home()
-    async with embedded.up(loaded.settings, home) as running:
-        data = loaded.settings.runtime.data_dir
+    home, settings = config_home(), loaded.settings
+    async with (
+        suite.serving(settings, list(suite.PARTS)) as url,
+        told_to_stop() as stop,  # before anybody is told of the server: they may end it at once
+        embedded.findable(settings, url, home) as running,
+    ):
+        data = settings.runtime.data_dir
         typer.echo(f"Modelkeep serves at {running.url} and keeps its data in {data}. Ctrl-C stops it.", err=True)
         if running.config_home != home:
             typer.echo("Another server is the one that this user's clients find. They find this one with", err=True)
             typer.echo(f"    export MODELKEEP_CONFIG_HOME='{running.config_home}'", err=True)
-        await asked_to_stop()
+        await stop.wait()
 
 
 async def _serve_one(loaded: Loaded, name: str) -> None:
-    async with suite.serving(loaded.settings, [name]):
-        await asked_to_stop()
+    async with suite.serving(loaded.settings, [name]), told_to_stop() as stop:
+        await stop.wait()
 
 
 @app.command()

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import textwrap
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,6 +77,35 @@ def test_clients_find_the_server_by_a_private_file_that_goes_with_it(tmp_path: P
 def test_ctrl_c_ends_it_well(tmp_path: Path):
     with process(tmp_path / "data", tmp_path / "home") as server:
         assert server.end(signal.SIGINT) == 0
+
+
+HASTY = """
+    import os, sys
+    from modelkeep_server import main
+    from modelkeep_server.runtime import files
+
+    write, number = files.write, int(sys.argv.pop())
+
+    def write_and_end(path, *arguments, **options):
+        write(path, *arguments, **options)
+        if path.name == "server.json":
+            os.kill(os.getpid(), number)
+
+    files.write = write_and_end
+    main.main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_in_the_moment_when_it_can_be_found_ends_it_well(tmp_path: Path, number: signal.Signals):
+    """R11: whoever sees the file may know already that it is to end; on a slow disk the start goes on for a while then."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("MODELKEEP_")}
+    env |= {"MODELKEEP_CONFIG_HOME": str(tmp_path / "home")}
+    options = ["serve", "all", "--port", "0", "--data", str(tmp_path / "data")]
+    command = [sys.executable, "-c", textwrap.dedent(HASTY), *options, str(int(number))]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.rglob("server.json")) == []
 
 
 def test_a_second_server_leaves_the_file_of_the_first_and_says_how_to_reach_it(tmp_path: Path):

@@ -7,7 +7,8 @@ import fcntl
 import json
 import os
 import signal
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final, Self
 
@@ -134,14 +135,15 @@ def _file_system(path: Path, mounts: Path) -> str:
     return found[1]
 
 
-async def asked_to_stop() -> None:
-    """Wait for SIGTERM or SIGINT. A second one, while the server drains, ends the process as usual."""
+@asynccontextmanager
+async def told_to_stop() -> AsyncIterator[asyncio.Event]:
+    """SIGTERM and SIGINT, while the `async with` block runs. One that comes later, as the server drains, ends it as usual."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     signals = (signal.SIGTERM, signal.SIGINT)
     for number in signals:
         loop.add_signal_handler(number, stop.set)
     try:
-        await stop.wait()
+        yield stop
     finally:
         for number in signals:
             with suppress(ValueError):

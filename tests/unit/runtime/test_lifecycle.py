@@ -1,6 +1,5 @@
 """Who holds a data folder, and on what it lies."""
 
-import asyncio
 import os
 import signal
 import subprocess
@@ -8,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from modelkeep_server.runtime.lifecycle import CannotStart, FolderLock, asked_to_stop, is_locked, refuse_network_file_system
+from modelkeep_server.runtime.lifecycle import CannotStart, FolderLock, is_locked, refuse_network_file_system, told_to_stop
 
 HOLD = """
 import sys, time
@@ -75,8 +74,7 @@ def test_a_system_without_a_list_of_mounts_is_trusted(tmp_path: Path):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_asks_to_stop_once(number: signal.Signals):
     before = signal.getsignal(number)
-    waiting = asyncio.create_task(asked_to_stop())
-    await asyncio.sleep(0)
-    os.kill(os.getpid(), number)
-    await waiting
+    async with told_to_stop() as stop:
+        os.kill(os.getpid(), number)
+        await stop.wait()
     assert signal.getsignal(number) in {before, signal.default_int_handler, signal.SIG_DFL}
