@@ -86,9 +86,10 @@ class Proxy:
         assert self._server is not None
         self._server.close()
         self.resume()
-        self._break_all()
-        if tasks := [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]:
-            await asyncio.wait(tasks, timeout=5)
+        self._close_politely = False
+        while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+            self._break_all()  # again: one that had just come may be connected to the target only now
+            await asyncio.wait(tasks, timeout=0.1)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
