@@ -27,6 +27,8 @@ MIB = 1 << 20
 SIZE = 24 * MIB
 LARGEST = 4 * MIB
 """No chunk is larger."""
+FAST = 8 * MIB
+"""How many bytes of an upload go up in a second."""
 SLACK = MIB
 """What calls and headers take besides."""
 CODE = """
@@ -97,7 +99,7 @@ def source(site: Site, tmp_path: Path) -> Iterator[Path]:
     path = tmp_path / "weights.bin"
     path.write_bytes(os.urandom(SIZE))
     site.proxy.bytes_up = 0
-    site.proxy.bytes_per_second = 8 * MIB
+    site.proxy.bytes_per_second = FAST
     yield path
     site.proxy.bytes_per_second = 0
     while site.clients:
@@ -106,12 +108,17 @@ def source(site: Site, tmp_path: Path) -> Iterator[Path]:
         client.communicate()
 
 
-def half_way(site: Site, client: subprocess.Popen[str]) -> None:
+def half_way(site: Site, client: subprocess.Popen[str], source: Path) -> None:
+    """Wait until half of it is on its way, and some of it is stored."""
+
     def there() -> bool:
         assert client.poll() is None, client.communicate()
         return site.proxy.bytes_up > SIZE // 2
 
     wait_until(there, "half of the upload")
+    site.proxy.bytes_per_second = MIB // 4  # else the rest might go up while the disk is busy with the first chunk
+    wait_until(lambda: there() and site.lacking(source) < SIZE, "the first chunk to be stored")
+    site.proxy.bytes_per_second = FAST
 
 
 def finished(client: subprocess.Popen[str]) -> int:
@@ -129,7 +136,7 @@ def assert_whole(site: Site, source: Path) -> None:
 @pytest.mark.peer("M-UP-6")
 def test_a_client_that_is_killed_goes_on_where_it_was(site: Site, source: Path) -> None:
     client = site.spawn(source)
-    half_way(site, client)
+    half_way(site, client, source)
     client.kill()
     client.communicate()
     site.proxy.cut()  # what it holds of the killed client's bytes
@@ -144,7 +151,7 @@ def test_a_client_that_is_killed_goes_on_where_it_was(site: Site, source: Path) 
 @pytest.mark.peer("M-UP-6")
 def test_a_server_that_is_killed_is_sent_only_what_it_lacks(site: Site, source: Path) -> None:
     client = site.spawn(source)
-    half_way(site, client)
+    half_way(site, client, source)
     client.send_signal(signal.SIGSTOP)
     site.server.kill()
     site.server.start()
