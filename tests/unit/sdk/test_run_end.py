@@ -124,8 +124,10 @@ def test_code_that_takes_too_long_is_said(
     monkeypatch.setattr("modelkeep._code.find_out", lambda *_: go.wait(60))
     run = modelkeep.init("vision")
     run.finish()
-    go.set()
     assert "the code of the run" in caplog.text
+    go.set()
+    assert run._keeping is not None
+    run._keeping.join()  # it has a word to say, which would be another test's
     assert lineage.calls.count("FinishRun") == 1
 
 
