@@ -205,7 +205,10 @@ def read_head(connection: socket.socket) -> tuple[Head, bytes]:
     while (end := data.find(b"\r\n\r\n")) < 0:
         if len(data) > MOST_HEAD_BYTES:
             raise StoreFailed("its answer has no end of its head")
-        more = connection.recv(_READ_BYTES)
+        try:
+            more = connection.recv(_READ_BYTES)
+        except (BrokenPipeError, ConnectionResetError):
+            more = b""  # it was closed, and says so in answer to what was sent since
         if not more:
             if not data:
                 raise ClosedBefore

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,11 +21,12 @@ from modelkeep.config import Config
 from modelkeep.errors import FileChanged
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+RESET = b"reset"
 SIZE = 3_000_000
 
 
 class Server:
-    """Answers each request with the next of `answers`; None closes the connection before any answer."""
+    """Answers each request with the next of `answers`; None closes the connection before any answer, RESET resets it."""
 
     def __init__(self, answers: list[bytes | None], *, reads: bool = True) -> None:
         self.answers = answers
@@ -63,6 +65,9 @@ class Server:
                 self.bodies.append(body)
                 answer = self.answers.pop(0)
                 if answer is None:
+                    return
+                if answer == RESET:
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     return
                 connection.sendall(answer)
                 if not self.reads:
@@ -135,8 +140,10 @@ def test_a_connection_that_ends_with_its_answer_is_not_used_again(puts: Puts, pi
         assert server.connections == 2
 
 
-def test_a_kept_connection_that_the_store_closed_is_replaced(puts: Puts, piece: Piece) -> None:
-    with serving(OK, None, OK) as server:
+@pytest.mark.parametrize("end", [None, RESET], ids=["closed", "reset"])
+def test_a_kept_connection_that_the_store_closed_is_replaced(puts: Puts, piece: Piece, end: bytes | None) -> None:
+    """What is sent to a store that has just closed it is answered with a reset, which comes sooner or later."""
+    with serving(OK, end, OK) as server:
         puts.put(server.url, piece)
         puts.put(server.url, piece)
         assert server.connections == 2
