@@ -31,6 +31,14 @@ def bare() -> Iterator[str]:
     server.stop(None).wait()
 
 
+@pytest.fixture
+def nobody() -> Iterator[str]:
+    """The address of a port that nobody listens on, and that nobody else can take meanwhile."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"grpc://127.0.0.1:{taken.getsockname()[1]}"
+
+
 def headers(wire: Wire, method: str) -> list[dict[str, str]]:
     return [seen for name, _, seen in wire.calls.seen if name == method]
 
@@ -122,12 +130,10 @@ def test_a_server_that_does_not_answer_ends_at_the_deadline(wire: Wire, connecti
     assert caught.value.request_id
 
 
-def test_nobody_there_is_told_soon_and_clearly(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_there_is_told_soon_and_clearly(nobody: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("modelkeep._channel.FIRST_CONTACT_SECONDS", 0.3)
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        url = f"grpc://127.0.0.1:{server.getsockname()[1]}"
-    with pytest.raises(errors.ServiceUnavailable, match=f"{url} cannot be reached"):
-        Connection(Config(url, "mk_key")).metadata.GetTeam(TEAM)
+    with pytest.raises(errors.ServiceUnavailable, match=f"{nobody} cannot be reached"):
+        Connection(Config(nobody, "mk_key")).metadata.GetTeam(TEAM)
 
 
 def _elsewhere(config: Config, service: str, url: str) -> Config:
@@ -141,16 +147,14 @@ def _limits(connection: Connection, service: str) -> object:
 
 @pytest.mark.parametrize("service", ["blob", "lineage"])
 def test_the_address_that_cannot_be_reached_is_the_one_of_the_service(
-    service: str, wire: Wire, monkeypatch: pytest.MonkeyPatch
+    service: str, wire: Wire, nobody: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("modelkeep._channel.FIRST_CONTACT_SECONDS", 0.3)
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        url = f"grpc://127.0.0.1:{server.getsockname()[1]}"
-    connection = Connection(_elsewhere(Config(wire.url, "mk_key"), service, url))
+    connection = Connection(_elsewhere(Config(wire.url, "mk_key"), service, nobody))
     connection.metadata_limits()  # that this one answers says nothing of the other
-    with pytest.raises(errors.ServiceUnavailable, match=f"{url} cannot be reached") as caught:
+    with pytest.raises(errors.ServiceUnavailable, match=f"{nobody} cannot be reached") as caught:
         _limits(connection, service)
-    assert caught.value.metadata["url"] == url
+    assert caught.value.metadata["url"] == nobody
 
 
 def test_a_server_that_was_there_is_waited_for(wire: Wire, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,11 +66,11 @@ def test_the_embedded_server_is_found(home: Path, listener: str) -> None:
 
 
 def test_a_file_whose_server_does_not_answer_means_that_none_runs(home: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        url = f"grpc://127.0.0.1:{server.getsockname()[1]}"
-    write_server_file(home, url)
-    with pytest.raises(NotConfigured):
-        config.load()
+    with socket.socket() as taken:  # a port that nobody listens on, and that nobody else can take meanwhile
+        taken.bind(("127.0.0.1", 0))
+        write_server_file(home, f"grpc://127.0.0.1:{taken.getsockname()[1]}")
+        with pytest.raises(NotConfigured):
+            config.load()
 
 
 def test_nothing_configured_says_in_one_line_how_to_start_one() -> None:
