@@ -136,7 +136,8 @@ class Journal:
                 for line in file:
                     record = _parse(line, number)
                     if record is None:
-                        if file.read(1):
+                        # One without its end was the last: if more has come by now, it was being written.
+                        if line.endswith(b"\n") and file.read(1):
                             message = f"line {number + 1} of {self.path!r} is not what was written: the file is damaged"
                             raise SyncFailed(message, step="read", path=self.path, record=number)
                         self.torn = True

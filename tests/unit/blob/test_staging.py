@@ -273,7 +273,10 @@ class Hesitant(Disk):
 
 
 @pytest.mark.peer("M-UP-6")
-async def test_a_client_that_is_gone_meanwhile_need_not_bring_it_again(tmp_path: Path, folder: Path) -> None:
+async def test_a_client_that_is_gone_meanwhile_need_not_bring_it_again(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modelkeep_server.blob.app.endings.PATIENCE_SECONDS", 60)  # however busy the disk is
     disk, datas = Hesitant(), contents(5)
     backend = FilesystemBackend(tmp_path / "blobs", staging=True, disk=disk)
     async with rig(sqlite_url(tmp_path), backend) as blob:

@@ -16,7 +16,8 @@ import time
 from pathlib import Path
 
 import pytest
-from modelkeep._offline_journal import _TAIL_BYTES, Journal
+from modelkeep import _offline_journal
+from modelkeep._offline_journal import _TAIL_BYTES, Journal, Record
 from modelkeep.errors import SyncFailed, TargetUnusable
 
 
@@ -135,6 +136,25 @@ def test_a_record_of_the_end_of_python_needs_no_thread(path: Path) -> None:
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=True, timeout=60)
     assert values(Journal(str(path))) == ["last"]
+
+
+def test_a_line_that_is_being_written_is_the_end_for_who_reads_meanwhile(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long line comes bit by bit: the rest of it, and the next one, may be there a moment after its beginning was read."""
+    journal, parse = Journal(str(path)), _offline_journal._parse
+    for value in range(3):
+        journal.append("thing", value=value)
+    first, *rest = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(first + rest[0][:20])
+
+    def parsed(line: bytes, number: int) -> Record | None:
+        if not line.endswith(b"\n"):
+            path.write_bytes(first + b"".join(rest))
+        return parse(line, number)
+
+    monkeypatch.setattr(_offline_journal, "_parse", parsed)
+    assert values(journal) == [0]
+    assert journal.torn
+    assert values(journal) == [0, 1, 2]
 
 
 @pytest.mark.parametrize("line", [0, 1])
