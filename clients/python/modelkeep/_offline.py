@@ -130,7 +130,7 @@ class OfflineRun(Run):
         self.folder = recording.folder
         """Where it records."""
         self._above = os.path.dirname(self.folder)
-        self._alive = recording.alive
+        self._alive: int | None = recording.alive
         self._types: dict[str, str] = {}
         self._snapshots = Snapshots(self.folder)
         self._journal = recording.journal
@@ -151,8 +151,10 @@ class OfflineRun(Run):
 
     def _end(self, state: str) -> None:
         super()._end(state)
-        if os.getpid() == self._owner:
-            os.close(self._alive)
+        with self._ending:
+            alive, self._alive = self._alive, None  # once: by the next time the number may be that of somebody else's file
+        if alive is not None and os.getpid() == self._owner:
+            os.close(alive)
 
     def _edit_tags(self, add: tuple[str, ...], remove: tuple[str, ...]) -> None:
         require_few(tags={*self._tags, *add}.difference(remove))

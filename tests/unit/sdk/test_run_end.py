@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
 import threading
 import weakref
+from pathlib import Path
 
 import modelkeep
 import pytest
@@ -103,6 +105,16 @@ def test_threads_that_finish_at_once_end_it_once(lineage: Lineage) -> None:
         thread.join()
     assert lineage.calls.count("FinishRun") == 1
     assert lineage.points == [("a", 0, 1.0)]
+
+
+def test_an_end_offline_that_is_told_again_closes_nothing_of_others(tmp_path: Path) -> None:
+    """The file that says that the run lives is closed; its number may be that of any other file from then on."""
+    run = modelkeep.init("vision", mode="offline", dir=tmp_path, capture="none")
+    run.finish()
+    others = [os.open(os.devnull, os.O_RDONLY) for _ in range(9)]
+    run.finish()
+    for other in others:
+        os.close(other)
 
 
 @pytest.mark.parametrize(("ended", "state"), [("failed", 3), ("finished", 2)])
