@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 from weakref import WeakSet
@@ -25,6 +25,8 @@ DRAIN_SECONDS: Final = 30.0
 """How long a fork waits for the calls under way; each of them is short."""
 STOP_SECONDS: Final = 1.0
 """How long a fork waits for gRPC's threads to end; they take a few milliseconds."""
+TRIES: Final = 1_000
+"""How often to list what other threads add to meanwhile."""
 _GRPC_THREADS: Final = frozenset({"event_engine", "lifeguard", "grpc_global_tim"})
 
 
@@ -93,7 +95,7 @@ class Gate:
             end()
         with self._changed:
             drained = self._changed.wait_for(lambda: self._under_way == 0, DRAIN_SECONDS)
-        opened = [member.close_channels() for member in list(self.members)] if drained else [True]
+        opened = [member.close_channels() for member in self._all()] if drained else [True]
         self._unclean = not _stopped(STOP_SECONDS if drained and any(opened) else 0)
 
     def after_fork_in_parent(self) -> None:
@@ -107,8 +109,15 @@ class Gate:
         """Begin anew: the threads that held locks or had calls under way do not exist here."""
         self.inherited_threads = self.inherited_threads or self._unclean
         self._begin_anew()
-        for member in list(self.members):
+        for member in self._all():
             member.forget()
+
+    def _all(self) -> list[Forkable]:
+        """All members. Another thread may make one while they are listed, which a WeakSet does not bear; then again."""
+        for _ in range(TRIES):
+            with suppress(RuntimeError):
+                return list(self.members)
+        return list(self.members)
 
 
 def _stopped(patience_seconds: float) -> bool:

@@ -8,8 +8,10 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from weakref import WeakSet
 
 import pytest
+from modelkeep._fork import Forkable, Gate
 
 from tests.unit.sdk.wire import Wire
 
@@ -122,6 +124,34 @@ def test_a_child_of_a_process_with_foreign_grpc_is_told_instead_of_hanging(url: 
         """,
         url,
     )
+
+
+def test_what_begins_in_another_thread_meanwhile_keeps_no_fork_from_the_others() -> None:
+    """Its children would inherit their connections, and wait for ever for locks that nobody gives back."""
+    closed: list[object] = []
+
+    class Member:
+        def close_channels(self) -> bool:
+            closed.append(self)
+            return False
+
+        def forget(self) -> None:
+            pass
+
+    class Growing(WeakSet[Forkable]):
+        def __iter__(self) -> Iterator[Forkable]:
+            for member in super().__iter__():
+                yield member
+                if len(members) < 3:
+                    members.append(Member())
+                    self.add(members[-1])
+
+    members = [Member(), Member()]
+    gate = Gate()
+    gate.members = Growing(members)
+    gate.before_fork()
+    gate.after_fork_in_parent()
+    assert len(closed) == len(members) == 3
 
 
 def test_grandchildren_work_too(url: str) -> None:
