@@ -17,7 +17,7 @@ from time import monotonic, sleep
 HERE = Path(__file__).parent
 PROGRAMS = Path(sys.executable).parent
 FOLDER = Path(".demo")
-START_SECONDS = 60
+START_SECONDS = 180
 
 
 def say(text: str) -> None:
