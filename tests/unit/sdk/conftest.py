@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -38,6 +39,14 @@ def store(wire: Wire) -> Iterator[Store]:
     wire.blob.download_url = made.url
     yield made
     made.close()
+
+
+@pytest.fixture
+def nobody() -> Iterator[str]:
+    """Host and port that nobody listens on, and that nobody else can take meanwhile."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{taken.getsockname()[1]}"
 
 
 @pytest.fixture

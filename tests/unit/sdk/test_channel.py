@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,14 +28,6 @@ def bare() -> Iterator[str]:
     server.start()
     yield f"grpc://127.0.0.1:{port}"
     server.stop(None).wait()
-
-
-@pytest.fixture
-def nobody() -> Iterator[str]:
-    """The address of a port that nobody listens on, and that nobody else can take meanwhile."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        yield f"grpc://127.0.0.1:{taken.getsockname()[1]}"
 
 
 def headers(wire: Wire, method: str) -> list[dict[str, str]]:
@@ -132,8 +123,8 @@ def test_a_server_that_does_not_answer_ends_at_the_deadline(wire: Wire, connecti
 
 def test_nobody_there_is_told_soon_and_clearly(nobody: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("modelkeep._channel.FIRST_CONTACT_SECONDS", 0.3)
-    with pytest.raises(errors.ServiceUnavailable, match=f"{nobody} cannot be reached"):
-        Connection(Config(nobody, "mk_key")).metadata.GetTeam(TEAM)
+    with pytest.raises(errors.ServiceUnavailable, match=f"grpc://{nobody} cannot be reached"):
+        Connection(Config(f"grpc://{nobody}", "mk_key")).metadata.GetTeam(TEAM)
 
 
 def _elsewhere(config: Config, service: str, url: str) -> Config:
@@ -150,11 +141,11 @@ def test_the_address_that_cannot_be_reached_is_the_one_of_the_service(
     service: str, wire: Wire, nobody: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("modelkeep._channel.FIRST_CONTACT_SECONDS", 0.3)
-    connection = Connection(_elsewhere(Config(wire.url, "mk_key"), service, nobody))
+    connection = Connection(_elsewhere(Config(wire.url, "mk_key"), service, f"grpc://{nobody}"))
     connection.metadata_limits()  # that this one answers says nothing of the other
-    with pytest.raises(errors.ServiceUnavailable, match=f"{nobody} cannot be reached") as caught:
+    with pytest.raises(errors.ServiceUnavailable, match=f"grpc://{nobody} cannot be reached") as caught:
         _limits(connection, service)
-    assert caught.value.metadata["url"] == nobody
+    assert caught.value.metadata["url"] == f"grpc://{nobody}"
 
 
 def test_a_server_that_was_there_is_waited_for(wire: Wire, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -240,16 +239,13 @@ def test_a_url_that_ended_or_a_store_that_stumbles_is_asked_again(
 
 
 def test_a_store_that_cannot_be_reached_is_gone_around(
-    wire: Wire, connection: Connection, artifact: Artifact, tmp_path: Path
+    wire: Wire, connection: Connection, artifact: Artifact, nobody: str, tmp_path: Path
 ) -> None:
-    with socket.socket() as taken:  # a port that nobody listens on, and that nobody else can take meanwhile
-        taken.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{taken.getsockname()[1]}/chunk"
-        wire.blob.upload_url = wire.blob.download_url = lambda _: url
-        with upload(connection, artifact) as entries:
-            assert stored(artifact, wire, entries)
-            assert wire.calls.count("CompleteUpload") == 0
-            download(connection, entries, tmp_path / "out")
+    wire.blob.upload_url = wire.blob.download_url = lambda _: f"http://{nobody}/chunk"
+    with upload(connection, artifact) as entries:
+        assert stored(artifact, wire, entries)
+        assert wire.calls.count("CompleteUpload") == 0
+        download(connection, entries, tmp_path / "out")
     assert files(tmp_path / "out") == files(tmp_path / "source")
 
 
