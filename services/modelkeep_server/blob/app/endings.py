@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 log = structlog.get_logger()
-PATIENCE_SECONDS: Final = 5.0
+PATIENCE_SECONDS: Final = 15.0
+"""Long enough for a disk that is busy; a client waits much longer for its answer."""
 
 
 class Endings:
