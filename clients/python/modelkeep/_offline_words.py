@@ -6,8 +6,8 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from modelkeep.errors import InvalidArgument, InvalidMetadata, LimitExceeded
-from modelkeep.names import MAX_LINE_BYTES, MAX_MARKDOWN_BYTES
+from modelkeep.errors import InvalidMetadata, LimitExceeded
+from modelkeep.names import MAX_LINE_BYTES, MAX_MARKDOWN_BYTES, parse_words
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -21,11 +21,7 @@ _MARKDOWN: Final = frozenset({"description", "notes"})
 def require_words(**words: str) -> None:
     """Raise LimitExceeded for a text that is too long for its field, InvalidArgument for one with a NUL character."""
     for field, text in words.items():
-        size, most = len(text.encode()), MAX_MARKDOWN_BYTES if field in _MARKDOWN else MAX_LINE_BYTES
-        if size > most:
-            raise LimitExceeded(f"{field} has {size:,} bytes; at most {most:,} are allowed", field=field, limit=most)
-        if "\0" in text:
-            raise InvalidArgument(f"{field} has a NUL character, which no text may have", field=field)
+        parse_words(text, field, MAX_MARKDOWN_BYTES if field in _MARKDOWN else MAX_LINE_BYTES)
 
 
 def require_few(**labels: Collection[str]) -> None:

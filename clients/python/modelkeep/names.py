@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, ClassVar, Final, Self
 from uuid import UUID
 
-from modelkeep.errors import InvalidAlias, InvalidArgument, InvalidName, InvalidTag
+from modelkeep.errors import InvalidAlias, InvalidArgument, InvalidName, InvalidTag, LimitExceeded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,6 +53,19 @@ def parse_text(value: object, what: str) -> str:
     if _SURROGATE.search(value):
         raise InvalidArgument(f"the {what} {shown(value)} has half a character, which UTF-8 cannot hold", field=what)
     return value
+
+
+def parse_words(text: str, field: str, most: int = MAX_LINE_BYTES) -> str:
+    """Check what people write, of at most `most` bytes of UTF-8: so a page of a thousand lines fits into one message.
+
+    Raises LimitExceeded, InvalidArgument for what not every database can hold.
+    """
+    size = len(text.encode())
+    if size > most:
+        raise LimitExceeded(f"{field} has {size:,} bytes; at most {most:,} are allowed", field=field, limit=most)
+    if "\0" in text:
+        raise InvalidArgument(f"{field} has a NUL character, which no text may have", field=field)
+    return text
 
 
 def parse_identifier(text: str, what: str = "name") -> str:

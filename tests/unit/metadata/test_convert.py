@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from modelkeep.api.metadata.v1 import alias_pb2, key_pb2, metadata_service_pb2
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
 from modelkeep.errors import InvalidArgument, InvalidName, LimitExceeded
-from modelkeep.names import ApiKeyName, ProjectName, TeamName
-from modelkeep_server.database.text import parse_text
+from modelkeep.names import ApiKeyName, ProjectName, TeamName, parse_words
 from modelkeep_server.metadata.convert.alias import alias_to_pb, change_to_pb, moves_from_pb
 from modelkeep_server.metadata.convert.event import event_to_pb
 from modelkeep_server.metadata.convert.key import exchanged_to_pb, key_to_pb, wish_from_pb
@@ -171,9 +170,9 @@ def test_what_is_no_moment(stamp: Timestamp) -> None:
 @pytest.mark.peer("M-DOS-1")
 def test_a_text_is_bounded_in_bytes() -> None:
     """M-DOS-1: so that a page of a thousand lines fits into one message of 4 MiB."""
-    assert parse_text("é" * 512, "reason") == "é" * 512
+    assert parse_words("é" * 512, "reason") == "é" * 512
     with pytest.raises(LimitExceeded, match="1,026"):
-        parse_text("é" * 513, "reason")
+        parse_words("é" * 513, "reason")
 
 
 def test_the_limits_are_told() -> None:

@@ -10,10 +10,9 @@ from urllib.parse import urlsplit
 from modelkeep.api.lineage.v1 import lineage_service_pb2 as service_pb
 from modelkeep.api.lineage.v1 import run_pb2 as pb
 from modelkeep.errors import InvalidArgument, LimitExceeded
-from modelkeep.names import ProjectName, RunName, VersionName, parse_tag
+from modelkeep.names import MAX_MARKDOWN_BYTES, ProjectName, RunName, VersionName, parse_tag, parse_words
 
 from modelkeep_server.database.paging import Listing
-from modelkeep_server.database.text import MAX_MARKDOWN, parse_text
 from modelkeep_server.lineage.domain.limits import Limits
 from modelkeep_server.lineage.domain.run import Environment, NewRun, Run, RunState, RunWords, Source
 from modelkeep_server.lineage.domain.values import encode_object, parse_object
@@ -73,12 +72,12 @@ def new_run_from_pb(request: service_pb.CreateRunRequest, creator: str, limits: 
     project, run = ProjectName.parse(request.parent), request.run
     return NewRun(
         name=RunName(project.team, project.project, request.run_id),
-        display_name=parse_text(run.display_name, "display_name") or request.run_id,
+        display_name=parse_words(run.display_name, "display_name") or request.run_id,
         creator=creator,
-        job_type=parse_text(run.job_type, "job_type"),
-        group=parse_text(run.group, "group"),
+        job_type=parse_words(run.job_type, "job_type"),
+        group=parse_words(run.group, "group"),
         tags=tags_from_pb(run.tags),
-        notes=parse_text(run.notes, "notes", MAX_MARKDOWN),
+        notes=parse_words(run.notes, "notes", MAX_MARKDOWN_BYTES),
         config_json=_config(run.config_json, limits),
         source=_source(run.source),
         environment=_environment(run.environment),
@@ -94,9 +93,9 @@ def words_from_pb(request: service_pb.UpdateRunRequest, limits: Limits) -> tuple
     fields, run = fields_from_pb(request.update_mask, _EDITABLE), request.run
     name = RunName.parse(run.name)
     words = RunWords(
-        display_name=(parse_text(run.display_name, "display_name") or name.run) if "display_name" in fields else None,
-        group=parse_text(run.group, "group") if "group" in fields else None,
-        notes=parse_text(run.notes, "notes", MAX_MARKDOWN) if "notes" in fields else None,
+        display_name=(parse_words(run.display_name, "display_name") or name.run) if "display_name" in fields else None,
+        group=parse_words(run.group, "group") if "group" in fields else None,
+        notes=parse_words(run.notes, "notes", MAX_MARKDOWN_BYTES) if "notes" in fields else None,
         config_json=_config(run.config_json, limits) if "config_json" in fields else None,
         source=_source(run.source) if "source" in fields else None,
         code_version=_code_version(run.source.code_version) if "source.code_version" in fields else None,
@@ -127,21 +126,21 @@ def _config(text: str, limits: Limits) -> str:
 def _source(source: pb.Source) -> Source:
     return Source(
         repository_url=_repository_url(source.repository_url),
-        commit=parse_text(source.commit, "source.commit"),
-        branch=parse_text(source.branch, "source.branch"),
+        commit=parse_words(source.commit, "source.commit"),
+        branch=parse_words(source.branch, "source.branch"),
         is_dirty=source.is_dirty,
         code_version=_code_version(source.code_version),
-        entry_point=parse_text(source.entry_point, "source.entry_point"),
+        entry_point=parse_words(source.entry_point, "source.entry_point"),
         arguments=_texts(source.arguments, "source.arguments"),
     )
 
 
 def _environment(environment: pb.Environment) -> Environment:
     return Environment(
-        host=parse_text(environment.host, "environment.host"),
-        user=parse_text(environment.user, "environment.user"),
-        operating_system=parse_text(environment.operating_system, "environment.operating_system"),
-        python_version=parse_text(environment.python_version, "environment.python_version"),
+        host=parse_words(environment.host, "environment.host"),
+        user=parse_words(environment.user, "environment.user"),
+        operating_system=parse_words(environment.operating_system, "environment.operating_system"),
+        python_version=parse_words(environment.python_version, "environment.python_version"),
         packages=_texts(environment.packages, "environment.packages"),
     )
 
@@ -152,7 +151,7 @@ def _code_version(text: str) -> str:
 
 def _repository_url(text: str) -> str:
     """The address of a git remote; one with credentials is refused, without quoting them."""
-    parse_text(text, "source.repository_url")
+    parse_words(text, "source.repository_url")
     try:
         parts = urlsplit(text)
         carries = parts.password is not None or (parts.scheme in {"http", "https"} and parts.username is not None)
@@ -169,7 +168,7 @@ def _texts(texts: Sequence[str], field: str) -> tuple[str, ...]:
     if size > MAX_LIST_BYTES:
         message = f"{field} has {size:,} bytes; at most {MAX_LIST_BYTES:,} are allowed: leave some out"
         raise LimitExceeded(message, field=field, limit=MAX_LIST_BYTES)
-    return tuple(parse_text(text, field, MAX_LIST_BYTES) for text in texts)
+    return tuple(parse_words(text, field, MAX_LIST_BYTES) for text in texts)
 
 
 def _source_to_pb(source: Source) -> pb.Source:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from modelkeep.api.lineage.v1 import lineage_service_pb2 as pb
 from modelkeep.api.lineage.v1 import run_pb2 as run_pb
-from modelkeep.names import ProjectName, RunName
+from modelkeep.names import ProjectName, RunName, parse_words
 
-from modelkeep_server.database.text import parse_text
 from modelkeep_server.lineage.convert.best import best_to_pb
 from modelkeep_server.lineage.convert.run import (
     end_from_pb,
@@ -71,6 +70,6 @@ class RunCalls(Part):
 
     async def DeleteRun(self, request: pb.DeleteRunRequest, _context: Context) -> pb.DeleteRunResponse:
         """That a run is gone."""
-        name, reason = RunName.parse(request.name), parse_text(request.reason, "reason")
+        name, reason = RunName.parse(request.name), parse_words(request.reason, "reason")
         await self._apps.runs.delete_run(call(request), name, reason)
         return pb.DeleteRunResponse()

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from modelkeep.errors import InvalidArgument, LimitExceeded
-from modelkeep.names import AliasName, CollectionName, parse_alias
+from modelkeep.names import AliasName, CollectionName, parse_alias, parse_words
 
 from modelkeep_server.database.paging import Listing, Page
-from modelkeep_server.database.text import parse_text
 from modelkeep_server.metadata.domain.alias import Alias, AliasChange, AliasMove, Wish
 from modelkeep_server.metadata.domain.collection import Locked
 from modelkeep_server.metadata.domain.event import AliasMoved
@@ -29,7 +28,7 @@ class AliasApp:
     ) -> tuple[Alias, ...]:
         """Set, move and delete aliases: all of them or none (SEM-16, 17); the aliases after it, in the order of `moves`."""
         call.caller.require(collection.team)
-        parse_text(reason, "reason")
+        parse_words(reason, "reason")
         self._check(collection, moves)
 
         async def step(work: Work) -> tuple[Alias, ...]:

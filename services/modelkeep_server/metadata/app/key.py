@@ -15,10 +15,9 @@ from modelkeep.errors import (
     PermissionDenied,
     TeamNotFound,
 )
-from modelkeep.names import ApiKeyName, TeamName, parse_identifier
+from modelkeep.names import ApiKeyName, TeamName, parse_identifier, parse_words
 
 from modelkeep_server.database.paging import Listing, Page
-from modelkeep_server.database.text import parse_text
 from modelkeep_server.metadata.domain.key import (
     EMBEDDED_ID,
     MAX_READABLE_TEAMS,
@@ -144,7 +143,7 @@ def _check(wish: KeyWish, caller: Caller) -> None:
 
 
 def _check_text(wish: KeyWish) -> None:
-    parse_text(wish.display_name, "display_name")
+    parse_words(wish.display_name, "display_name")
     if len(wish.readable_teams) > MAX_READABLE_TEAMS:
         message = f"the key would read {len(wish.readable_teams)} other teams; at most {MAX_READABLE_TEAMS} are allowed"
         raise LimitExceeded(message, field="readable_teams", limit=MAX_READABLE_TEAMS)

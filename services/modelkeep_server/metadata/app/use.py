@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from modelkeep.names import VersionName
+from modelkeep.names import VersionName, parse_words
 
-from modelkeep_server.database.text import parse_text
 from modelkeep_server.metadata.domain.event import VersionUsed
 from modelkeep_server.metadata.domain.use import Recorded, Use
 from modelkeep_server.metadata.ports.transactions import Transactions, Work
@@ -27,8 +26,8 @@ class UseApp:
         """
         call.caller.require(use.run.team)
         replace(call.caller, access=Access.READ).require(version.team)
-        parse_text(use.run_display_name, "run_display_name")
-        parse_text(use.alias_text, "alias_text")
+        parse_words(use.run_display_name, "run_display_name")
+        parse_words(use.alias_text, "alias_text")
         actor = call.caller.actor
 
         async def step(work: Work) -> Recorded:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from modelkeep.api.metadata.v1 import collection_pb2 as pb
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as service_pb
-from modelkeep.names import CollectionName, ProjectName, parse_identifier
+from modelkeep.names import MAX_MARKDOWN_BYTES, CollectionName, ProjectName, parse_identifier, parse_words
 
-from modelkeep_server.database.text import MAX_MARKDOWN, parse_text
 from modelkeep_server.metadata.domain.collection import Collection, CollectionChange
 from modelkeep_server.runtime.messages import fields_from_pb
 from modelkeep_server.runtime.moments import to_timestamp
@@ -41,7 +40,7 @@ def collection_from_pb(request: service_pb.CreateCollectionRequest) -> tuple[Col
     """The name, the type and the description of a collection to make. Raises InvalidName, InvalidArgument, LimitExceeded."""
     project = ProjectName.parse(request.parent)
     name = CollectionName(project.team, project.project, request.collection_id)
-    description = parse_text(request.collection.description, "description", MAX_MARKDOWN)
+    description = parse_words(request.collection.description, "description", MAX_MARKDOWN_BYTES)
     return name, parse_identifier(request.collection.type, "type"), description
 
 
@@ -53,5 +52,5 @@ def collection_edit_from_pb(request: service_pb.UpdateCollectionRequest) -> tupl
     fields = fields_from_pb(request.update_mask, ("description", "type"))
     collection = request.collection
     type_ = parse_identifier(collection.type, "type") if "type" in fields else None
-    description = parse_text(collection.description, "description", MAX_MARKDOWN) if "description" in fields else None
+    description = parse_words(collection.description, "description", MAX_MARKDOWN_BYTES) if "description" in fields else None
     return CollectionName.parse(collection.name), type_, description, collection.etag

@@ -6,9 +6,8 @@ from collections.abc import Iterable
 
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
 from modelkeep.metadata import decode, encode
-from modelkeep.names import LATEST, CollectionName, RunName, VersionName, parse_alias
+from modelkeep.names import LATEST, MAX_MARKDOWN_BYTES, CollectionName, RunName, VersionName, parse_alias, parse_words
 
-from modelkeep_server.database.text import MAX_MARKDOWN, parse_text
 from modelkeep_server.metadata.convert.rule import comparison_to_pb, yardstick_from_pb
 from modelkeep_server.metadata.convert.version import tags_from_pb, version_to_pb
 from modelkeep_server.metadata.domain.draft import Commit, Committed
@@ -22,11 +21,11 @@ def commit_from_pb(request: pb.CommitDraftRequest) -> Commit:
     return Commit(
         aliases=_aliases(request.aliases),
         tags=tags_from_pb(request.tags),
-        description=parse_text(request.description, "description", MAX_MARKDOWN),
-        notes=parse_text(request.notes, "notes", MAX_MARKDOWN),
+        description=parse_words(request.description, "description", MAX_MARKDOWN_BYTES),
+        notes=parse_words(request.notes, "notes", MAX_MARKDOWN_BYTES),
         metadata_json=encode(decode(request.metadata_json)),
         run=RunName.parse(request.run) if request.run else None,
-        run_display_name=parse_text(request.run_display_name, "run_display_name"),
+        run_display_name=parse_words(request.run_display_name, "run_display_name"),
         only_if_better=yardstick_from_pb(request.only_if_better) if request.HasField("only_if_better") else None,
     )
 

@@ -7,9 +7,8 @@ from typing import Final
 
 from modelkeep.api.metadata.v1 import rule_pb2 as pb
 from modelkeep.errors import InvalidArgument
-from modelkeep.names import AliasName
+from modelkeep.names import AliasName, parse_words
 
-from modelkeep_server.database.text import parse_text
 from modelkeep_server.filtering.complaint import FilterError, complain
 from modelkeep_server.filtering.syntax import read_path
 from modelkeep_server.metadata.domain.rule import AliasRule, Comparison, Goal, Rule, Yardstick
@@ -26,7 +25,7 @@ _METADATA: Final = "metadata."
 def rule_from_pb(alias: str, expression: str) -> tuple[AliasName, Rule]:
     """Which alias a rule is to keep, and how. Raises InvalidName, InvalidAlias, InvalidFilter, LimitExceeded."""
     name = AliasName.parse(alias)
-    parse_text(expression, "expression", MAX_EXPRESSION)
+    parse_words(expression, "expression", MAX_EXPRESSION)
     try:
         return name, Rule(name.alias, _measured(expression))
     except FilterError as error:
@@ -38,7 +37,7 @@ def yardstick_from_pb(condition: pb.OnlyIfBetter) -> Yardstick:
     goal = _GOALS.get(condition.goal)
     if goal is None:
         raise InvalidArgument("only_if_better has no goal; say whether max or min is better", field="only_if_better.goal")
-    parse_text(condition.key, "only_if_better.key", MAX_EXPRESSION)
+    parse_words(condition.key, "only_if_better.key", MAX_EXPRESSION)
     try:
         return _yardstick(_METADATA + condition.key, goal, -len(_METADATA))
     except FilterError as error:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from modelkeep.api.metadata.v1 import signature_pb2 as pb
 from modelkeep.errors import InvalidArgument
+from modelkeep.names import parse_words
 
-from modelkeep_server.database.text import parse_text
 from modelkeep_server.metadata.domain.signature import MAX_COMMENT_BYTES, Algorithm, Signature, Signing
 from modelkeep_server.runtime.moments import to_timestamp
 
@@ -18,7 +18,7 @@ def signing_from_pb(message: pb.Signature) -> Signing:
         known = ", ".join(one.name for one in Algorithm)
         why = f"the algorithm of the signature is number {message.algorithm}; known is {known}"
         raise InvalidArgument(why, field="signature.algorithm", value=message.algorithm) from None
-    comment = parse_text(message.comment, "comment", MAX_COMMENT_BYTES)
+    comment = parse_words(message.comment, "comment", MAX_COMMENT_BYTES)
     return Signing(algorithm, message.public_key, message.value, comment)
 
 

@@ -7,9 +7,8 @@ from collections.abc import Iterable
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as service_pb
 from modelkeep.api.metadata.v1 import version_pb2 as pb
 from modelkeep.metadata import decode, encode
-from modelkeep.names import VersionName, parse_tag
+from modelkeep.names import MAX_MARKDOWN_BYTES, VersionName, parse_tag, parse_words
 
-from modelkeep_server.database.text import MAX_MARKDOWN, parse_text
 from modelkeep_server.metadata.domain.version import Origin, Tombstone, UseSummary, Version, VersionState, Words
 from modelkeep_server.runtime.messages import fields_from_pb
 from modelkeep_server.runtime.moments import to_timestamp
@@ -58,8 +57,8 @@ def words_from_pb(request: service_pb.UpdateVersionRequest) -> tuple[VersionName
     fields = fields_from_pb(request.update_mask, ("description", "notes", "metadata_json"))
     version = request.version
     words = Words(
-        description=parse_text(version.description, "description", MAX_MARKDOWN) if "description" in fields else None,
-        notes=parse_text(version.notes, "notes", MAX_MARKDOWN) if "notes" in fields else None,
+        description=parse_words(version.description, "description", MAX_MARKDOWN_BYTES) if "description" in fields else None,
+        notes=parse_words(version.notes, "notes", MAX_MARKDOWN_BYTES) if "notes" in fields else None,
         metadata_json=encode(decode(version.metadata_json)) if "metadata_json" in fields else None,
     )
     return VersionName.parse(version.name), words, version.etag

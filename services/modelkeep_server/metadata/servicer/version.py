@@ -6,9 +6,8 @@ from collections.abc import AsyncIterator
 
 from modelkeep.api.metadata.v1 import metadata_service_pb2 as pb
 from modelkeep.api.metadata.v1 import version_pb2 as version_pb
-from modelkeep.names import CollectionName, ProjectName, VersionName
+from modelkeep.names import CollectionName, ProjectName, VersionName, parse_words
 
-from modelkeep_server.database.text import parse_text
 from modelkeep_server.metadata.convert.commit import copied_to_pb, copy_from_pb
 from modelkeep_server.metadata.convert.entry import contents_to_pb, pieces_to_pb
 from modelkeep_server.metadata.convert.search import version_query
@@ -55,7 +54,7 @@ class VersionCalls(Part):
 
     async def DeleteVersion(self, request: pb.DeleteVersionRequest, _context: Context) -> version_pb.Version:
         """A version that is gone for now."""
-        name, reason, too = VersionName.parse(request.name), parse_text(request.reason, "reason"), request.delete_aliases
+        name, reason, too = VersionName.parse(request.name), parse_words(request.reason, "reason"), request.delete_aliases
         deleted = await self._apps.versions.delete_version(call(request), name, reason, delete_aliases=too)
         return version_to_pb(deleted)
 
