@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from concurrent import futures
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import grpc
 import modelkeep
@@ -151,9 +151,10 @@ def test_what_no_server_would_begin_is_refused_offline_as_online(
     """Else all that the run records could never be synced."""
     offline(tmp_path / "most", **most).finish()
     assert replay(tmp_path / "most").error is None
-    for mode in ("online", "offline"):
+    modes: tuple[Literal["online", "offline"], ...] = ("online", "offline")
+    for mode in modes:
         with pytest.raises((modelkeep.LimitExceeded, modelkeep.InvalidArgument)):
-            modelkeep.init(mode=mode, dir=tmp_path / "more", **more)  # type: ignore[arg-type]
+            modelkeep.init(mode=mode, dir=tmp_path / "more", **more)
     assert not (tmp_path / "more").exists()
 
 

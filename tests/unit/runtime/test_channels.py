@@ -25,6 +25,10 @@ async def peers(rig: Rig) -> AsyncIterator[Channels]:
     await opened.close()
 
 
+async def forever() -> None:
+    await asyncio.Event().wait()
+
+
 async def confirm(peers: Channels, *epochs: int, **options: Any) -> list[int]:
     stub = rpc.BlobMaintenanceServiceStub(peers.to("blob"))
     requests = iter([pb.ConfirmChunksRequest(epoch=epoch) for epoch in epochs])
@@ -57,7 +61,7 @@ async def test_every_kind_of_call_works(rig: Rig, peers: Channels):
 
 
 async def test_a_call_that_says_nothing_has_a_deadline(rig: Rig):
-    rig.work = lambda: asyncio.Event().wait()  # type: ignore[assignment,return-value]
+    rig.work = forever
     peers = Channels({"blob": rig.url}, signed_tokens(rig.signer, "metadata"), deadline_seconds=0.2)
     with pytest.raises(DeadlineExceeded):
         await blob_rpc.BlobServiceStub(peers.to("blob")).GetCapabilities(blob_pb.GetCapabilitiesRequest())
@@ -65,7 +69,7 @@ async def test_a_call_that_says_nothing_has_a_deadline(rig: Rig):
 
 
 async def test_a_reader_that_stops_cancels_the_call(rig: Rig, peers: Channels):
-    rig.work = lambda: asyncio.Event().wait()  # type: ignore[assignment,return-value]
+    rig.work = forever
     answers = blob_rpc.BlobServiceStub(peers.to("blob")).Read(blob_pb.ReadRequest())
     assert (await anext(answers)).range_index == 0
     await answers.aclose()
@@ -74,7 +78,7 @@ async def test_a_reader_that_stops_cancels_the_call(rig: Rig, peers: Channels):
 
 async def test_a_reader_that_is_cancelled_as_the_headers_arrive_cancels_the_call(rig: Rig):
     """R12: grpc's own client would go on with it to its deadline."""
-    rig.work = lambda: asyncio.Event().wait()  # type: ignore[assignment,return-value]
+    rig.work = forever
 
     def early(request: Any, **options: Any) -> Any:
         call = rig.blob.Read(request, **options)
